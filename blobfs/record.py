@@ -1,0 +1,255 @@
+"""Name records and directory logs: the JSON that says which blob a name means (docs/formats.md).
+
+A record is one JSON object. A log is a header line and then one object a line: a record plus the
+entry's last component as ``name``. Readers ignore keys they do not know, refuse another ``v``, and
+skip a log line that does not parse (a crash may have cut it short). Everything here is pure.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from blobfs.model import BlobId, Invalid, parse_blob_id, parse_component
+
+RECORD_VERSION = 1
+LOG_VERSION = 1
+MAX_RECORD_BYTES = 16 * 1024
+"""A name record is never longer: 1 KiB of symlink target, escaped, and a few fixed keys."""
+MAX_TARGET_BYTES = 4095
+MAX_BLOB_SIZE = 1 << 50
+"""A petabyte: over it a size is a mistake or an attack."""
+
+LOG_NAME = ".blobfs-log"
+
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z|\+00:00)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class BlobRecord:
+    """A name that means a blob."""
+
+    blob: BlobId
+    size: int
+    mode: int
+    """0o444 or 0o555."""
+    mtime_ns: int
+    published_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SymlinkRecord:
+    target: str
+    mtime_ns: int
+    published_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class GoneRecord:
+    """A tombstone: the name was removed by its publisher."""
+
+    published_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class DirRecord:
+    """A sub-directory; stands in logs only."""
+
+    mtime_ns: int
+    published_ns: int
+
+
+Record = BlobRecord | SymlinkRecord | GoneRecord
+LogRecord = Record | DirRecord
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    component: str
+    record: LogRecord
+    loaded: bool = False
+    """The node that wrote this log is not the name's publisher, it loaded the blob from another."""
+
+
+def format_time(ns: int) -> str:
+    """RFC 3339 in UTC with nine digits: ``2026-01-02T03:04:05.000000006Z``."""
+    seconds, rest = divmod(ns, 1_000_000_000)
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+
+
+def parse_time(text: str) -> int:
+    """Nanoseconds since the epoch. Raises `Invalid`."""
+    match = _RFC3339.match(text)
+    if match is None:
+        raise Invalid(f"not an RFC 3339 time in UTC: {text[:40]!r}")
+    try:
+        moment = datetime.strptime(match[1], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
+    except ValueError:
+        raise Invalid(f"not a date: {text[:40]!r}") from None
+    return int(moment.timestamp()) * 1_000_000_000 + int((match[2] or "").ljust(9, "0"))
+
+
+def _fields(record: LogRecord) -> dict[str, Any]:
+    published = format_time(record.published_ns)
+    match record:
+        case BlobRecord():
+            return {
+                "v": RECORD_VERSION,
+                "kind": "blob",
+                "blob": record.blob,
+                "size": record.size,
+                "mode": f"{record.mode:04o}",
+                "mtime": format_time(record.mtime_ns),
+                "published": published,
+            }
+        case SymlinkRecord():
+            return {
+                "v": RECORD_VERSION,
+                "kind": "symlink",
+                "target": record.target,
+                "mtime": format_time(record.mtime_ns),
+                "published": published,
+            }
+        case GoneRecord():
+            return {"v": RECORD_VERSION, "kind": "gone", "published": published}
+        case DirRecord():
+            return {
+                "v": RECORD_VERSION,
+                "kind": "dir",
+                "mtime": format_time(record.mtime_ns),
+                "published": published,
+            }
+
+
+def _dump(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8") + b"\n"
+
+
+def encode_record(record: Record) -> bytes:
+    return _dump(_fields(record))
+
+
+def decode_record(raw: bytes) -> Record:
+    """Raises `Invalid` with what is wrong in it."""
+    record = _from_fields(_load_object(raw))
+    if isinstance(record, DirRecord):
+        raise Invalid("a name record of kind dir")
+    return record
+
+
+def encode_log_header(generation: str) -> bytes:
+    return _dump({"log": LOG_VERSION, "generation": generation})
+
+
+def encode_log_entry(entry: LogEntry) -> bytes:
+    fields = _fields(entry.record) | {"name": entry.component}
+    return _dump(fields | {"loaded": True} if entry.loaded else fields)
+
+
+def decode_log_header(line: bytes) -> str:
+    """The log's generation. Raises `Invalid`."""
+    fields = _load_object(line)
+    if fields.get("log") != LOG_VERSION:
+        raise Invalid(f"a directory log of version {fields.get('log')!r}, this reader knows {LOG_VERSION}")
+    return _string(fields, "generation")
+
+
+def decode_log_entries(raw: bytes) -> Iterator[LogEntry]:
+    """The entries of whole lines, in the order written; a line that is no entry is skipped."""
+    for line in raw.split(b"\n"):
+        try:
+            fields = _load_object(line)
+            component = parse_component(_string(fields, "name").encode("utf-8"))
+            record = _from_fields(fields)
+        except (Invalid, UnicodeEncodeError):
+            continue
+        yield LogEntry(component, record, fields.get("loaded") is True)
+
+
+def _load_object(raw: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise Invalid("not JSON") from None
+    if not isinstance(fields, dict):
+        raise Invalid("not a JSON object")
+    return fields
+
+
+def _from_fields(fields: dict[str, Any]) -> LogRecord:
+    if fields.get("v") != RECORD_VERSION:
+        raise Invalid(f"a record of version {fields.get('v')!r}, this reader knows {RECORD_VERSION}")
+    published = parse_time(_string(fields, "published"))
+    match fields.get("kind"):
+        case "blob":
+            return BlobRecord(
+                parse_blob_id(_string(fields, "blob")),
+                _size(fields),
+                _mode(fields),
+                parse_time(_string(fields, "mtime")),
+                published,
+            )
+        case "symlink":
+            return SymlinkRecord(parse_target(_string(fields, "target")), _mtime(fields, published), published)
+        case "gone":
+            return GoneRecord(published)
+        case "dir":
+            return DirRecord(_mtime(fields, published), published)
+        case other:
+            raise Invalid(f"a record of kind {str(other)[:40]!r}")
+
+
+def parse_target(target: str) -> str:
+    """A symlink's target: relative, ``..`` only in front, no empty or NUL part. Raises `Invalid`.
+
+    That ``..`` never follows a name keeps a chain of links from climbing out of the mount; how many
+    leading ones are allowed depends on where the link stands (`target_stays_inside`).
+    """
+    raw = target.encode("utf-8", "surrogateescape")
+    if not raw or len(raw) > MAX_TARGET_BYTES or "\0" in target or target.startswith("/"):
+        raise Invalid(f"not a relative symlink target: {target[:80]!r}")
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Invalid(f"not valid UTF-8: {raw[:80]!r}") from None
+    parts = [part for part in target.split("/") if part not in ("", ".")]
+    climbing = True
+    for part in parts:
+        if part != "..":
+            climbing = False
+        elif not climbing:
+            raise Invalid(f"a symlink target with '..' after a name: {target[:80]!r}")
+    return target
+
+
+def target_stays_inside(target: str, depth: int) -> bool:
+    """Whether a parsed target of a link `depth` directories below the root stays in the mount."""
+    return target.split("/").count("..") <= depth
+
+
+def _string(fields: dict[str, Any], key: str) -> str:
+    value = fields.get(key)
+    if not isinstance(value, str):
+        raise Invalid(f"a record without a proper {key!r}")
+    return value
+
+
+def _size(fields: dict[str, Any]) -> int:
+    value = fields.get("size")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_BLOB_SIZE:
+        raise Invalid("a record without a proper 'size'")
+    return value
+
+
+def _mode(fields: dict[str, Any]) -> int:
+    value = fields.get("mode")
+    if value not in ("0444", "0555"):
+        raise Invalid("a record whose 'mode' is neither 0444 nor 0555")
+    return int(value, 8)
+
+
+def _mtime(fields: dict[str, Any], default: int) -> int:
+    return parse_time(_string(fields, "mtime")) if "mtime" in fields else default
