@@ -193,7 +193,9 @@ def _from_fields(fields: dict[str, Any]) -> LogRecord:
                 published,
             )
         case "symlink":
-            return SymlinkRecord(parse_target(_string(fields, "target")), _mtime(fields, published), published)
+            return SymlinkRecord(
+                parse_target(_string(fields, "target")), _mtime(fields, published), published
+            )
         case "gone":
             return GoneRecord(published)
         case "dir":
