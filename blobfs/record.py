@@ -16,15 +16,20 @@ from blobfs.model import BlobId, Invalid, parse_blob_id, parse_component
 
 RECORD_VERSION = 1
 LOG_VERSION = 1
-MAX_RECORD_BYTES = 16 * 1024
-"""A name record is never longer: 1 KiB of symlink target, escaped, and a few fixed keys."""
+MAX_RECORD_BYTES = 32 * 1024
+"""A record is never longer: six bytes for each of a target and a component, and a few fixed keys."""
 MAX_TARGET_BYTES = 4095
 MAX_BLOB_SIZE = 1 << 50
 """A petabyte: over it a size is a mistake or an attack."""
 
 LOG_NAME = ".blobfs-log"
 
-_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z|\+00:00)\Z")
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z|\+00:00)\Z", re.ASCII)
+_NS = 1_000_000_000
+_FIRST_NS = -62_135_596_800 * _NS
+"""0001-01-01, the first day RFC 3339 can write and Python can hold."""
+_LAST_NS = 253_402_300_800 * _NS - 1
+"""The end of 9999-12-31."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +79,14 @@ class LogEntry:
 
 
 def format_time(ns: int) -> str:
-    """RFC 3339 in UTC with nine digits: ``2026-01-02T03:04:05.000000006Z``."""
-    seconds, rest = divmod(ns, 1_000_000_000)
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+    """RFC 3339 in UTC with nine digits: ``2026-01-02T03:04:05.000000006Z``.
+
+    A time outside the years 1 to 9999 becomes the nearest one inside: any program may set such an
+    mtime, and that must not keep its file from being shared.
+    """
+    seconds, rest = divmod(min(max(ns, _FIRST_NS), _LAST_NS), _NS)
+    moment = datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+    return f"{moment.isoformat()}.{rest:09d}Z"
 
 
 def parse_time(text: str) -> int:
@@ -86,10 +95,10 @@ def parse_time(text: str) -> int:
     if match is None:
         raise Invalid(f"not an RFC 3339 time in UTC: {text[:40]!r}")
     try:
-        moment = datetime.strptime(match[1], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
+        moment = datetime.fromisoformat(match[1]).replace(tzinfo=UTC)
     except ValueError:
         raise Invalid(f"not a date: {text[:40]!r}") from None
-    return int(moment.timestamp()) * 1_000_000_000 + int((match[2] or "").ljust(9, "0"))
+    return int(moment.timestamp()) * _NS + int((match[2] or "").ljust(9, "0"))
 
 
 def _fields(record: LogRecord) -> dict[str, Any]:
@@ -152,8 +161,7 @@ def encode_log_entry(entry: LogEntry) -> bytes:
 def decode_log_header(line: bytes) -> str:
     """The log's generation. Raises `Invalid`."""
     fields = _load_object(line)
-    if fields.get("log") != LOG_VERSION:
-        raise Invalid(f"a directory log of version {fields.get('log')!r}, this reader knows {LOG_VERSION}")
+    _require_version(fields, "log", LOG_VERSION)
     return _string(fields, "generation")
 
 
@@ -164,14 +172,17 @@ def decode_log_entries(raw: bytes) -> Iterator[LogEntry]:
             fields = _load_object(line)
             component = parse_component(_string(fields, "name").encode("utf-8"))
             record = _from_fields(fields)
-        except (Invalid, UnicodeEncodeError):
+        except Invalid:
             continue
         yield LogEntry(component, record, fields.get("loaded") is True)
 
 
 def _load_object(raw: bytes) -> dict[str, Any]:
+    if len(raw) > MAX_RECORD_BYTES:
+        raise Invalid(f"{len(raw)} bytes, a record has at most {MAX_RECORD_BYTES}")
     try:
-        fields = json.loads(raw)
+        # Decoded here: json would also take UTF-16, UTF-32 and encoded surrogates.
+        fields = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise Invalid("not JSON") from None
     if not isinstance(fields, dict):
@@ -179,9 +190,13 @@ def _load_object(raw: bytes) -> dict[str, Any]:
     return fields
 
 
+def _refuse_constant(word: str) -> None:
+    """NaN and Infinity, which Python's json takes and JSON does not know."""
+    raise ValueError(word)
+
+
 def _from_fields(fields: dict[str, Any]) -> LogRecord:
-    if fields.get("v") != RECORD_VERSION:
-        raise Invalid(f"a record of version {fields.get('v')!r}, this reader knows {RECORD_VERSION}")
+    _require_version(fields, "v", RECORD_VERSION)
     published = parse_time(_string(fields, "published"))
     match fields.get("kind"):
         case "blob":
@@ -201,22 +216,17 @@ def _from_fields(fields: dict[str, Any]) -> LogRecord:
         case "dir":
             return DirRecord(_mtime(fields, published), published)
         case other:
-            raise Invalid(f"a record of kind {str(other)[:40]!r}")
+            raise Invalid(f"a record of kind {_shown(other)}")
 
 
 def parse_target(target: str) -> str:
-    """A symlink's target: relative, ``..`` only in front, no empty or NUL part. Raises `Invalid`.
+    """A symlink's target: relative, UTF-8, not empty, no NUL, ``..`` only in front. Raises `Invalid`.
 
     That ``..`` never follows a name keeps a chain of links from climbing out of the mount; how many
     leading ones are allowed depends on where the link stands (`target_stays_inside`).
     """
-    raw = target.encode("utf-8", "surrogateescape")
-    if not raw or len(raw) > MAX_TARGET_BYTES or "\0" in target or target.startswith("/"):
+    if not 0 < len(_utf8(target)) <= MAX_TARGET_BYTES or "\0" in target or target.startswith("/"):
         raise Invalid(f"not a relative symlink target: {target[:80]!r}")
-    try:
-        raw.decode("utf-8")
-    except UnicodeDecodeError:
-        raise Invalid(f"not valid UTF-8: {raw[:80]!r}") from None
     parts = [part for part in target.split("/") if part not in ("", ".")]
     climbing = True
     for part in parts:
@@ -236,7 +246,27 @@ def _string(fields: dict[str, Any], key: str) -> str:
     value = fields.get(key)
     if not isinstance(value, str):
         raise Invalid(f"a record without a proper {key!r}")
+    _utf8(value)
     return value
+
+
+def _utf8(text: str) -> bytes:
+    """JSON's escapes can spell lone surrogates, which no file name and no record of ours can hold."""
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise Invalid(f"not valid UTF-8: {text[:80]!r}") from None
+
+
+def _shown(value: object) -> str:
+    """A foreign value for a message; one that nests only by its type, however deep and long it is."""
+    return repr(value)[:40] if isinstance(value, str | int | float | None) else type(value).__name__
+
+
+def _require_version(fields: dict[str, Any], key: str, known: int) -> None:
+    version = fields.get(key)
+    if type(version) is not int or version != known:  # True == 1 == 1.0, and neither is a version
+        raise Invalid(f"{key!r} is {_shown(version)}, this reader knows version {known}")
 
 
 def _size(fields: dict[str, Any]) -> int:
