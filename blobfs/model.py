@@ -67,7 +67,10 @@ def parse_component(raw: bytes) -> str:
 
 def parse_name(text: str) -> Name:
     """A whole name with at least one component. Raises `Invalid`, `TooLong`."""
-    raw = text.encode("utf-8", "surrogateescape")
+    try:
+        raw = text.encode("utf-8")
+    except UnicodeEncodeError:  # surrogates: bytes that were no UTF-8, or JSON that lies
+        raise Invalid(f"not valid UTF-8: {text[:80]!r}") from None
     if len(raw) > MAX_NAME_BYTES:
         raise TooLong(f"a name has {len(raw)} bytes, the limit is {MAX_NAME_BYTES}")
     for component in raw.split(b"/"):
