@@ -1,0 +1,1 @@
+"""What the mount means: names, inodes, handles, views, xattrs. Knows no kernel."""
