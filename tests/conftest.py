@@ -1,0 +1,44 @@
+"""What every test may use, and the guarantee that no test leaves a mount behind."""
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+UMOUNT_SECONDS = 10
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nothing listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_mount_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """At the end, lazily unmounts what is still mounted below the tests' directory, and reports it."""
+    yield
+    left = mounts_below(tmp_path_factory.getbasetemp())
+    for mountpoint in left:
+        subprocess.run(["umount", "--lazy", mountpoint], timeout=UMOUNT_SECONDS, check=False)
+    if left:
+        pytest.fail(f"left mounted: {', '.join(map(str, left))}", pytrace=False)
+
+
+def mounts_below(root: Path) -> list[Path]:
+    """The mountpoints below `root`, innermost first. Asks the kernel's table, never the mounts themselves."""
+    table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    mounted = [Path(_unescape(line.split(" ")[4])) for line in table.splitlines()]
+    return sorted((path for path in mounted if root in path.parents), reverse=True)
+
+
+def _unescape(field: str) -> str:
+    """mountinfo writes blanks, tabs, line feeds and backslashes as three octal digits."""
+    for char in " \t\n":
+        field = field.replace(f"\\{ord(char):03o}", char)
+    return field.replace("\\134", "\\")

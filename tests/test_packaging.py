@@ -1,0 +1,48 @@
+"""What an installation rests on: the locks fit pyproject.toml and can be used anywhere."""
+
+import re
+import tomllib
+from typing import Any
+
+import pytest
+
+from tests.structure import ROOT
+
+LOCKS = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "requirements").glob("*.lock")}
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+REQUIREMENT = re.compile(r"^([a-z0-9-]+)==(\S+)((?:.*\\\n)*.*)", re.MULTILINE)
+
+
+def pinned(lock: str) -> dict[str, str]:
+    return {name: version for name, version, _ in REQUIREMENT.findall(LOCKS[lock])}
+
+
+def wanted() -> dict[str, list[str]]:
+    """What each lock must hold, as pyproject.toml says."""
+    runtime = PROJECT["project"]["dependencies"]
+    return {
+        "build": PROJECT["dependency-groups"]["build"],
+        "runtime": runtime,
+        "dev": runtime + PROJECT["project"]["optional-dependencies"]["dev"],
+    }
+
+
+@pytest.mark.parametrize("lock", ["build", "runtime", "dev"])
+def test_lock_holds_what_the_project_needs(lock: str) -> None:
+    """Everything pyproject.toml asks for is pinned; after a change there, `tools/lock` does it."""
+    names = {re.split(r"[<>=]", requirement)[0] for requirement in wanted()[lock]}
+    assert names <= pinned(lock).keys()
+
+
+@pytest.mark.parametrize("lock", ["build", "runtime", "dev"])
+def test_every_file_is_known_by_its_hash(lock: str) -> None:
+    """No line without a hash, and no address of a package index."""
+    assert all("--hash=sha256:" in rest for _, _, rest in REQUIREMENT.findall(LOCKS[lock]))
+    assert "://" not in LOCKS[lock]
+    assert "--index" not in LOCKS[lock]
+
+
+def test_tests_run_on_what_users_run() -> None:
+    """dev.lock is runtime.lock and more, in the same versions."""
+    assert pinned("runtime").items() <= pinned("dev").items()
