@@ -1,0 +1,164 @@
+"""The ASGI application that exports a share directory: static files, GET and HEAD (DESIGN 6).
+
+Rules. A file is opened once; what the open descriptor says is what is answered, and its bytes are
+served to the end, whatever happens to its name meanwhile. The disk is touched in threads only, and
+a small file takes one hop in all. A client that leaves ends its answer, quietly.
+"""
+
+import logging
+import mimetypes
+import os
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+import trio
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
+
+from blobfs.shares.share_files import IsDirectory, open_file, read_piece
+from blobfs.shares.share_paths import Kind, Refused, SharePath, parse_path, strip_origin
+from blobfs.shares.static_http import Answer, Version, choose_answer
+
+_log = logging.getLogger(__name__)
+
+_NO_SNIFFING = {"x-content-type-options": "nosniff"}
+
+
+@dataclass(slots=True)
+class _Opened:
+    """A file about to be served. `descriptor` is None once its bytes are not needed any more."""
+
+    path: SharePath
+    descriptor: int | None
+    version: Version
+    answer: Answer
+    first: bytes = b""
+
+    def close(self) -> None:
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+            self.descriptor = None
+
+
+def share_app(share: Path) -> ASGIApp:
+    """An ASGI application for the directory `share`; it keeps no state between requests."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await WebSocketClose()(scope, receive, send)
+        elif scope["method"] not in ("GET", "HEAD"):
+            await _refusal(HTTPStatus.METHOD_NOT_ALLOWED, allow="GET, HEAD")(scope, receive, send)
+        else:
+            await _answer(share, scope, receive, send)
+
+    return app
+
+
+async def _answer(share: Path, scope: Scope, receive: Receive, send: Send) -> None:
+    raw_path = strip_origin(scope["raw_path"])
+    try:
+        path = parse_path(raw_path)
+        opened = await trio.to_thread.run_sync(_open, share, path, scope["method"], Headers(scope=scope))
+    except Refused as refused:
+        await _refusal(refused.status)(scope, receive, send)
+    except IsDirectory:
+        # parse_path lets no "//" through, so this cannot lead to another host.
+        location = raw_path.decode("ascii") + "/"
+        await _refusal(HTTPStatus.MOVED_PERMANENTLY, location=location)(scope, receive, send)
+    else:
+        try:
+            await _send_file(opened, receive, send)
+        finally:
+            opened.close()
+
+
+def _refusal(status: HTTPStatus, **headers: str) -> ASGIApp:
+    return PlainTextResponse(f"{status} {status.phrase}\n", status, {**_NO_SNIFFING, **headers})
+
+
+def _open(share: Path, path: SharePath, method: str, headers: Headers) -> _Opened:
+    """Opens, decides and reads the first piece in one hop. Raises `Refused`, `IsDirectory`."""
+    descriptor, version = open_file(share, path)
+    opened = _Opened(path, descriptor, version, choose_answer(method, headers, version))
+    start, stop = opened.answer.start, opened.answer.stop
+    try:
+        if method == "GET":
+            opened.first = read_piece(descriptor, start, stop)
+    except OSError as error:
+        opened.close()
+        _log.warning("%s cannot be read: %s", path, error)
+        raise Refused(HTTPStatus.INTERNAL_SERVER_ERROR) from error
+    if method == "HEAD" or len(opened.first) == stop - start:
+        opened.close()
+    return opened
+
+
+async def _send_file(opened: _Opened, receive: Receive, send: Send) -> None:
+    headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in _headers(opened).items()]
+    await send({"type": "http.response.start", "status": opened.answer.status, "headers": headers})
+    if opened.descriptor is None:
+        await send({"type": "http.response.body", "body": opened.first})
+        return
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_cancel_when_gone, receive, nursery.cancel_scope)
+        await _send_pieces(opened, opened.descriptor, send)
+        nursery.cancel_scope.cancel()
+
+
+async def _send_pieces(opened: _Opened, descriptor: int, send: Send) -> None:
+    """Ends early where the file does; the server then cuts the connection, and the reader sees it."""
+    piece, position, stop = opened.first, opened.answer.start, opened.answer.stop
+    while piece:
+        position += len(piece)
+        await send({"type": "http.response.body", "body": piece, "more_body": position < stop})
+        if position == stop:
+            return
+        try:
+            piece = await trio.to_thread.run_sync(read_piece, descriptor, position, stop)
+        except OSError as error:
+            _log.warning("%s cannot be read at %d: %s", opened.path, position, error)
+            return
+    _log.warning("%s became shorter while it was served", opened.path)
+
+
+async def _cancel_when_gone(receive: Receive, scope: trio.CancelScope) -> None:
+    """Without it Hypercorn lets an application send a whole file to nobody."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
+
+
+def _headers(opened: _Opened) -> dict[str, str]:
+    answer, version, kind = opened.answer, opened.version, opened.path.kind
+    headers = {
+        **_NO_SNIFFING,
+        "accept-ranges": "bytes",
+        "cache-control": "public, max-age=31536000, immutable" if kind.immutable else "no-cache",
+        "etag": version.etag,
+        "last-modified": version.last_modified,
+    }
+    if answer.status == HTTPStatus.PARTIAL_CONTENT:
+        headers["content-range"] = f"bytes {answer.start}-{answer.stop - 1}/{version.size}"
+    if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        headers["content-range"] = f"bytes */{version.size}"
+    if answer.status != HTTPStatus.NOT_MODIFIED:
+        headers["content-length"] = str(answer.stop - answer.start)
+        headers["content-type"] = _content_type(opened.path)
+    return headers
+
+
+def _content_type(path: SharePath) -> str:
+    match path.kind:
+        case Kind.RECORD:
+            return "application/json"
+        case Kind.LOG:
+            return "application/x-ndjson"
+        case Kind.NAMED:
+            # The slash keeps a name like "data:x" from being read as a URL.
+            kind, encoding = mimetypes.guess_type(f"/{path.last}")
+            return kind if kind and not encoding else "application/octet-stream"
+        case _:
+            return "application/octet-stream"
