@@ -1,0 +1,133 @@
+"""What came back from a share, and what every failure is called and counted as."""
+
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import httpx
+import trio
+
+from blobfs.model import Attempt, Outcome
+from blobfs.shares.answer_rules import (
+    ABSENT_STATUS,
+    Complaint,
+    content_length,
+    outcome_of_status,
+    retry_after,
+)
+from blobfs.shares.failure import ShareFailure
+from blobfs.shares.wording import words_for
+
+DRAIN_BYTES = 16 * 1024
+"""An error's body is read to its end up to here, so that its connection can be used again."""
+DRAIN_SECONDS = 0.2
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a share's statistics are made from; changed by its exchange and its answers."""
+
+    requests: Counter[str] = field(default_factory=Counter)
+    failures: Counter[Outcome] = field(default_factory=Counter)
+    received: int = 0
+    in_flight: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One question to one share, from the first byte sent."""
+
+    shown: str
+    phase: str
+    started: float
+    counters: Counters
+
+    def failure(
+        self, outcome: Outcome, detail: str, response: httpx.Response | None = None, received: int = 0
+    ) -> ShareFailure:
+        """What the trial came to, counted as it is made: raise it."""
+        ms = round((trio.current_time() - self.started) * 1000)
+        status = None if response is None else response.status_code
+        self.counters.failures[outcome] += 1
+        _log.debug("%s %s: %s, %s, %d bytes, %d ms", self.shown, self.phase, outcome, detail, received, ms)
+        attempt = Attempt(self.shown, self.phase, outcome, detail, status, received, ms)
+        if response is None or outcome is not Outcome.BUSY:
+            return ShareFailure(attempt)
+        return ShareFailure(attempt, retry_after(response.headers, datetime.now(UTC)))
+
+
+class Answer:
+    """Status and headers at once, the body by `chunk`, once."""
+
+    def __init__(self, trial: Trial, response: httpx.Response) -> None:
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        self._trial = trial
+        self._response = response
+        self._stream = response.stream
+        self._parts: AsyncIterator[bytes] = aiter(response.stream)
+        self.received = 0
+        self.points_to_directory = False
+        """The share redirects to the same path and a slash."""
+
+    @property
+    def status(self) -> int:
+        return self._response.status_code
+
+    @property
+    def headers(self) -> httpx.Headers:
+        return self._response.headers
+
+    @property
+    def is_absent(self) -> bool:
+        return self.status in ABSENT_STATUS
+
+    async def chunk(self) -> bytes:
+        """The next bytes of the body, ``b""`` at its end. Raises `ShareFailure`."""
+        try:
+            piece = await anext(self._parts)
+        except StopAsyncIteration:
+            return b""
+        except httpx.TransportError as error:
+            raise self.failure(Outcome.UNREACHABLE, words_for(error)) from error
+        self.received += len(piece)
+        self._trial.counters.received += len(piece)
+        return piece
+
+    def failure(self, outcome: Outcome, detail: str) -> ShareFailure:
+        return self._trial.failure(outcome, detail, self._response, self.received)
+
+    def status_failure(self) -> ShareFailure:
+        return self.failure(outcome_of_status(self.status), f"HTTP {self.status}")
+
+    def refuse(self, complaint: Complaint | None) -> None:
+        """Raises what `answer_rules` found wrong, if anything."""
+        if complaint is not None:
+            raise self.failure(*complaint)
+
+    async def aclose(self) -> None:
+        """Leaves the connection usable if that is cheap; never waits long, whatever the share does."""
+        try:
+            if self._rest_is_short():
+                with trio.move_on_after(DRAIN_SECONDS):
+                    await self._drain()
+        finally:
+            await self._stream.aclose()
+
+    def _rest_is_short(self) -> bool:
+        if self._response.request.method == "HEAD":
+            return True
+        return self.status not in (200, 206) and (content_length(self.headers) or 0) <= DRAIN_BYTES
+
+    async def _drain(self) -> None:
+        left = DRAIN_BYTES
+        try:
+            async for piece in self._parts:
+                left -= len(piece)
+                if left < 0:
+                    return
+        except httpx.TransportError as error:
+            _log.debug("%s: the rest of an error's body: %s", self._trial.shown, words_for(error))

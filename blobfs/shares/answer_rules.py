@@ -1,0 +1,143 @@
+"""How an answer's status and headers are read. Pure; what each row means to a user is DESIGN 9.
+
+=====================  ======================================================
+404, 410               ABSENT, the only two ways to say so
+401, 403               REFUSED
+408, 425, 429, 503     BUSY, perhaps with Retry-After
+anything else unasked  UNREACHABLE: it is no share that answers like this
+=====================  ======================================================
+
+A body is trusted as far as its framing: a 206 must name exactly the range that was asked for, a 200 holds the
+whole from byte 0, lengths and totals must agree with what is known. A disagreement is WRONG.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from blobfs.model import Outcome
+
+ABSENT_STATUS = frozenset({404, 410})
+REFUSED_STATUS = frozenset({401, 403})
+BUSY_STATUS = frozenset({408, 425, 429, 503})
+REDIRECT_STATUS = frozenset({301, 302, 303, 307, 308})
+
+MAX_RETRY_AFTER = 3600.0
+"""Seconds; a share that asks for more is asked again after an hour all the same."""
+
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\Z")
+_LENGTH = re.compile(r"\d{1,18}\Z")
+
+Complaint = tuple[Outcome, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """`length` bytes from `offset` of something of `size` bytes, if that is known."""
+
+    offset: int
+    length: int
+    size: int | None = None
+
+    def range_header(self) -> str:
+        return f"bytes={self.offset}-{self.offset + self.length - 1}"
+
+
+def outcome_of_status(status: int) -> Outcome:
+    """What a status means that is not the success that was asked for."""
+    if status in ABSENT_STATUS:
+        return Outcome.ABSENT
+    if status in REFUSED_STATUS:
+        return Outcome.REFUSED
+    return Outcome.BUSY if status in BUSY_STATUS else Outcome.UNREACHABLE
+
+
+def content_length(headers: httpx.Headers) -> int | None:
+    text = headers.get("content-length", "")
+    return int(text) if _LENGTH.match(text) else None
+
+
+def total_size(headers: httpx.Headers) -> int | None:
+    """The size of the whole that a Content-Range tells."""
+    match = _CONTENT_RANGE.match(headers.get("content-range", ""))
+    return None if match is None or match[3] == "*" else int(match[3])
+
+
+def retry_after(headers: httpx.Headers, now: datetime) -> float | None:
+    """Seconds from `now`, whether the share gave seconds or a date; None when it gave neither."""
+    text = headers.get("retry-after", "").strip()
+    if _LENGTH.match(text):
+        return min(float(text), MAX_RETRY_AFTER)
+    moment = http_date(text)
+    return None if moment is None else min(max((moment - now).total_seconds(), 0.0), MAX_RETRY_AFTER)
+
+
+def http_date(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def encoding_complaint(headers: httpx.Headers) -> Complaint | None:
+    """Bytes that were compressed on the way are not the bytes that were asked for."""
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    return None if encoding in ("", "identity") else (Outcome.WRONG, f"content encoding {encoding[:40]}")
+
+
+def stretch_complaint(status: int, headers: httpx.Headers, stretch: Stretch) -> Complaint | None:
+    """What is wrong with an answer (200, 206 or 416) to a request for `stretch`; None if it is usable."""
+    if status == 416:
+        return Outcome.WRONG, "shorter than its record says (HTTP 416)"
+    if status == 206:
+        return _partial_complaint(headers, stretch)
+    return _whole_complaint(headers, stretch)
+
+
+def _partial_complaint(headers: httpx.Headers, stretch: Stretch) -> Complaint | None:
+    text = headers.get("content-range", "")
+    match = _CONTENT_RANGE.match(text)
+    if match is None:
+        return Outcome.WRONG, f"HTTP 206 without a proper Content-Range: {text[:60]!r}"
+    if match[3] != "*" and stretch.size not in (None, int(match[3])):
+        return Outcome.WRONG, f"has {match[3]} bytes, its record says {stretch.size}"
+    if (int(match[1]), int(match[2])) != (stretch.offset, stretch.offset + stretch.length - 1):
+        return Outcome.WRONG, f"asked for {stretch.range_header()}, got {text[:60]!r}"
+    if content_length(headers) not in (None, stretch.length):
+        return Outcome.WRONG, f"Content-Length {content_length(headers)} for a range of {stretch.length}"
+    return None
+
+
+def tail_complaint(headers: httpx.Headers, offset: int) -> Complaint | None:
+    """What is wrong with a 206 to a request for everything from `offset` on."""
+    text = headers.get("content-range", "")
+    match = _CONTENT_RANGE.match(text)
+    if match is None or int(match[1]) != offset:
+        return Outcome.WRONG, f"asked for bytes={offset}-, got {text[:60]!r}"
+    return None
+
+
+def _whole_complaint(headers: httpx.Headers, stretch: Stretch) -> Complaint | None:
+    length = content_length(headers)
+    if length is not None and length != (length if stretch.size is None else stretch.size):
+        if is_page(headers):
+            return Outcome.UNREACHABLE, "not a share's answer: an HTML page"
+        return Outcome.WRONG, f"has {length} bytes, its record says {stretch.size}"
+    if stretch.offset:
+        return Outcome.WRONG, "the server ignores Range"
+    if length is not None and length < stretch.length:
+        return Outcome.WRONG, f"has {length} bytes, {stretch.length} were asked for"
+    return None
+
+
+def is_page(headers: httpx.Headers) -> bool:
+    """A web page rather than a file: some portal or error page that comes with 200.
+
+    A file server says that it knows ranges even where it takes the content for HTML.
+    """
+    kind: str = headers.get("content-type", "")
+    return kind.lower().startswith(("text/html", "application/xhtml")) and "accept-ranges" not in headers

@@ -1,0 +1,260 @@
+"""One share, asked over HTTP (docs/formats.md says what lies where).
+
+Every method returns a value, says "absent" with None, or raises `ShareFailure` with the attempt. Nothing here
+decides which share to ask, how often, or whether bytes are the right ones: only that they are the bytes this
+share has at the place that was asked for.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from types import TracebackType
+from typing import Self, TypeVar
+
+import trio
+
+from blobfs.model import RESERVED_PREFIX, BlobId, Invalid, Name, Outcome, url_path
+from blobfs.record import LOG_NAME, MAX_RECORD_BYTES, Record, decode_record
+from blobfs.shares.address import ShareOptions, shown_url
+from blobfs.shares.answer import Answer
+from blobfs.shares.answer_rules import (
+    Stretch,
+    content_length,
+    encoding_complaint,
+    is_page,
+    outcome_of_status,
+    stretch_complaint,
+    tail_complaint,
+)
+from blobfs.shares.body import ExactBody, NoBody, read_json_text, read_rest
+from blobfs.shares.exchange import Exchange, Question, ShareStatistics
+from blobfs.shares.log_tail import MAX_LOG_BYTES, LogPosition, LogTail, read_fresh, read_further
+from blobfs.shares.plain import PAGE_SUFFIXES, PlainFile, plain_file, version_complaint
+
+NAMES = f"{RESERVED_PREFIX}/names/"
+BLOBS = f"{RESERVED_PREFIX}/blobs/"
+TREES = f"{RESERVED_PREFIX}/trees/"
+
+MAX_TREE_READ = 1024 * 1024
+"""Bytes of a tree file in one call; they are held in memory."""
+
+PARSE_IN_THREAD_BYTES = 256 * 1024
+"""A log longer than this takes over 5 ms to parse, which nobody else in the loop should wait for."""
+
+_Tail = TypeVar("_Tail", LogTail, LogTail | None)
+
+
+class DirectoryHere:
+    """The name is a directory on this share."""
+
+    def __repr__(self) -> str:
+        return "<DirectoryHere>"
+
+
+DIRECTORY_HERE = DirectoryHere()
+
+
+class Share:
+    """One share. Open it (`async with`) before asking; `__init__` does no I/O.
+
+    Mutable: the counters and connections of its exchange, and `_redirects_directories`, which is learned
+    once.
+    """
+
+    def __init__(self, options: ShareOptions) -> None:
+        self.options = options
+        self.shown = shown_url(options.url)
+        """The share's URL without credentials, as in `Attempt.share`."""
+        self._exchange = Exchange(options)
+        self._redirects_directories = False
+
+    def __repr__(self) -> str:
+        return f"<Share {self.shown} {self.statistics()}>"
+
+    async def __aenter__(self) -> Self:
+        await self.aopen()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aopen(self) -> None:
+        await self._exchange.aopen()
+
+    async def aclose(self) -> None:
+        await self._exchange.aclose()
+
+    def statistics(self) -> ShareStatistics:
+        return self._exchange.statistics()
+
+    async def record(self, name: Name) -> Record | DirectoryHere | None:
+        """The name's record; None if the share has no such name."""
+        async with self._exchange.ask(Question("record", NAMES + url_path(name))) as answer:
+            if answer.points_to_directory:
+                self._redirects_directories = True
+                return DIRECTORY_HERE
+            if answer.status == 200:
+                return await _read_record(answer)
+        # 1. A server that redirects directories has none here. 2. Others answer with an error, like for a
+        # name they do not have: the log tells. 3. Busy or broken servers have said nothing yet.
+        may_be_directory = 400 <= answer.status < 500 and outcome_of_status(answer.status) is not Outcome.BUSY
+        if may_be_directory and not self._redirects_directories and await self._has_log(name):
+            return DIRECTORY_HERE
+        if answer.is_absent:
+            return None
+        raise answer.status_failure()
+
+    async def _has_log(self, directory: Name) -> bool:
+        question = Question("log", _log_path(directory), headers={"Range": "bytes=0-0"})
+        async with self._exchange.ask(question) as answer:
+            if answer.is_absent:
+                return False
+            if answer.status not in (200, 206):
+                raise answer.status_failure()
+            return (await answer.chunk()).startswith(b"{")
+
+    async def log(self, directory: Name, known: LogPosition | None) -> LogTail | None:
+        """What is new in a directory's log, or all of it; None if the share has no such directory."""
+        if known is not None:
+            headers = {"Range": f"bytes={known.resume_offset}-"}
+            async with self._exchange.ask(Question("log", _log_path(directory), headers=headers)) as answer:
+                if answer.is_absent:
+                    return None
+                if answer.status == 200:
+                    return await _read_log(answer)
+                if answer.status == 206:
+                    tail = await _read_log_tail(answer, known)
+                    if tail is not None:
+                        return tail
+                elif answer.status != 416:
+                    raise answer.status_failure()
+        async with self._exchange.ask(Question("log", _log_path(directory))) as answer:
+            if answer.is_absent:
+                return None
+            if answer.status != 200:
+                raise answer.status_failure()
+            return await _read_log(answer)
+
+    async def blob_size(self, blob: BlobId) -> int | None:
+        """The size of a blob as this share has it; None if it does not."""
+        async with self._exchange.ask(Question("size", BLOBS + blob, "HEAD")) as answer:
+            if answer.is_absent:
+                return None
+            return _promised_size(answer, may_be_page=False)
+
+    async def tree(self, blob: BlobId, offset: int, length: int) -> bytes:
+        """Exactly these bytes of a blob's tree file."""
+        if length > MAX_TREE_READ:
+            raise ValueError(f"{length} bytes of a tree at once, the limit is {MAX_TREE_READ}")
+        if length == 0:
+            return b""
+        stretch = Stretch(offset, length)
+        question = Question("tree", TREES + blob, headers={"Range": stretch.range_header()})
+        async with self._exchange.ask(question) as answer:
+            return b"".join([piece async for piece in _stretch_body(answer, stretch)])
+
+    @asynccontextmanager
+    async def blob(
+        self, blob: BlobId, size: int, offset: int, length: int
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Exactly `length` bytes of a blob of `size` bytes, in pieces as they come in.
+
+        Raises `ShareFailure` on entry when the share does not deliver, and while iterating when it breaks
+        off.
+        """
+        stretch = _checked(Stretch(offset, length, size))
+        if length == 0:
+            yield NoBody()
+            return
+        question = Question("blob", BLOBS + blob, headers={"Range": stretch.range_header()}, bulk=True)
+        async with self._exchange.ask(question) as answer:
+            yield _stretch_body(answer, stretch)
+
+    async def plain_stat(self, name: Name) -> PlainFile | DirectoryHere | None:
+        """Which version of a file a plain share has; None if it has none."""
+        async with self._exchange.ask(Question("size", url_path(name), "HEAD")) as answer:
+            if answer.points_to_directory:
+                return DIRECTORY_HERE
+            if answer.is_absent:
+                return None
+            size = _promised_size(answer, may_be_page=name.lower().endswith(PAGE_SUFFIXES))
+            return plain_file(size, answer.headers)
+
+    @asynccontextmanager
+    async def plain(
+        self, name: Name, pinned: PlainFile, offset: int, length: int
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """As `blob`, of a plain file; CHANGED if it is no longer the version that was pinned."""
+        stretch = _checked(Stretch(offset, length, pinned.size))
+        if length == 0:
+            yield NoBody()
+            return
+        headers = {"Range": stretch.range_header()}
+        if pinned.validator is not None:
+            headers["If-Range"] = pinned.validator
+        async with self._exchange.ask(Question("blob", url_path(name), headers=headers, bulk=True)) as answer:
+            answer.refuse(version_complaint(answer.status, answer.headers, pinned))
+            yield _stretch_body(answer, stretch)
+
+
+def _log_path(directory: Name) -> str:
+    return NAMES + url_path(f"{directory}/{LOG_NAME}" if directory else LOG_NAME)
+
+
+def _checked(stretch: Stretch) -> Stretch:
+    if stretch.size is None or not 0 <= stretch.offset <= stretch.offset + stretch.length <= stretch.size:
+        raise ValueError(f"no such bytes: {stretch}")
+    return stretch
+
+
+def _stretch_body(answer: Answer, stretch: Stretch) -> ExactBody:
+    if answer.status not in (200, 206, 416):
+        raise answer.status_failure()
+    answer.refuse(encoding_complaint(answer.headers))
+    answer.refuse(stretch_complaint(answer.status, answer.headers, stretch))
+    more = answer.status == 200 and stretch.length != stretch.size
+    return ExactBody(answer, stretch.length, more=more)
+
+
+def _promised_size(answer: Answer, *, may_be_page: bool) -> int:
+    """The size a HEAD request's answer tells."""
+    if answer.status != 200:
+        raise answer.status_failure()
+    answer.refuse(encoding_complaint(answer.headers))
+    if not may_be_page and is_page(answer.headers):
+        raise answer.failure(Outcome.UNREACHABLE, "not a share's answer: an HTML page")
+    size = content_length(answer.headers)
+    if size is None:
+        raise answer.failure(Outcome.UNREACHABLE, "no Content-Length")
+    return size
+
+
+async def _read_record(answer: Answer) -> Record:
+    raw = await read_json_text(answer, MAX_RECORD_BYTES, "record")
+    try:
+        return decode_record(raw)
+    except Invalid as error:
+        raise answer.failure(Outcome.WRONG, str(error)) from error
+
+
+async def _read_log(answer: Answer) -> LogTail:
+    raw = await read_json_text(answer, MAX_LOG_BYTES, "log")
+    try:
+        return await _parsed(read_fresh, raw)
+    except Invalid as error:
+        raise answer.failure(Outcome.WRONG, str(error)) from error
+
+
+async def _read_log_tail(answer: Answer, known: LogPosition) -> LogTail | None:
+    answer.refuse(encoding_complaint(answer.headers))
+    answer.refuse(tail_complaint(answer.headers, known.resume_offset))
+    raw = await read_rest(answer, MAX_LOG_BYTES, "log")
+    return await _parsed(partial(read_further, known), raw)
+
+
+async def _parsed(parse: Callable[[bytes], _Tail], raw: bytes) -> _Tail:
+    if len(raw) < PARSE_IN_THREAD_BYTES:
+        return parse(raw)
+    return await trio.to_thread.run_sync(parse, raw)

@@ -1,0 +1,160 @@
+"""Asking a share: slots, redirects, time limits.
+
+`Exchange.ask` is the only way to the network. It gives an `Answer` for whatever status came and raises
+`ShareFailure` when none did; which statuses are good is for the caller to say. Whatever happens, cancellation
+included, the response is closed before `ask` is left.
+"""
+
+import base64
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import httpx
+import trio
+
+from blobfs.model import Outcome
+from blobfs.shares.address import ShareOptions, origin, shown_url
+from blobfs.shares.answer import Answer, Counters, Trial
+from blobfs.shares.answer_rules import REDIRECT_STATUS
+from blobfs.shares.transport import ShareTransport
+from blobfs.shares.wording import words_for
+
+MAX_REDIRECTS = 5
+USER_AGENT = "blobfs"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of a share."""
+
+    phase: str
+    """One of `Attempt.phase`."""
+    path: str
+    """Relative to the share's URL, percent-encoded."""
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    bulk: bool = False
+    """A long body: waits for a slot among its like, never in front of a short question."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShareStatistics:
+    """Counts since the share was made."""
+
+    requests: Mapping[str, int]
+    """By phase; a redirect that was followed counts as another one."""
+    received: int
+    """Bytes of bodies."""
+    failures: Mapping[Outcome, int]
+    in_flight: int
+    idle_connections: int
+
+
+class Exchange:
+    """One share's connections and the rules for using them.
+
+    Mutable: the counters; `_transport` once, by `aopen`.
+    """
+
+    def __init__(self, options: ShareOptions) -> None:
+        url = httpx.URL(options.url)
+        self._options = options
+        self._base = shown_url(options.url)
+        self._origin = origin(url)
+        self._headers = {"Accept-Encoding": "identity", "Accept": "*/*", "User-Agent": USER_AGENT}
+        self._credentials = _basic(url)
+        self._limits = {
+            "connect": options.connect_timeout,
+            "read": options.idle_timeout,
+            "write": options.idle_timeout,
+        }
+        self._slots = {bulk: trio.Semaphore(options.concurrent) for bulk in (False, True)}
+        self._counters = Counters()
+        self._transport: ShareTransport | None = None
+
+    async def aopen(self) -> None:
+        may_need_tls = self._origin[0] == "https" or self._options.redirects
+        # Reading the certificates takes 20 ms and more.
+        tls = await trio.to_thread.run_sync(httpx.create_ssl_context) if may_need_tls else None
+        self._transport = ShareTransport(tls)
+
+    async def aclose(self) -> None:
+        """Closes the idle connections; requests under way belong to their callers."""
+        if self._transport is not None:
+            await self._transport.aclose()
+
+    def statistics(self) -> ShareStatistics:
+        counters = self._counters
+        return ShareStatistics(
+            dict(counters.requests),
+            counters.received,
+            dict(counters.failures),
+            counters.in_flight,
+            0 if self._transport is None else self._transport.idle,
+        )
+
+    @asynccontextmanager
+    async def ask(self, question: Question) -> AsyncIterator[Answer]:
+        """The answer, with its body unread. Raises `ShareFailure` when there is none."""
+        async with self._slots[question.bulk]:
+            self._counters.in_flight += 1
+            try:
+                answer = await self._answer(question)
+                try:
+                    yield answer
+                finally:
+                    await answer.aclose()
+            finally:
+                self._counters.in_flight -= 1
+
+    async def _answer(self, question: Question) -> Answer:
+        trial = Trial(self._base, question.phase, trio.current_time(), self._counters)
+        url = httpx.URL(self._base + question.path)
+        for _ in range(1 + MAX_REDIRECTS):
+            answer = await self._send(trial, question, url)
+            if answer.status not in REDIRECT_STATUS or "location" not in answer.headers:
+                return answer
+            target = await self._redirected(answer, url)
+            if target is None:
+                answer.points_to_directory = True
+                return answer
+            url = target
+        raise trial.failure(Outcome.UNREACHABLE, "too many redirects")
+
+    async def _send(self, trial: Trial, question: Question, url: httpx.URL) -> Answer:
+        assert self._transport is not None, "the share is not open"
+        headers = {**self._headers, **question.headers}
+        if self._credentials and origin(url) == self._origin:
+            headers["Authorization"] = self._credentials
+        request = httpx.Request(question.method, url, headers=headers, extensions={"timeout": self._limits})
+        self._counters.requests[question.phase] += 1
+        try:
+            return Answer(trial, await self._transport.handle_async_request(request))
+        except (httpx.TransportError, UnicodeError) as error:
+            raise trial.failure(Outcome.UNREACHABLE, words_for(error)) from error
+
+    async def _redirected(self, answer: Answer, url: httpx.URL) -> httpx.URL | None:
+        """Where a redirect leads, with the answer closed; None (and open) if it only adds a slash."""
+        try:
+            target = url.join(answer.headers["location"]).copy_with(userinfo=b"", fragment=None)
+            if target.path == url.path + "/":
+                return None
+            allowed = target.scheme in ("http", "https") and bool(target.host)
+            if not allowed or not (self._options.redirects or origin(target) == self._origin):
+                raise answer.failure(Outcome.UNREACHABLE, f"redirects to {target}"[:200])
+        except (httpx.InvalidURL, ValueError) as error:
+            await answer.aclose()
+            raise answer.failure(Outcome.UNREACHABLE, "redirects to no URL") from error
+        except BaseException:
+            await answer.aclose()
+            raise
+        await answer.aclose()
+        return target
+
+
+def _basic(url: httpx.URL) -> str | None:
+    """The Authorization header for the URL's credentials."""
+    if not url.userinfo:
+        return None
+    return "Basic " + base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
