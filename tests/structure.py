@@ -84,7 +84,7 @@ def _functions(tree: ast.AST) -> Iterator[Function]:
 
 
 def _imported(tree: ast.AST, package: str, known: Collection[str]) -> Iterator[str]:
-    """Full names of imported modules; of ``from a import b`` it is a.b if that is a module of ours, else a."""
+    """Full names of imported modules; ``from a import b`` means a.b if that is a module of ours, else a."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -113,7 +113,7 @@ def part_imports(modules: Mapping[str, Module]) -> dict[str, set[str]]:
 
 
 def find_ring(modules: Mapping[str, Module]) -> list[str]:
-    """Some modules that import each other in a circle, the first repeated at the end; empty if there are none."""
+    """Some modules that import each other in a circle, the first repeated at the end; or nothing."""
     done: set[str] = set()
 
     def visit(name: str, path: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The linters are tests: what they find fails the suite. `tools/check --fix` corrects what can be corrected."""
+"""The linters are tests: what they find fails the suite. `tools/check --fix` corrects what it can."""
 
 import subprocess
 import sys
