@@ -1,0 +1,1 @@
+"""This node's disk: blobs, names, what is being written or loaded. Blocking; the only writer there."""

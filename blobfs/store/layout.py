@@ -1,0 +1,150 @@
+"""Where everything stands on this node's disk: the store's format, version 1.
+
+::
+
+    <store>/format                       "blobfs store 1\\n". The first file of a store.
+                                         Missing and other files here: not a store, refused.
+                                         Another number: refused; another text: refused.
+    <store>/lock                         flock(2)ed by the one daemon that uses the store; its pid in decimal,
+                                         padded with spaces to 20 bytes, and LF. The text is for people.
+    <store>/clean                        empty. Present only between a clean end and the next start; then
+                                         nothing is redone and the maps of partial/ are believed.
+    <store>/share/                       what this node serves; everything in it is whole, verified, read-only
+        <name>                           hard link to .blobfs/blobs/<id>; mode 0444
+        <dir>/                           mode 0755
+        .blobfs/blobs/<id>               a blob
+        .blobfs/trees/<id>               its tree file; a blob of one leaf has none
+        .blobfs/names/<name>             its name record (`blobfs.record`). Empty or not a record: moved
+                                         to quarantine/ by repair, until then the name is as if absent.
+        .blobfs/names/<dir>/.blobfs-log  the directory's log (`blobfs.record`). Missing, or a bad first
+                                         line: rebuilt from the records. A bad line: skipped.
+    <store>/incoming/<32 hex digits>     a file being written; or sealed, but not yet known to be durable
+    <store>/incoming/temp-<32 hex>       on its way to its place by rename(2); removed at start
+    <store>/partial/<key>                a blob being loaded: sparse, of its final length. <key> is its id, or
+                                         "plain-" and 64 hex digits where the id is not known.
+    <store>/partial/<key>.map            which chunks were verified:
+                                           offset  0, 11 bytes: "blobfsmap1\\n"
+                                           offset 11,  8 bytes: the blob's size, little-endian
+                                           offset 19, ceil(chunks / 8) bytes: chunk c is bit c % 8 of byte
+                                             c // 8, least significant first; those after the last are 0.
+                                         Any other magic, length or size: the load starts anew.
+                                         No map: the partial file is removed at start.
+    <store>/partial/<key>.tree           the blob's tree file as far as it came; sparse. Verified when read.
+    <store>/partial/<key>.names          names to publish when the blob is whole, one JSON object a line:
+                                         {"name":<whole name>,"record":<name record>,"share":<URL>}.
+                                         A line that does not parse: skipped. It outlives the partial file
+                                         until the names are published.
+    <store>/needed/                      open transactions
+    <store>/quarantine/                  what was found broken and is kept for the operator
+
+Extended attributes (all ``user.blobfs.…``):
+
+=========  ==========================  ==================================================================
+attribute  on                          value
+=========  ==========================  ==================================================================
+record     incoming/<hex>              the redo mark: the name record of this content. Present: at the next
+                                       start it is put in place if the bytes still match, whatever happened.
+                                       ``published`` at the epoch: not published yet, the redo chooses it.
+name       incoming/<hex>              beside a redo mark: the whole name, UTF-8. Absent: keep by id only.
+record     names/<dir>/                the directory's log line. Absent: the times of the directory count.
+loaded     names/<name>, names/<dir>/  "1": this node is not the publisher
+keep       blobs/<id>                  "1": stays although no name means it
+pinned     blobs/<id>, partial/<key>   "1": exempt from eviction
+=========  ==========================  ==================================================================
+
+``share/`` and everything below is world-readable, the rest is the daemon's alone (0700). All of it is
+one file system, with hard links and user extended attributes.
+"""
+
+import secrets
+from pathlib import Path
+
+from blobfs.model import BlobId, Name
+from blobfs.record import LOG_NAME
+
+FORMAT_VERSION = 1
+FORMAT_TEXT = "blobfs store {}\n"
+
+MAP_MAGIC = b"blobfsmap1\n"
+
+TEMP_PREFIX = "temp-"
+PLAIN_PREFIX = "plain-"
+
+PUBLIC_DIRECTORY_MODE = 0o755
+PRIVATE_DIRECTORY_MODE = 0o700
+SHARED_FILE_MODE = 0o444
+LOG_MODE = 0o644
+"""A log is appended to, and its writer may not be root."""
+PRIVATE_FILE_MODE = 0o600
+
+
+class Layout:
+    """The paths of one store. Pure: touches no disk."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.format = root / "format"
+        self.lock = root / "lock"
+        self.clean = root / "clean"
+        self.share = root / "share"
+        self.reserved = self.share / ".blobfs"
+        self.blobs = self.reserved / "blobs"
+        self.trees = self.reserved / "trees"
+        self.names = self.reserved / "names"
+        self.incoming = root / "incoming"
+        self.partial = root / "partial"
+        self.needed = root / "needed"
+        self.quarantine = root / "quarantine"
+
+    def __repr__(self) -> str:
+        return f"Layout({str(self.root)!r})"
+
+    @property
+    def public_directories(self) -> tuple[Path, ...]:
+        """Parents first."""
+        return self.share, self.reserved, self.blobs, self.trees, self.names
+
+    @property
+    def private_directories(self) -> tuple[Path, ...]:
+        return self.incoming, self.partial, self.needed, self.quarantine
+
+    def blob(self, blob: BlobId) -> Path:
+        return self.blobs / blob
+
+    def tree(self, blob: BlobId) -> Path:
+        return self.trees / blob
+
+    def named(self, name: Name) -> Path:
+        """The bytes of a named blob in the share, or a directory of them."""
+        return self.share / name
+
+    def record(self, name: Name) -> Path:
+        """A name's record; the directory of records where `name` is one."""
+        return self.names / name
+
+    def log(self, directory: Name) -> Path:
+        return self.names / directory / LOG_NAME
+
+    def partial_content(self, key: str) -> Path:
+        return self.partial / key
+
+    def partial_map(self, key: str) -> Path:
+        return self.partial / f"{key}.map"
+
+    def partial_tree(self, key: str) -> Path:
+        return self.partial / f"{key}.tree"
+
+    def partial_names(self, key: str) -> Path:
+        return self.partial / f"{key}.names"
+
+    def new_incoming(self) -> Path:
+        return self.incoming / secrets.token_hex(16)
+
+    def new_temp(self) -> Path:
+        """Where a file is made before rename(2) puts it in its place."""
+        return self.incoming / f"{TEMP_PREFIX}{secrets.token_hex(16)}"
+
+    def new_quarantined(self, name: str) -> Path:
+        """Where something broken goes; `name` is only for the operator's eye."""
+        readable = name.encode("ascii", "replace").decode().replace("/", "_")[:80]
+        return self.quarantine / f"{secrets.token_hex(8)}-{readable}"

@@ -1,0 +1,75 @@
+"""Directory logs on the disk: append-only, one line an entry (the lines are `blobfs.record`'s).
+
+A log is an index: it can be rebuilt from the records at any time, and whatever is odd in it is answered
+by that. A crash may cut its last line short; the next line then begins with the LF that is missing.
+"""
+
+import os
+import secrets
+from collections.abc import Iterable
+
+from blobfs.model import Invalid, Name
+from blobfs.record import (
+    LogEntry,
+    decode_log_entries,
+    decode_log_header,
+    encode_log_entry,
+    encode_log_header,
+)
+from blobfs.store.files import replace_file
+from blobfs.store.layout import LOG_MODE, Layout
+
+GENERATION_BYTES = 16
+"""Random bytes that tell a log from the one it replaced."""
+
+
+def read_log(layout: Layout, directory: Name) -> dict[str, LogEntry] | None:
+    """The last entry of each component. None: no log, or its first line is broken. Raises OSError."""
+    try:
+        raw = layout.log(directory).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    header, newline, rest = raw.partition(b"\n")
+    try:
+        decode_log_header(header)
+    except Invalid:
+        return None
+    return {entry.component: entry for entry in decode_log_entries(rest)} if newline else None
+
+
+def write_log(layout: Layout, directory: Name, entries: Iterable[LogEntry]) -> None:
+    """Replaces the log by one of a new generation. Raises OSError."""
+    replace_file(layout, layout.log(directory), encode_log(entries), LOG_MODE)
+
+
+def encode_log(entries: Iterable[LogEntry]) -> bytes:
+    """A whole log of a new generation."""
+    header = encode_log_header(secrets.token_hex(GENERATION_BYTES))
+    return header + b"".join(encode_log_entry(entry) for entry in entries)
+
+
+def append_log(layout: Layout, directory: Name, entry: LogEntry) -> bool:
+    """Whether there was a log to append to. Raises OSError; half a line may then have been written."""
+    try:
+        fd = os.open(layout.log(directory), os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        size = os.fstat(fd).st_size
+        if size == 0:
+            return False
+        line = encode_log_entry(entry)
+        if os.pread(fd, 1, size - 1) != b"\n":
+            line = b"\n" + line
+        _append(fd, line)
+    finally:
+        os.close(fd)
+    return True
+
+
+def _append(fd: int, line: bytes) -> None:
+    # One write, so that a reader never sees the lines of two mixed; a full disk takes a part of it, and
+    # says so at the second call.
+    written = os.write(fd, line)
+    while written < len(line):
+        written += os.write(fd, line[written:])

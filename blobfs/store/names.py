@@ -1,0 +1,230 @@
+"""Names of this node: the link with the bytes, the record, and the line in the directory's log.
+
+A change goes in that order: link, record, log. The record is the truth; the log is an index that can be
+rebuilt; a link that no record speaks of is removed by repair (`blobfs.store.repair`). Callers hold one
+lock of theirs, so no two changes run at once, and they know the rules of what may replace what.
+
+A tombstone is a record file; it gives way when a directory of its name is made, and stands there again
+when that is removed. Symlinks are records only: a web server must not follow them.
+"""
+
+import contextlib
+import errno
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from blobfs import errors
+from blobfs.model import ROOT, Invalid, Name, join, parse_component, split
+from blobfs.record import (
+    LOG_NAME,
+    BlobRecord,
+    DirRecord,
+    GoneRecord,
+    LogEntry,
+    LogRecord,
+    Record,
+    SymlinkRecord,
+    decode_log_entries,
+    decode_record,
+    encode_log_entry,
+    encode_record,
+)
+from blobfs.store.failures import store_errors
+from blobfs.store.files import replace_file
+from blobfs.store.layout import LOG_MODE, PUBLIC_DIRECTORY_MODE, SHARED_FILE_MODE
+from blobfs.store.logs import append_log, encode_log, read_log, write_log
+from blobfs.store.marks import LOADED, RECORD, YES, get_mark, set_mark
+from blobfs.store.opening import Store
+from blobfs.store.sealed import replace_by_link, set_keep
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalName:
+    """What this node knows of a name."""
+
+    record: LogRecord
+    loaded: bool
+    """This node is not its publisher."""
+
+
+def directory_exists(store: Store, directory: Name) -> bool:
+    return store.layout.record(directory).is_dir()
+
+
+@store_errors()
+def read_directory(store: Store, directory: Name) -> dict[str, LocalName]:
+    """By component, tombstones among them. Raises `NameMissing` where there is no such directory."""
+    entries = read_log(store.layout, directory)
+    if entries is not None:
+        return {component: LocalName(entry.record, entry.loaded) for component, entry in entries.items()}
+    if not directory_exists(store, directory):
+        raise errors.NameMissing(f"there is no directory {directory!r}")
+    return read_records(store, directory)
+
+
+@store_errors()
+def read_records(store: Store, directory: Name) -> dict[str, LocalName]:
+    """What `read_directory` returns, from the records: one by one, slow, and the truth."""
+    found = {}
+    for component in sorted(list_components(store.layout.record(directory))):
+        entry = read_record(store, join(directory, component))
+        if entry is not None:
+            found[component] = entry
+    return found
+
+
+def list_components(path: Path) -> Iterator[str]:
+    """The files of a directory that can be names; the log and the share's own files cannot."""
+    for text in os.listdir(path):
+        with contextlib.suppress(Invalid):
+            yield parse_component(os.fsencode(text))
+
+
+@store_errors()
+def read_record(store: Store, name: Name) -> LocalName | None:
+    """The truth about one name. None: nothing is known, or the record is broken and waits for repair."""
+    path = store.layout.record(name)
+    try:
+        raw = path.read_bytes()
+        loaded = get_mark(path, LOADED) == YES
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except IsADirectoryError:
+        return _read_directory_record(path)
+    try:
+        return LocalName(decode_record(raw), loaded)
+    except Invalid as reason:
+        _log.warning("the record of %r is broken: %s", name, reason)
+        return None
+
+
+def _read_directory_record(path: Path) -> LocalName:
+    loaded = get_mark(path, LOADED) == YES
+    for entry in decode_log_entries(get_mark(path, RECORD) or b""):
+        if isinstance(entry.record, DirRecord):
+            return LocalName(entry.record, loaded)
+    changed = path.stat().st_mtime_ns
+    return LocalName(DirRecord(changed, changed), loaded)
+
+
+@store_errors()
+def list_directories(store: Store) -> list[Name]:
+    """All of them, the root first, parents before what is in them."""
+    found = [ROOT]
+    for directory in found:  # grows while it is walked
+        path = store.layout.record(directory)
+        found += [
+            join(directory, component)
+            for component in sorted(list_components(path))
+            if (path / component).is_dir()
+        ]
+    return found
+
+
+@store_errors()
+def put_blob_name(store: Store, name: Name, record: BlobRecord, loaded: bool = False) -> None:
+    """Makes `name` mean a blob that is here, in a directory that is here; replaces what it meant."""
+    link_name(store, name, record)
+    _put_record(store, name, record, loaded)
+
+
+@store_errors()
+def put_symlink(store: Store, name: Name, record: SymlinkRecord, loaded: bool = False) -> None:
+    store.layout.named(name).unlink(missing_ok=True)
+    _put_record(store, name, record, loaded)
+
+
+@store_errors()
+def put_gone(store: Store, name: Name, record: GoneRecord) -> None:
+    """Removes `name` and leaves a tombstone. The blob stays: see `sealed.drop_blob_if_unnamed`."""
+    store.layout.named(name).unlink(missing_ok=True)
+    _put_record(store, name, record, loaded=False)
+
+
+def link_name(store: Store, name: Name, record: BlobRecord) -> None:
+    """The bytes of `name` in the share, replaced in one step. Raises OSError."""
+    source, target = store.layout.blob(record.blob), store.layout.named(name)
+    try:
+        replace_by_link(store, source, target)
+    except OSError as failure:
+        if failure.errno != errno.EMLINK:
+            raise
+        # 65,000 names mean one blob already (the empty one, mostly): this one gets a copy. The copies
+        # are not counted in the blob's links, so it must not be dropped for a lack of them.
+        set_keep(store, record.blob)
+        replace_file(store.layout, target, source.read_bytes(), SHARED_FILE_MODE)
+
+
+def _put_record(store: Store, name: Name, record: Record, loaded: bool) -> None:
+    marks = {LOADED: YES} if loaded else None
+    replace_file(store.layout, store.layout.record(name), encode_record(record), marks=marks)
+    _log_entry(store, name, record, loaded)
+
+
+def _log_entry(store: Store, name: Name, record: LogRecord, loaded: bool) -> None:
+    directory, component = split(name)
+    if not append_log(store.layout, directory, LogEntry(component, record, loaded)):
+        rewrite_log(store, directory)
+
+
+@store_errors()
+def rewrite_log(store: Store, directory: Name) -> None:
+    """Makes a directory's log anew from its records: short, sorted, of a new generation."""
+    records = read_records(store, directory)
+    entries = (LogEntry(component, entry.record, entry.loaded) for component, entry in records.items())
+    write_log(store.layout, directory, entries)
+
+
+@store_errors()
+def make_directory(store: Store, directory: Name, record: DirRecord, loaded: bool = False) -> bool:
+    """Whether it was made; False: it was there. Its parent is there, its name free or a tombstone."""
+    layout = store.layout
+    layout.named(directory).mkdir(exist_ok=True)
+    layout.named(directory).chmod(PUBLIC_DIRECTORY_MODE)
+    if directory_exists(store, directory):
+        return False
+    # It comes into sight with its log in it: that is how a reader knows a directory.
+    temp = layout.new_temp()
+    temp.mkdir(mode=0o700)
+    log = temp / LOG_NAME
+    log.write_bytes(encode_log([]))
+    log.chmod(LOG_MODE)
+    temp.chmod(PUBLIC_DIRECTORY_MODE)
+    set_mark(temp, RECORD, encode_log_entry(LogEntry(split(directory)[1], record)).rstrip(b"\n"))
+    if loaded:
+        set_mark(temp, LOADED, YES)
+    layout.record(directory).unlink(missing_ok=True)
+    os.rename(temp, layout.record(directory))
+    _log_entry(store, directory, record, loaded)
+    return True
+
+
+@store_errors()
+def remove_directory(store: Store, directory: Name, record: GoneRecord) -> None:
+    """Removes a directory in which only tombstones are left, and leaves one. Raises `DirectoryNotEmpty`."""
+    live = [
+        component
+        for component, entry in read_records(store, directory).items()
+        if not isinstance(entry.record, GoneRecord)
+    ]
+    if live:
+        raise errors.DirectoryNotEmpty(f"{directory!r} holds {live[0]!r}")
+    layout = store.layout
+    try:
+        layout.named(directory).rmdir()
+    except FileNotFoundError:
+        _log.debug("%r had no directory in the share", directory)
+    except OSError as failure:
+        if failure.errno != errno.ENOTEMPTY:
+            raise
+        raise errors.DirectoryNotEmpty(f"{directory!r} holds files that are no names") from failure
+    temp = layout.new_temp()
+    os.rename(layout.record(directory), temp)
+    _put_record(store, directory, record, loaded=False)
+    shutil.rmtree(temp)

@@ -1,0 +1,140 @@
+"""What a start does about the end before it: what was sealed is put in its place again.
+
+A redo mark is set before the flush that makes a sealed file durable, so after a crash there are three
+cases for a file in `incoming/`:
+
+1. no mark: it was still being written; it was promised to nobody and is removed;
+2. a mark, and the bytes match it: all steps from there on are done again, each of which may be done twice;
+3. a mark, and other bytes: the flush did not come to its end, so nobody was told it had; removed.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from blobfs.model import ROOT, Invalid, Name, parse_name, split
+from blobfs.record import BlobRecord, DirRecord, decode_record, encode_record
+from blobfs.store.failures import store_errors
+from blobfs.store.marks import NAME, RECORD, get_mark, set_mark
+from blobfs.store.names import LocalName, make_directory, put_blob_name, read_record
+from blobfs.store.opening import Store
+from blobfs.store.sealed import Content, drop_blob_if_unnamed, hash_file, place_blob, place_tree, set_keep
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A file that was sealed, and what it was to become."""
+
+    path: Path
+    """In `incoming/`."""
+    name: Name | None
+    """None: kept by its id only."""
+    record: BlobRecord
+    """`published_ns` 0: it was not yet given its time."""
+
+
+@store_errors()
+def find_intents(store: Store) -> list[Intent]:
+    """What to redo, in the order of publication. Removes everything else in `incoming/`: only at start."""
+    found = []
+    for path in store.layout.incoming.iterdir():
+        intent = _read_intent(path)
+        if intent is None:
+            path.unlink()
+        else:
+            found.append(intent)
+    # What never got its time is newer than what did.
+    return sorted(found, key=lambda intent: (intent.record.published_ns == 0, intent.record.published_ns))
+
+
+def _read_intent(path: Path) -> Intent | None:
+    raw = get_mark(path, RECORD)
+    if raw is None:
+        return None
+    try:
+        record = decode_record(raw)
+        name = get_mark(path, NAME)
+        parsed = None if name is None else parse_name(name.decode())
+    except (Invalid, UnicodeDecodeError) as reason:
+        _log.warning("%s has a broken redo mark and is removed: %s", path, reason)
+        return None
+    return Intent(path, parsed, record) if isinstance(record, BlobRecord) else None
+
+
+@store_errors()
+def redo(store: Store, intent: Intent) -> bool:
+    """Places and names a sealed file; whether it did. It stays in `incoming/` until `forget_intents`."""
+    content = _verified(store, intent)
+    if content is None:
+        return False
+    place_tree(store, content)  # a crash may have left a part of it
+    place_blob(store, intent.path, content, intent.record.mtime_ns)
+    if intent.name is None:
+        set_keep(store, content.blob)
+        return True
+    return _redo_name(store, intent, intent.name)
+
+
+def _verified(store: Store, intent: Intent) -> Content | None:
+    fd = os.open(intent.path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        content = hash_file(fd, os.fstat(fd).st_size)
+        if (content.blob, content.size) == (intent.record.blob, intent.record.size):
+            store.flushes.file(fd)
+            return content
+    finally:
+        os.close(fd)
+    _log.warning("%r was cut off while it was sealed: its content is not what it was", intent.name)
+    return None
+
+
+def _redo_name(store: Store, intent: Intent, name: Name) -> bool:
+    record = intent.record
+    present = read_record(store, name)
+    if record.published_ns == 0:
+        # It gets its time now, and keeps it if this start does not come to its end either.
+        before = present.record.published_ns if present else 0
+        record = replace(record, published_ns=max(time.time_ns(), before + 1))
+        set_mark(intent.path, RECORD, encode_record(record).rstrip(b"\n"))
+    if present is not None and _supersedes(present, record):
+        drop_blob_if_unnamed(store, record.blob)
+        return False
+    if not _make_parents(store, name, record):
+        _log.warning("%r cannot be restored: its directory was removed later", name)
+        return False
+    put_blob_name(store, name, record)
+    if present is not None and isinstance(present.record, BlobRecord) and present.record.blob != record.blob:
+        drop_blob_if_unnamed(store, present.record.blob)
+    return True
+
+
+def _supersedes(present: LocalName, record: BlobRecord) -> bool:
+    if isinstance(present.record, DirRecord):
+        return True
+    return present.record.published_ns >= record.published_ns and present.record != record
+
+
+def _make_parents(store: Store, name: Name, record: BlobRecord) -> bool:
+    parent = split(name)[0]
+    if parent == ROOT:
+        return True
+    present = read_record(store, parent)
+    if present is not None and isinstance(present.record, DirRecord):
+        return True
+    if present is not None and present.record.published_ns >= record.published_ns:
+        return False
+    made = DirRecord(record.mtime_ns, record.published_ns)
+    return _make_parents(store, parent, record) and make_directory(store, parent, made)
+
+
+@store_errors()
+def forget_intents(store: Store, intents: Iterable[Intent]) -> None:
+    """Makes what was redone durable, then lets go of the files in `incoming/`."""
+    store.flushes.everything()
+    for intent in intents:
+        intent.path.unlink(missing_ok=True)

@@ -1,0 +1,185 @@
+"""Blobs that are whole: `share/.blobfs/blobs/` and the trees beside them.
+
+A blob gets there by a second link to a file whose bytes are on the disk already, its tree before it, so
+that whatever is listed can be verified. It goes in the opposite order. Nothing here is ever changed.
+"""
+
+import contextlib
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from blobfs.merkle import build_tree, hash_leaves
+from blobfs.model import LEAF_SIZE, BlobId, Invalid, parse_blob_id
+from blobfs.store.failures import store_errors
+from blobfs.store.files import read_at, replace_file
+from blobfs.store.layout import SHARED_FILE_MODE
+from blobfs.store.marks import KEEP, PINNED, YES, get_mark, remove_mark, set_mark
+from blobfs.store.opening import Store
+
+_log = logging.getLogger(__name__)
+
+HASH_STEP = 128 * LEAF_SIZE
+"""Bytes read and hashed at a time, 1 MiB: large reads, small buffers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What hashing a whole file gives."""
+
+    blob: BlobId
+    size: int
+    tree: bytes
+    """The tree file; empty for a blob of one leaf."""
+
+
+def has(store: Store, blob: BlobId) -> bool:
+    return store.layout.blob(blob).exists()
+
+
+@store_errors()
+def blob_size(store: Store, blob: BlobId) -> int | None:
+    """None: the blob is not here."""
+    try:
+        return store.layout.blob(blob).stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+@store_errors()
+def open_blob(store: Store, blob: BlobId) -> int | None:
+    """A descriptor to read from, the caller's to close. None: the blob is not here."""
+    try:
+        return os.open(store.layout.blob(blob), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+
+
+@store_errors()
+def read_tree_file(store: Store, blob: BlobId) -> bytes:
+    """The tree file of a blob that is here; empty for a blob of one leaf."""
+    try:
+        return store.layout.tree(blob).read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+@store_errors()
+def list_blobs(store: Store) -> list[BlobId]:
+    """Every whole blob, in no order."""
+    found = []
+    for text in os.listdir(store.layout.blobs):
+        with contextlib.suppress(Invalid):
+            found.append(parse_blob_id(text))
+    return found
+
+
+def hash_file(fd: int, size: int) -> Content:
+    """Of the first `size` bytes; of fewer when the file ends before."""
+    digests = bytearray()
+    offset = 0
+    while offset < size:
+        piece = read_at(fd, offset, min(HASH_STEP, size - offset))
+        digests += hash_leaves(piece, offset // LEAF_SIZE)
+        offset += len(piece)
+        if len(piece) < HASH_STEP:
+            break
+    blob, tree = build_tree(digests, offset)
+    return Content(blob, offset, tree)
+
+
+@store_errors()
+def place_tree(store: Store, content: Content) -> None:
+    """Writes the tree file, over whatever is there; nothing for a blob of one leaf."""
+    if content.tree:
+        replace_file(store.layout, store.layout.tree(content.blob), content.tree)
+
+
+@store_errors()
+def place_blob(store: Store, source: Path, content: Content, mtime_ns: int) -> None:
+    """Shares by id what `source` holds; its bytes are durable and hash to `content`. `source` stays.
+
+    If the blob is here already it stays as it is, and so it can be done twice.
+    """
+    if _is_placed(store, content):
+        return
+    place_tree(store, content)
+    os.utime(source, ns=(mtime_ns, mtime_ns))
+    os.chmod(source, SHARED_FILE_MODE)
+    target = store.layout.blob(content.blob)
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        if target.stat().st_size == content.size:
+            return
+        _log.warning("%s has the wrong size and is replaced", target)
+        replace_by_link(store, source, target)
+
+
+def replace_by_link(store: Store, source: Path, target: Path) -> None:
+    """Makes `target` a link to `source` in one step, whatever it was. Raises OSError."""
+    temp = store.layout.new_temp()
+    os.link(source, temp)
+    try:
+        os.rename(temp, target)
+    finally:
+        # Between two links of one file rename does nothing and leaves both.
+        temp.unlink(missing_ok=True)
+
+
+def _is_placed(store: Store, content: Content) -> bool:
+    return _size(store.layout.blob(content.blob)) == content.size and (
+        not content.tree or _size(store.layout.tree(content.blob)) == len(content.tree)
+    )
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+@store_errors()
+def drop_blob_if_unnamed(store: Store, blob: BlobId) -> bool:
+    """After a name is gone: removes a blob that no name, keep mark or pin holds. Whether it did."""
+    path = store.layout.blob(blob)
+    try:
+        if path.stat().st_nlink > 1 or get_mark(path, KEEP) or get_mark(path, PINNED) == YES:
+            return False
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    store.layout.tree(blob).unlink(missing_ok=True)
+    return True
+
+
+@store_errors()
+def set_keep(store: Store, blob: BlobId) -> None:
+    """The blob stays although no name means it."""
+    set_mark(store.layout.blob(blob), KEEP, YES)
+
+
+@store_errors()
+def is_pinned(store: Store, key: str) -> bool:
+    """Of a blob, whole or partial; what is not here is not pinned."""
+    for path in (store.layout.blobs / key, store.layout.partial_content(key)):
+        with contextlib.suppress(FileNotFoundError):
+            return get_mark(path, PINNED) == YES
+    return False
+
+
+@store_errors()
+def set_pinned(store: Store, key: str, pinned: bool) -> bool:
+    """Whether there was something to pin: a whole blob or one being loaded."""
+    for path in (store.layout.blobs / key, store.layout.partial_content(key)):
+        try:
+            if pinned:
+                set_mark(path, PINNED, YES)
+            else:
+                remove_mark(path, PINNED)
+        except FileNotFoundError:
+            continue
+        return True
+    return False
