@@ -1,0 +1,269 @@
+"""Every operation of the kernel, handed to the file system; types and errors translated, nothing decided.
+
+One wrapper stands around every operation (`_answered`), with four rules:
+
+1. A `BlobfsError` is an answer: its errno goes to the caller.
+2. Anything else is a defect: it is logged with its traceback, the caller gets EIO, the mount lives on.
+   (pyfuse3 lets only `FUSEError` through; everything else would end the mount.)
+3. `Cancelled` passes untouched: the session is ending, and the caller gets ENOTCONN from the kernel.
+4. Every operation and every error is counted.
+
+What blobfs does not do (``access``, ``poll``) is left to pyfuse3's ENOSYS, which the kernel remembers.
+"""
+
+import errno
+import functools
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+import pyfuse3
+import trio
+from pyfuse3 import EntryAttributes, FileInfo, ReaddirToken, RequestContext, SetattrFields
+
+from blobfs.errors import BlobfsError, OperationRefused
+from blobfs.fuse import translation
+from blobfs.fuse.interface import FileSystem
+
+_log = logging.getLogger(__name__)
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_AFTER_DOT = 1 << 62
+_AFTER_DOT_DOT = _AFTER_DOT + 1
+"""Cookies of the two entries that every directory starts with; the file system's own are smaller."""
+
+
+def _answered(
+    operation: Callable[Concatenate["Adapter", _P], Awaitable[_T]],
+) -> Callable[Concatenate["Adapter", _P], Coroutine[Any, Any, _T]]:
+    name = operation.__name__
+
+    @functools.wraps(operation)
+    async def answer(self: "Adapter", /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        self._operations[name] += 1
+        try:
+            return await operation(self, *args, **kwargs)
+        except pyfuse3.FUSEError as error:
+            self._errors[errno.errorcode[error.errno]] += 1
+            raise
+        except Exception as error:
+            raise pyfuse3.FUSEError(self._errno_of(name, error)) from None
+
+    return answer
+
+
+def _deliberate(error: Exception) -> BlobfsError | None:
+    """The error of ours that `error` is, or the first of a group of nothing but ours."""
+    if isinstance(error, ExceptionGroup):
+        leaves = [_deliberate(leaf) for leaf in error.exceptions]
+        return None if None in leaves else leaves[0]
+    return error if isinstance(error, BlobfsError) else None
+
+
+class Adapter(pyfuse3.Operations):
+    """The file system, as pyfuse3 calls it. Mutable: the counters, which only grow."""
+
+    supports_dot_lookup = False  # "." and ".." are asked for by NFS servers only; they are not names here
+
+    def __init__(self, fs: FileSystem) -> None:
+        self._fs = fs
+        self._operations: Counter[str] = Counter()
+        self._errors: Counter[str] = Counter()
+        self.initialized = trio.Event()
+        """Set while the kernel's first request, INIT, is being answered."""
+
+    def statistics(self) -> dict[str, Any]:
+        """How often each operation was asked for; under ``errors``, how often each error was the answer."""
+        return {**self._operations, "errors": dict(self._errors)}
+
+    def _errno_of(self, name: str, error: Exception) -> int:
+        ours = _deliberate(error)
+        if ours is None:
+            self._errors["unexpected"] += 1
+            _log.error("%s: unexpected, the caller gets EIO", name, exc_info=error)
+            return errno.EIO
+        self._errors[type(ours).__name__] += 1
+        if not isinstance(ours, OperationRefused):  # a caller's own mistakes are no news
+            _log.debug("%s: %s: %s", name, type(ours).__name__, ours)
+        return ours.errno
+
+    def init(self) -> None:
+        self.initialized.set()
+
+    # --- names and inodes
+
+    @_answered
+    async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
+        return translation.entry_attributes(
+            await self._fs.lookup(parent_inode, name, translation.caller(ctx))
+        )
+
+    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
+        """Has no answer, so whatever goes wrong ends here."""
+        self._operations["forget"] += len(inode_list)
+        for inode, count in inode_list:
+            try:
+                self._fs.forget(inode, count)
+            except Exception:
+                self._errors["unexpected"] += 1
+                _log.exception("forget: unexpected, inode %d", inode)
+
+    @_answered
+    async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
+        return translation.entry_attributes(await self._fs.getattr(inode))
+
+    @_answered
+    async def setattr(
+        self, inode: int, attr: EntryAttributes, fields: SetattrFields, fh: int | None, ctx: RequestContext
+    ) -> EntryAttributes:
+        change = translation.change(attr, fields)
+        return translation.entry_attributes(await self._fs.setattr(inode, change, fh))
+
+    @_answered
+    async def readlink(self, inode: int, ctx: RequestContext) -> bytes:
+        return await self._fs.readlink(inode)
+
+    @_answered
+    async def mknod(
+        self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
+    ) -> EntryAttributes:
+        made = await self._fs.mknod(parent_inode, name, mode, translation.caller(ctx))
+        return translation.entry_attributes(made)
+
+    @_answered
+    async def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext) -> EntryAttributes:
+        made = await self._fs.mkdir(parent_inode, name, mode, translation.caller(ctx))
+        return translation.entry_attributes(made)
+
+    @_answered
+    async def symlink(
+        self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
+    ) -> EntryAttributes:
+        made = await self._fs.symlink(parent_inode, name, target, translation.caller(ctx))
+        return translation.entry_attributes(made)
+
+    @_answered
+    async def link(
+        self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext
+    ) -> EntryAttributes:
+        return translation.entry_attributes(await self._fs.link(inode, new_parent_inode, new_name))
+
+    @_answered
+    async def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
+        await self._fs.unlink(parent_inode, name)
+
+    @_answered
+    async def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
+        await self._fs.rmdir(parent_inode, name)
+
+    @_answered
+    async def rename(
+        self,
+        parent_inode_old: int,
+        name_old: bytes,
+        parent_inode_new: int,
+        name_new: bytes,
+        flags: int,
+        ctx: RequestContext,
+    ) -> None:
+        if flags & ~(pyfuse3.RENAME_EXCHANGE | pyfuse3.RENAME_NOREPLACE):
+            raise pyfuse3.FUSEError(errno.EINVAL)  # RENAME_WHITEOUT: for overlay file systems' upper layers
+        await self._fs.rename(
+            parent_inode_old,
+            name_old,
+            parent_inode_new,
+            name_new,
+            exchange=bool(flags & pyfuse3.RENAME_EXCHANGE),
+            noreplace=bool(flags & pyfuse3.RENAME_NOREPLACE),
+        )
+
+    # --- files
+
+    @_answered
+    async def create(
+        self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
+    ) -> tuple[FileInfo, EntryAttributes]:
+        opened, made = await self._fs.create(parent_inode, name, mode, flags, translation.caller(ctx))
+        return translation.file_info(opened), translation.entry_attributes(made)
+
+    @_answered
+    async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
+        return translation.file_info(await self._fs.open(inode, flags, translation.caller(ctx)))
+
+    @_answered
+    async def read(self, fh: int, off: int, size: int) -> bytes:
+        return cast(bytes, await self._fs.read(fh, off, size))  # pyfuse3 takes any buffer
+
+    @_answered
+    async def write(self, fh: int, off: int, buf: bytes) -> int:
+        return await self._fs.write(fh, off, buf)
+
+    @_answered
+    async def flush(self, fh: int) -> None:
+        await self._fs.flush(fh)
+
+    @_answered
+    async def release(self, fh: int) -> None:
+        await self._fs.release(fh)
+
+    @_answered
+    async def fsync(self, fh: int, datasync: bool) -> None:
+        await self._fs.fsync(fh, datasync)
+
+    # --- directories
+
+    @_answered
+    async def opendir(self, inode: int, ctx: RequestContext) -> int:
+        return await self._fs.opendir(inode)
+
+    @_answered
+    async def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
+        """``.`` and ``..`` first, which the file system does not know; then what it has, as much as fits.
+
+        The kernel counts one lookup for every entry that it takes, but none for the first two.
+        """
+        cookie = start_id
+        if cookie == 0:
+            pyfuse3.readdir_reply(token, b".", translation.dot_attributes(), _AFTER_DOT)
+            cookie = _AFTER_DOT
+        if cookie == _AFTER_DOT:
+            pyfuse3.readdir_reply(token, b"..", translation.dot_attributes(), _AFTER_DOT_DOT)
+            cookie = _AFTER_DOT_DOT
+        for entry in await self._fs.readdir(fh, 0 if cookie == _AFTER_DOT_DOT else cookie):
+            attributes = translation.entry_attributes(entry.attributes)
+            if not pyfuse3.readdir_reply(token, entry.name, attributes, entry.cookie):
+                return
+            self._fs.remember(entry.attributes.inode)
+
+    @_answered
+    async def releasedir(self, fh: int) -> None:
+        await self._fs.releasedir(fh)
+
+    @_answered
+    async def fsyncdir(self, fh: int, datasync: bool) -> None:
+        await self._fs.fsyncdir(fh, datasync)
+
+    @_answered
+    async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
+        return translation.statvfs(await self._fs.statfs())
+
+    # --- extended attributes
+
+    @_answered
+    async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
+        return await self._fs.getxattr(inode, name)
+
+    @_answered
+    async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
+        return await self._fs.listxattr(inode)
+
+    @_answered
+    async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
+        await self._fs.setxattr(inode, name, value)
+
+    @_answered
+    async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
+        await self._fs.removexattr(inode, name)

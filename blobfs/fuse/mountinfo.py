@@ -1,0 +1,76 @@
+"""What is mounted, read from ``/proc/self/mountinfo`` and never by touching a mount.
+
+A daemon must not ``stat`` its own mount: the answer would have to come from itself. So its device
+number, and whether it is still there, are looked up in the kernel's table (proc_pid_mountinfo(5)).
+"""
+
+import os
+import re
+import select
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+FS_TYPE = "fuse.blobfs"
+"""Our file system type: ``fuse`` and the option ``subtype=blobfs``."""
+
+_TABLE = Path("/proc/self/mountinfo")
+_OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One line of the table."""
+
+    mount_point: str
+    fs_type: str
+    source: str
+    device: str
+    """``major:minor``, as in /sys/class/bdi. Not used again while anybody still holds a file open."""
+
+    @property
+    def minor(self) -> str:
+        """The connection's name in /sys/fs/fuse/connections."""
+        return self.device.partition(":")[2]
+
+
+def parse_mountinfo(table: bytes) -> Iterator[Mount]:
+    """The mounts in the table's order, in which what covers another mount stands after it."""
+    for line in table.splitlines():
+        fields = line.split(b" ")
+        if len(fields) < 10 or b"-" not in fields[6:]:
+            continue  # not a line of this table
+        fs_type, source = fields[fields.index(b"-", 6) + 1 :][:2]
+        yield Mount(_unescape(fields[4]), _unescape(fs_type), _unescape(source), fields[2].decode("ascii"))
+
+
+def _unescape(field: bytes) -> str:
+    """The kernel writes space, tab, newline, ``#`` and backslash as a backslash and three octal digits."""
+    return os.fsdecode(_OCTAL.sub(lambda match: bytes([int(match[1], 8)]), field))
+
+
+def read_mounts() -> tuple[Mount, ...]:
+    return tuple(parse_mountinfo(_TABLE.read_bytes()))
+
+
+def find_mount(path: str) -> Mount | None:
+    """What is mounted right on `path` (absolute, without symlinks): the uppermost, if there are several."""
+    return next((mount for mount in reversed(read_mounts()) if mount.mount_point == path), None)
+
+
+async def wait_until_gone(device: str) -> None:
+    """Returns when no mount of `device` is left here, though files on it may still be open.
+
+    The kernel makes the table readable when it changes. An epoll of its own, edge-triggered, turns that
+    into something that stays readable until it is drained: the table's own "changed" flag is gone after
+    one look, and trio's epoll looks once when it is told of the descriptor.
+    """
+    with _TABLE.open("rb") as table, select.epoll() as changes:
+        changes.register(table, select.EPOLLIN | select.EPOLLET)
+        while True:
+            changes.poll(0)
+            if all(mount.device != device for mount in read_mounts()):
+                return
+            await trio.lowlevel.wait_readable(changes)
