@@ -166,7 +166,8 @@ class Incoming:
         try:
             digests = hash_leaves(self.read(first * LEAF_SIZE, (end - first) * LEAF_SIZE), first)
             with self._lock:
-                if self._cuts == cuts:
+                # Fewer digests: a truncation is on its way and has not counted itself yet.
+                if self._cuts == cuts and len(digests) == (end - first) * DIGEST_SIZE:
                     self._digests[first * DIGEST_SIZE : end * DIGEST_SIZE] = digests
                     believed = True
         finally:

@@ -8,7 +8,7 @@
     <store>/lock                         flock(2)ed by the one daemon that uses the store; its pid in decimal,
                                          padded with spaces to 20 bytes, and LF. The text is for people.
     <store>/clean                        empty. Present only between a clean end and the next start; then
-                                         nothing is redone and the maps of partial/ are believed.
+                                         the maps of partial/ are believed, see `claimed` below.
     <store>/share/                       what this node serves; everything in it is whole, verified, read-only
         <name>                           hard link to .blobfs/blobs/<id>; mode 0444
         <dir>/                           mode 0755
@@ -50,6 +50,8 @@ record     names/<dir>/                the directory's log line. Absent: the tim
 loaded     names/<name>, names/<dir>/  "1": this node is not the publisher
 keep       blobs/<id>                  "1": stays although no name means it
 pinned     blobs/<id>, partial/<key>   "1": exempt from eviction
+claimed    partial/<key>.map           "1", set on every map after an unclean end: its chunks must be
+                                       verified again. Goes when all of them were.
 =========  ==========================  ==================================================================
 
 ``share/`` and everything below is world-readable, the rest is the daemon's alone (0700). All of it is

@@ -14,6 +14,7 @@ NAME = "user.blobfs.name"
 LOADED = "user.blobfs.loaded"
 KEEP = "user.blobfs.keep"
 PINNED = "user.blobfs.pinned"
+CLAIMED = "user.blobfs.claimed"
 
 YES = b"1"
 

@@ -35,7 +35,7 @@ from blobfs.record import (
 )
 from blobfs.store.failures import store_errors
 from blobfs.store.files import replace_file
-from blobfs.store.layout import LOG_MODE, PUBLIC_DIRECTORY_MODE, SHARED_FILE_MODE
+from blobfs.store.layout import LOG_MODE, PRIVATE_DIRECTORY_MODE, PUBLIC_DIRECTORY_MODE, SHARED_FILE_MODE
 from blobfs.store.logs import append_log, encode_log, read_log, write_log
 from blobfs.store.marks import LOADED, RECORD, YES, get_mark, set_mark
 from blobfs.store.opening import Store
@@ -53,6 +53,7 @@ class LocalName:
     """This node is not its publisher."""
 
 
+@store_errors()
 def directory_exists(store: Store, directory: Name) -> bool:
     return store.layout.record(directory).is_dir()
 
@@ -191,18 +192,26 @@ def make_directory(store: Store, directory: Name, record: DirRecord, loaded: boo
         return False
     # It comes into sight with its log in it: that is how a reader knows a directory.
     temp = layout.new_temp()
-    temp.mkdir(mode=0o700)
-    log = temp / LOG_NAME
-    log.write_bytes(encode_log([]))
-    log.chmod(LOG_MODE)
-    temp.chmod(PUBLIC_DIRECTORY_MODE)
-    set_mark(temp, RECORD, encode_log_entry(LogEntry(split(directory)[1], record)).rstrip(b"\n"))
-    if loaded:
-        set_mark(temp, LOADED, YES)
-    layout.record(directory).unlink(missing_ok=True)
-    os.rename(temp, layout.record(directory))
+    temp.mkdir(mode=PRIVATE_DIRECTORY_MODE)
+    try:
+        _fill_directory(temp, LogEntry(split(directory)[1], record, loaded))
+        layout.record(directory).unlink(missing_ok=True)
+        os.rename(temp, layout.record(directory))
+    except BaseException:
+        shutil.rmtree(temp)
+        raise
     _log_entry(store, directory, record, loaded)
     return True
+
+
+def _fill_directory(path: Path, entry: LogEntry) -> None:
+    log = path / LOG_NAME
+    log.write_bytes(encode_log([]))
+    log.chmod(LOG_MODE)
+    set_mark(path, RECORD, encode_log_entry(entry).rstrip(b"\n"))
+    if entry.loaded:
+        set_mark(path, LOADED, YES)
+    path.chmod(PUBLIC_DIRECTORY_MODE)
 
 
 @store_errors()

@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from blobfs.store.layout import (
     Layout,
 )
 from blobfs.store.logs import write_log
-from blobfs.store.marks import get_mark, set_mark
+from blobfs.store.marks import CLAIMED, YES, get_mark, set_mark
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class Store:
 
 def open_store(root: Path) -> Store:
     """Opens the store at `root`, making it if there is nothing yet. Raises `StoreRefused`."""
-    if os.fsencode("é") != "é".encode():
+    if sys.getfilesystemencoding() != "utf-8":
         raise errors.StoreRefused("file names are not UTF-8 here: set PYTHONUTF8=1 or a UTF-8 locale")
     layout = Layout(Path(os.path.abspath(root)))
     with contextlib.ExitStack() as undo:
@@ -108,6 +109,8 @@ def _open_locked(layout: Layout, undo: contextlib.ExitStack) -> Store:
     if not layout.log(ROOT).exists():
         write_log(layout, ROOT, [])
     was_clean = is_new or layout.clean.exists()
+    if not was_clean:
+        _distrust_maps(layout)
     layout.clean.unlink(missing_ok=True)
     # The marker must not come back with a power cut after the first change.
     os.fsync(root_fd)
@@ -177,6 +180,12 @@ def _remove_temps(layout: Layout) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def _distrust_maps(layout: Layout) -> None:
+    """A power cut may have kept a map and lost chunks it speaks of. Outlasts later clean ends."""
+    for path in layout.partial.glob("*.map"):
+        set_mark(path, CLAIMED, YES)
 
 
 def _probe(layout: Layout) -> None:

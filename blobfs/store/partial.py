@@ -16,6 +16,7 @@ from blobfs.record import BlobRecord
 from blobfs.store.failures import store_errors
 from blobfs.store.files import Buffer, read_at, read_at_nowait, replace_file, write_all
 from blobfs.store.layout import MAP_MAGIC, PRIVATE_FILE_MODE, Layout
+from blobfs.store.marks import CLAIMED, YES, get_mark, remove_mark
 from blobfs.store.opening import Store
 from blobfs.store.sealed import Content, place_blob
 from blobfs.store.waiting import WaitingName, add_waiting, read_waiting
@@ -33,22 +34,24 @@ class Partial:
     `save_map` takes a copy of them under `_lock` in a worker thread.
     """
 
-    def __init__(self, store: Store, key: str, size: int, fd: int, bits: bytearray, saved: bool) -> None:
+    def __init__(self, store: Store, key: str, size: int, fd: int, bits: bytearray | None) -> None:
         self.key = key
         self.size = size
         self.chunks = -(-size // CHUNK_SIZE)
         self.fd = fd
         self.present_bytes = 0
         self._layout = store.layout
-        self._bits = bits
+        self._map = store.layout.partial_map(key)
+        self._saved = bits is not None
+        self._is_distrusted = self._saved and get_mark(self._map, CLAIMED) == YES
+        self._bits = bits = bits or bytearray(_map_length(size))
         self._states = bytearray(self.chunks)
-        self._saved = saved
         self._unsaved = (len(bits), 0)
         self._lock = threading.Lock()
         self._tree_fd = -1
         for chunk in _set_bits(bits, self.chunks):
-            self._states[chunk] = _PRESENT if store.was_clean else _CLAIMED
-            self.present_bytes += self._length(chunk) if store.was_clean else 0
+            self._states[chunk] = _CLAIMED if self._is_distrusted else _PRESENT
+            self.present_bytes += 0 if self._is_distrusted else self._length(chunk)
 
     def __repr__(self) -> str:
         here = self._states.count(_PRESENT)
@@ -134,15 +137,18 @@ class Partial:
             low, high = self._unsaved if self._saved else (0, len(self._bits))
             content = bytes(self._bits[low:high])
             self._unsaved = (len(self._bits), 0)
-        path = self._layout.partial_map(self.key)
+            is_verified = _CLAIMED not in self._states
         try:
             if not self._saved:
                 header = _MAP_HEADER.pack(MAP_MAGIC, self.size)
-                replace_file(self._layout, path, header + content, PRIVATE_FILE_MODE)
+                replace_file(self._layout, self._map, header + content, PRIVATE_FILE_MODE)
                 self._saved = True
             elif content:
-                with open(path, "r+b") as file:
+                with open(self._map, "r+b") as file:
                     write_all(file.fileno(), content, _MAP_HEADER.size + low)
+            if self._is_distrusted and is_verified:
+                remove_mark(self._map, CLAIMED)
+                self._is_distrusted = False
         except BaseException:
             with self._lock:
                 self._unsaved = 0, len(self._bits)
@@ -206,7 +212,7 @@ def open_partial(store: Store, key: str, size: int) -> Partial:
     except BaseException:
         os.close(fd)
         raise
-    return Partial(store, key, size, fd, bits or bytearray(_map_length(size)), saved=bits is not None)
+    return Partial(store, key, size, fd, bits)
 
 
 @store_errors()

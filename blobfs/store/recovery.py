@@ -18,6 +18,7 @@ from pathlib import Path
 from blobfs.model import ROOT, Invalid, Name, parse_name, split
 from blobfs.record import BlobRecord, DirRecord, decode_record, encode_record
 from blobfs.store.failures import store_errors
+from blobfs.store.layout import TEMP_PREFIX
 from blobfs.store.marks import NAME, RECORD, get_mark, set_mark
 from blobfs.store.names import LocalName, make_directory, put_blob_name, read_record
 from blobfs.store.opening import Store
@@ -43,6 +44,8 @@ def find_intents(store: Store) -> list[Intent]:
     """What to redo, in the order of publication. Removes everything else in `incoming/`: only at start."""
     found = []
     for path in store.layout.incoming.iterdir():
+        if path.name.startswith(TEMP_PREFIX):
+            continue
         intent = _read_intent(path)
         if intent is None:
             path.unlink()

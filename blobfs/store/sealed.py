@@ -34,6 +34,7 @@ class Content:
     """The tree file; empty for a blob of one leaf."""
 
 
+@store_errors()
 def has(store: Store, blob: BlobId) -> bool:
     return store.layout.blob(blob).exists()
 
