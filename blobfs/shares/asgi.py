@@ -181,8 +181,9 @@ class _Connections:
     async def serve(self, stream: trio.SocketStream) -> None:
         self._streams.add(stream)
         try:
-            # The state is the lifespan's, and there is none; an SSLStream is only what its type says.
-            await TCPServer(self._app, self._config, self._context, ConnectionState({}), stream)  # type: ignore[arg-type]
+            # It takes plain streams too, only its type says TLS; the state is the lifespan's, there is none.
+            tls = cast("trio.SSLStream[trio.SocketStream]", stream)
+            await TCPServer(self._app, self._config, self._context, ConnectionState({}), tls)
         except* Exception as group:
             _log.info("a connection ended: %s", "; ".join(repr(error) for error in _leaves(group)))
         finally:

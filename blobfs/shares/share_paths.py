@@ -63,13 +63,13 @@ class Refused(Exception):
 
 def strip_origin(raw_path: bytes) -> bytes:
     """The path of a request target, which may be a whole URL (RFC 9112, 3.2.2)."""
-    return _ORIGIN.sub(b"", raw_path, count=1) if not raw_path.startswith(b"/") else raw_path
+    return raw_path if raw_path.startswith(b"/") else _ORIGIN.sub(b"", raw_path, count=1) or b"/"
 
 
 def parse_path(raw_path: bytes) -> SharePath:
     """`raw_path` as it came, without its query. Raises `Refused`."""
     head, *parts = raw_path.split(b"/")
-    if head or _BAD_ESCAPE.search(raw_path):
+    if head or not parts or _BAD_ESCAPE.search(raw_path):
         raise Refused(HTTPStatus.BAD_REQUEST)
     components = tuple(map(_parse_component, parts))
     if sum(map(len, components)) + len(components) - 1 > MAX_PATH_BYTES:
