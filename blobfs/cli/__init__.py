@@ -1,0 +1,1 @@
+"""The command line: one module a command, brought together in `main`."""
