@@ -124,10 +124,17 @@ ensure_fuse() {
 # The stamp is a hash of all that decides what the environment holds; it is written last.
 venv_stamp() { { "$python" -VV && cat "requirements/build.lock" "requirements/$1.lock" pyproject.toml; } | sha256sum; }
 
+is_installed() { # is_installed runtime|dev; what the tests need includes what blobfs needs
+    local lock
+    [[ -x .venv/bin/blobfs ]] && .venv/bin/python -c '' 2>/dev/null || return 1
+    for lock in "$1" dev; do
+        [[ $(venv_stamp "$lock") != "$(cat ".venv/$lock.stamp" 2>/dev/null)" ]] || return 0
+    done
+    return 1
+}
+
 ensure_venv() { # ensure_venv runtime|dev: .venv holds the locked packages, and the command blobfs
-    local stamp
-    stamp=$(venv_stamp "$1")
-    if [[ -x .venv/bin/blobfs && $stamp == "$(cat ".venv/$1.stamp" 2>/dev/null)" ]] && .venv/bin/python -c ''; then
+    if is_installed "$1"; then
         step "Python packages: all here"
         return
     fi
@@ -141,7 +148,7 @@ ensure_venv() { # ensure_venv runtime|dev: .venv holds the locked packages, and 
     run_logged "build tools" pip_install --requirement requirements/build.lock
     run_logged "packages" pip_install --requirement "requirements/$1.lock"
     run_logged "blobfs" .venv/bin/python -m pip install --no-deps --no-build-isolation --editable .
-    printf '%s\n' "$stamp" >".venv/$1.stamp"
+    venv_stamp "$1" >".venv/$1.stamp"
     exec {checkout_lock}<&-
 }
 
