@@ -114,7 +114,7 @@ ensure_system_packages() { # ensure_system_packages runtime|dev
 
 ensure_fuse() {
     [[ $(uname -s) == Linux ]] || die "blobfs runs on Linux: it needs its FUSE."
-    [[ -e /dev/fuse ]] || as_root modprobe fuse 2>/dev/null || true
+    [[ -e /dev/fuse ]] || (as_root modprobe fuse) 2>/dev/null || true
     [[ -e /dev/fuse ]] || die "There is no /dev/fuse: the kernel has no FUSE, or this container was not given it" \
         "(docker run --device /dev/fuse --cap-add SYS_ADMIN ...)."
 }
