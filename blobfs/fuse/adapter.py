@@ -11,6 +11,7 @@ One wrapper stands around every operation (`_answered`), with four rules:
 What blobfs does not do (``access``, ``poll``) is left to pyfuse3's ENOSYS, which the kernel remembers.
 """
 
+import contextlib
 import errno
 import functools
 import logging
@@ -64,7 +65,10 @@ def _deliberate(error: Exception) -> BlobfsError | None:
 
 
 class Adapter(pyfuse3.Operations):
-    """The file system, as pyfuse3 calls it. Mutable: the counters, which only grow."""
+    """The file system, as pyfuse3 calls it.
+
+    Mutable: the counters, which only grow, and how often each handle was given out and not released yet.
+    """
 
     supports_dot_lookup = False  # "." and ".." are asked for by NFS servers only; they are not names here
 
@@ -72,6 +76,7 @@ class Adapter(pyfuse3.Operations):
         self._fs = fs
         self._operations: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
+        self._open: Counter[int] = Counter()
         self.initialized = trio.Event()
         """Set while the kernel's first request, INIT, is being answered."""
 
@@ -187,11 +192,14 @@ class Adapter(pyfuse3.Operations):
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
     ) -> tuple[FileInfo, EntryAttributes]:
         opened, made = await self._fs.create(parent_inode, name, mode, flags, translation.caller(ctx))
-        return translation.file_info(opened), translation.entry_attributes(made)
+        self._open[opened.handle] += 1
+        return translation.opened_file(opened), translation.entry_attributes(made)
 
     @_answered
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
-        return translation.file_info(await self._fs.open(inode, flags, translation.caller(ctx)))
+        opened = await self._fs.open(inode, flags, translation.caller(ctx))
+        self._open[opened.handle] += 1
+        return translation.opened_file(opened)
 
     @_answered
     async def read(self, fh: int, off: int, size: int) -> bytes:
@@ -207,7 +215,17 @@ class Adapter(pyfuse3.Operations):
 
     @_answered
     async def release(self, fh: int) -> None:
+        self._open[fh] -= 1
         await self._fs.release(fh)
+
+    async def release_unsent(self) -> None:
+        """Releases what was closed but not released, because the kernel drops RELEASE when a mount ends.
+
+        Only for a connection that the kernel ended: it does so when nobody has a file open any more.
+        """
+        for handle in list(self._open.elements()):
+            with contextlib.suppress(pyfuse3.FUSEError):  # counted and logged, and nobody waits for it
+                await self.release(handle)
 
     @_answered
     async def fsync(self, fh: int, datasync: bool) -> None:

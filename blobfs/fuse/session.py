@@ -9,7 +9,9 @@ The session ends in one of three ways, and each takes the same road:
    meanwhile, so cancel this before what the file system needs.
 
 At the end the connection's descriptor is closed. The kernel then answers whatever is still waiting with
-ENOTCONN, so nobody hangs. RELEASE and FORGET that it had not sent yet are never sent.
+ENOTCONN, so nobody hangs. It never sends the RELEASE of a file that was closed just before the unmount, if
+the loop was too busy to take it: where nothing is open any more, the session releases what is left. A file
+that was open when it was cut off is not released: whoever wrote it had not finished.
 """
 
 import logging
@@ -104,7 +106,7 @@ async def serve_mount(
         await _serve(adapter, mount, settings.drain, task_status)
     finally:
         pyfuse3.close(unmount=False)  # closes the connection; the mount is detached already
-    _log.info("unmounted %s", mountpoint)
+        _log.info("unmounted %s", mountpoint)
 
 
 def _mount(adapter: Adapter, mountpoint: str, settings: MountSettings) -> Mount:
@@ -157,11 +159,14 @@ async def _serve(adapter: Adapter, mount: Mount, drain: float, task_status: trio
             await _wait_unmounted(ended, mount)
         finally:
             with trio.CancelScope(shield=True):
+                aborted = ended.is_set() and _is_mounted(mount)
                 await _detach_all(mount)
-                with trio.move_on_after(drain):
+                with trio.move_on_after(drain) as patience:
                     await ended.wait()
-            if not ended.is_set():
-                _log.info("%s is unmounted, files that are still open there are cut off", mount.mount_point)
+                    if not aborted:
+                        await adapter.release_unsent()
+            if patience.cancelled_caught:
+                _log.info("%s is unmounted, what is still open there is cut off", mount.mount_point)
             loop.cancel()
 
 
@@ -184,6 +189,10 @@ async def _wait_unmounted(ended: trio.Event, mount: Mount) -> None:
         nursery.start_soon(watch_table, nursery.cancel_scope)
         await ended.wait()
         nursery.cancel_scope.cancel()
+
+
+def _is_mounted(mount: Mount) -> bool:
+    return any(other.device == mount.device for other in read_mounts())
 
 
 async def _detach_all(mount: Mount) -> None:

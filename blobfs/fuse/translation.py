@@ -52,7 +52,7 @@ def caller(ctx: pyfuse3.RequestContext) -> Caller:
     return Caller(pid=ctx.pid, uid=ctx.uid, gid=ctx.gid, umask=ctx.umask)
 
 
-def file_info(opened: Opened) -> pyfuse3.FileInfo:
+def opened_file(opened: Opened) -> pyfuse3.FileInfo:
     return pyfuse3.FileInfo(fh=opened.handle, keep_cache=opened.keep_cache)
 
 

@@ -2,17 +2,22 @@
 
 ``python -m tests.fuse.memory MOUNTPOINT [drain=SECONDS] [-o OPTION]...``
 
-It says ``ready`` on stdout and ends on SIGTERM by cancelling the session. Special files: reading
-``stuck`` waits for ever, reading ``broken`` is a defect, reading ``refused`` is an `Unreachable`.
+It says ``ready`` on stdout, ends on SIGTERM by cancelling the session, and at the end prints the
+statistics as JSON. Reading the file ``stuck`` waits for ever, ``broken`` is a defect, ``refused`` is an
+`Unreachable`. Setting the attribute ``user.signal`` to a process id sends that process a signal while the
+loop is busy, and says ``answered`` when the loop is at work again. Closing ``busy`` keeps the loop busy.
 """
 
 import json
 import logging
+import os
 import signal
 import stat
 import sys
+import time
 
 import trio
+import trio.testing
 
 from blobfs.errors import (
     AttributeMissing,
@@ -161,7 +166,10 @@ class MemoryFileSystem:
         node.content[offset : offset + len(content)] = content
         return len(content)
 
-    async def flush(self, handle: int) -> None: ...
+    async def flush(self, handle: int) -> None:
+        if handle == self.nodes[ROOT].children.get(b"busy"):
+            trio.lowlevel.spawn_system_task(_be_busy)
+
     async def release(self, handle: int) -> None: ...
     async def fsync(self, handle: int, datasync: bool) -> None: ...
     async def releasedir(self, handle: int) -> None: ...
@@ -190,6 +198,10 @@ class MemoryFileSystem:
         return list(self.nodes[inode].xattrs)
 
     async def setxattr(self, inode: int, name: bytes, value: bytes) -> None:
+        if name == b"user.signal":
+            answer = trio.Event()
+            trio.lowlevel.spawn_system_task(_interrupt, int(value), answer)
+            await answer.wait()
         if not name.startswith(b"user."):
             raise NotSupported("user attributes only")
         self.nodes[inode].xattrs[name] = value
@@ -197,6 +209,20 @@ class MemoryFileSystem:
     async def removexattr(self, inode: int, name: bytes) -> None:
         await self.getxattr(inode, name)
         del self.nodes[inode].xattrs[name]
+
+
+async def _be_busy() -> None:
+    """Long enough for a close and an unmount; the answer to FLUSH is out before."""
+    time.sleep(0.3)
+
+
+async def _interrupt(pid: int, answer: trio.Event) -> None:
+    """The kernel tells of the signal by INTERRUPT, and takes it back when the answer comes first."""
+    os.kill(pid, signal.SIGUSR1)
+    time.sleep(0.02)  # busy: the loop must not see the INTERRUPT before it gives the answer
+    answer.set()
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    print("answered", flush=True)
 
 
 async def _run(mountpoint: str, settings: MountSettings) -> None:
@@ -229,7 +255,6 @@ def main(mountpoint: str, *words: str) -> None:
         trio.run(_run, mountpoint, settings)
     except* StartRefused as group:
         print(f"refused: {group.exceptions}", flush=True)
-        sys.exit(1)
 
 
 if __name__ == "__main__":
