@@ -1,0 +1,5 @@
+"""``python -m blobfs`` is the command ``blobfs``."""
+
+from blobfs.cli.main import main
+
+main()

@@ -1,0 +1,156 @@
+"""``blobfs mount``: runs a node in the foreground, or starts one and returns when it is ready."""
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+import trio
+
+from blobfs.config import Fill, LoadSettings, NodeSettings, ShareSetting
+from blobfs.daemon import Node, run_node
+from blobfs.errors import BlobfsError
+
+DEFAULT_STORE = Path("/var/lib/blobfs")
+
+_LOAD_OPTIONS: dict[str, Callable[[str], Any]] = {
+    "lookup_timeout": float,
+    "read_timeout": float,
+    "connect_timeout": float,
+    "idle_timeout": float,
+    "max_tries": int,
+    "retry_pause": float,
+    "fill": Fill,
+    "fill_after": float,
+    "read_ahead": int,
+}
+"""What ``-o`` understands of loading, as KEY=VALUE; the keys are those of `LoadSettings`."""
+
+
+@click.command()
+@click.option("--store", type=click.Path(path_type=Path), default=DEFAULT_STORE, show_default=True,
+              help="Where this node keeps everything; made if it is not there.")  # fmt: skip
+@click.option(
+    "--share", "shares", multiple=True, metavar="URL", help="A share to load from; may be repeated."
+)
+@click.option("--plain-share", "plain_shares", multiple=True, metavar="URL",
+              help="A directory of plain files to load from. Nothing can verify them.")  # fmt: skip
+@click.option("--listen", metavar="HOST:PORT", help="Also serve this node's share over HTTP.")
+@click.option(
+    "--read-only", is_flag=True, help="Nothing can be written; what cannot be asked for is an error."
+)
+@click.option("--allow-other", is_flag=True, help="For all users of this machine.")
+@click.option("-o", "options", multiple=True, metavar="OPTS", help="Mount options, separated by commas.")
+@click.option("--background", is_flag=True, help="Return when the mount is ready; log to STORE/log.")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
+@click.option("--ready-fd", type=int, hidden=True)
+@click.argument("mountpoint", type=click.Path(path_type=Path))
+def mount(mountpoint: Path, background: bool, log_level: str, ready_fd: int | None, **given: Any) -> None:
+    """Mount a node on MOUNTPOINT: what is written there is shared, what is missing is loaded."""
+    settings = _settings(mountpoint, **given)
+    if background:
+        _start_in_background()
+        return
+    logging.basicConfig(
+        level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    for noisy in ("httpx", "httpcore", "pyfuse3", "hypercorn"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+    def on_ready(node: Node) -> None:
+        if ready_fd is not None:
+            _say_ready(ready_fd, settings.store)
+
+    try:
+        trio.run(run_node, settings, on_ready)
+    except* BlobfsError as group:
+        raise click.ClickException(_first(group)) from group
+
+
+def _first(group: BaseExceptionGroup[BlobfsError]) -> str:
+    leaf: BaseException = group
+    while isinstance(leaf, BaseExceptionGroup):
+        leaf = leaf.exceptions[0]
+    return str(leaf)
+
+
+def _settings(
+    mountpoint: Path,
+    store: Path,
+    shares: Iterable[str],
+    plain_shares: Iterable[str],
+    listen: str | None,
+    read_only: bool,
+    allow_other: bool,
+    options: Iterable[str],
+) -> NodeSettings:
+    load: dict[str, Any] = {}
+    rest = []
+    for option in (part for group in options for part in group.split(",") if part):
+        key, _, value = option.partition("=")
+        if key in _LOAD_OPTIONS:
+            load[key] = _convert(key, value)
+        elif option == "ro":
+            read_only = True
+        elif option == "allow_other":
+            allow_other = True
+        elif option != "nonempty":
+            rest.append(option)
+    try:
+        load_settings = LoadSettings(**load)
+    except ValueError as wrong:
+        raise click.UsageError(str(wrong)) from None
+    return NodeSettings(
+        mountpoint=mountpoint,
+        store=store,
+        shares=tuple(ShareSetting(url) for url in shares)
+        + tuple(ShareSetting(url, plain=True) for url in plain_shares),
+        listen=listen,
+        read_only=read_only,
+        allow_other=allow_other,
+        nonempty=any("nonempty" in group.split(",") for group in options),
+        fuse_options=tuple(rest),
+        load=load_settings,
+    )
+
+
+def _convert(key: str, value: str) -> Any:
+    try:
+        return _LOAD_OPTIONS[key](value)
+    except ValueError:
+        raise click.UsageError(f"-o {key}={value}: not a value it takes") from None
+
+
+def _start_in_background() -> None:
+    """Starts the same command without ``--background`` and waits until it is ready or has failed."""
+    reading, writing = os.pipe()
+    arguments = [argument for argument in sys.argv[1:] if argument != "--background"]
+    position = arguments.index("mount") + 1
+    command = [sys.executable, "-P", "-m", "blobfs"]
+    command += [*arguments[:position], "--ready-fd", str(writing), *arguments[position:]]
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        pass_fds=(writing,),
+        start_new_session=True,
+    )
+    os.close(writing)
+    with os.fdopen(reading, "rb") as ready:
+        if ready.read(1):
+            return
+    # Its one line is on our stderr already.
+    raise SystemExit(child.wait() or 1)
+
+
+def _say_ready(fd: int, store: Path) -> None:
+    """From here on the log goes to the store, and nobody waits for this process any more."""
+    log = os.open(store / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(log, 2)
+    os.close(log)
+    os.write(fd, b"1")
+    os.close(fd)

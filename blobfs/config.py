@@ -1,0 +1,87 @@
+"""What can be set for one mount. Values only: where they come from is the command line's business.
+
+Times are seconds, sizes are bytes.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from blobfs.model import CHUNK_SIZE
+
+MIB = 1 << 20
+
+
+class Fill(StrEnum):
+    """When the rest of a partly read blob is loaded."""
+
+    IDLE = "idle"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class ShareSetting:
+    """One share this node may load from."""
+
+    url: str
+    plain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSettings:
+    """How loading behaves; every wait of a reader is bounded by one of these."""
+
+    lookup_timeout: float = 5.0
+    """All of one lookup or listing over the shares."""
+    read_timeout: float = 30.0
+    """All of one read."""
+    connect_timeout: float = 3.0
+    idle_timeout: float = 10.0
+    """A body that brings no byte for so long has stalled."""
+    max_tries: int = 3
+    """Rounds over all shares, at least 1."""
+    retry_pause: float = 0.3
+    """Between two rounds, doubled each time; never after the last."""
+    failure_memory: float = 1.0
+    """For how long a failed chunk fails at once: the kernel asks again for a READ that failed."""
+    negative_ttl: float = 1.0
+    """For how long "no share has this name" is believed."""
+    listing_ttl: float = 1.0
+    """For how long a share's directory log counts as fresh."""
+    read_ahead: int = 32 * MIB
+    """The window of a sequential reader grows up to this."""
+    span_size: int = 8 * MIB
+    """The most that is asked for in one request."""
+    spans_in_flight: int = 4
+    """Requests of one load that run ahead of its readers at a time."""
+    fill: Fill = Fill.IDLE
+    fill_after: float = 5.0
+    """The mount is idle when no reader waited for a share for so long."""
+    allow_redirects: bool = False
+    """Whether a share may redirect to another origin."""
+
+    def __post_init__(self) -> None:
+        if self.max_tries < 1:
+            raise ValueError("max_tries is at least 1")
+        if self.span_size < CHUNK_SIZE:
+            raise ValueError(f"span_size is at least one chunk, {CHUNK_SIZE}")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """Everything one node needs to know: its store, its mount, its shares."""
+
+    mountpoint: Path
+    store: Path
+    shares: tuple[ShareSetting, ...] = ()
+    listen: str | None = None
+    read_only: bool = False
+    allow_other: bool = False
+    nonempty: bool = False
+    fuse_options: tuple[str, ...] = ()
+    """Passed on to libfuse as they are."""
+    load: LoadSettings = LoadSettings()
+    seal_delay: float = 0.03
+    """How long closed files gather before they are flushed and shared together."""
+    finish_within: float = 2.0
+    """At the end: for sealing what was closed."""

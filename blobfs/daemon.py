@@ -1,0 +1,196 @@
+"""The composition root: builds one node from its settings, owns its nurseries, ends it in order.
+
+Two nurseries, one in the other. The inner one is the mount and whatever ends it: a signal, an unmount.
+The outer one is what the mount needs while it is being served; it ends after it, when what was closed
+has been sealed.
+"""
+
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import trio
+
+from blobfs import errors
+from blobfs.config import NodeSettings, ShareSetting
+from blobfs.control.service import ControlApp
+from blobfs.fuse.adapter import Adapter
+from blobfs.fuse.mountpoint import prepare_mountpoint
+from blobfs.fuse.session import MountSettings, serve_mount
+from blobfs.model import Invalid
+from blobfs.shares.address import ShareOptions, parse_share_url
+from blobfs.shares.asgi import bind_listener, serve_asgi, shown_address
+from blobfs.shares.client import Share
+from blobfs.shares.server import run_share_server
+from blobfs.store.opening import Store, open_store
+from blobfs.sync.peer import Peer
+from blobfs.sync.service import SyncService
+from blobfs.vfs.filesystem import FileSystem
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class Node:
+    """Everything one running node consists of."""
+
+    settings: NodeSettings
+    mountpoint: str
+    store: Store
+    peers: list[Peer]
+    sync: SyncService
+    fs: FileSystem
+    adapter: Adapter
+    listener: socket.socket | None
+
+    def status(self) -> dict[str, Any]:
+        """What ``blobfs status`` shows."""
+        return {
+            "mountpoint": self.mountpoint,
+            "pid": os.getpid(),
+            "time": int(time.time()),
+            "read_only": self.settings.read_only,
+            "listen": shown_address(self.listener) if self.listener is not None else None,
+            "store": {
+                "path": str(self.store.layout.root),
+                "file_flushes": self.store.flushes.file_flushes,
+                "group_flushes": self.store.flushes.group_flushes,
+            },
+            "operations": self.adapter.statistics(),
+            "files": self.fs.statistics(),
+            "sealing": self.sync.sealer.statistics(),
+            "loading": self.sync.loads.statistics(),
+            "thread_hops": self.sync.disk.hops,
+            "shares": [_share_status(peer) for peer in self.peers],
+        }
+
+
+def _share_status(peer: Peer) -> dict[str, Any]:
+    return {
+        "url": peer.shown,
+        "plain": peer.is_plain,
+        "down": peer.is_down(),
+        **asdict(peer.share.statistics()),
+        "health": asdict(peer.health.statistics()),
+    }
+
+
+async def run_node(settings: NodeSettings, on_ready: Callable[[Node], None]) -> None:
+    """Runs a node until it is unmounted or told to end. Raises `StartRefused` or `StoreRefused`."""
+    async with open_node(settings) as node, trio.open_nursery() as background:
+        await background.start(node.sync.run)
+        await background.start(node.fs.run)
+        await background.start(_serve_control, node)
+        if node.listener is not None:
+            await background.start(run_share_server, node.store.layout.share, node.listener)
+        await _serve_until_ended(node, on_ready)
+        await node.sync.finish(settings.finish_within)
+        background.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
+    """Everything that can be refused is refused here, before anything runs."""
+    async with AsyncExitStack() as stack:
+        listener = _bind(settings.listen)
+        if listener is not None:
+            stack.callback(listener.close)
+        mountpoint = await prepare_mountpoint(str(settings.mountpoint), nonempty=settings.nonempty)
+        _demand_outside(settings, mountpoint)
+        peers = [Peer(Share(_share_options(share, settings))) for share in settings.shares]
+        store = await trio.to_thread.run_sync(open_store, settings.store)
+        stack.push(_closing(store))
+        for peer in peers:
+            await stack.enter_async_context(peer.share)
+        sync = SyncService(store, peers, settings.load, settings.seal_delay)
+        fs = FileSystem(sync, read_only=settings.read_only)
+        yield Node(settings, mountpoint, store, peers, sync, fs, Adapter(fs), listener)
+
+
+def _closing(store: Store) -> Callable[..., None]:
+    """Leaves the store clean only when nothing went wrong and nothing was left to do."""
+
+    def close(kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            store.close(clean=kind is None)
+        except errors.StoreError as failure:
+            _log.warning("the store is left unclean: %s", failure)
+
+    return close
+
+
+def _bind(listen: str | None) -> socket.socket | None:
+    if listen is None:
+        return None
+    try:
+        return bind_listener(listen)
+    except Invalid as wrong:
+        raise errors.StartRefused(f"--listen {listen}: {wrong}") from None
+
+
+def _share_options(share: ShareSetting, settings: NodeSettings) -> ShareOptions:
+    try:
+        url = parse_share_url(share.url)
+    except Invalid as wrong:
+        raise errors.StartRefused(str(wrong)) from None
+    load = settings.load
+    return ShareOptions(
+        url,
+        plain=share.plain,
+        redirects=load.allow_redirects,
+        connect_timeout=load.connect_timeout,
+        idle_timeout=load.idle_timeout,
+    )
+
+
+def _demand_outside(settings: NodeSettings, mountpoint: str) -> None:
+    store = os.path.realpath(settings.store)
+    if os.path.commonpath([store, mountpoint]) == mountpoint:
+        raise errors.StartRefused(f"the store {store} would be hidden below the mountpoint {mountpoint}")
+
+
+async def _serve_until_ended(node: Node, on_ready: Callable[[Node], None]) -> None:
+    settings = node.settings
+    mount = MountSettings(
+        source=str(node.store.layout.root),
+        read_only=settings.read_only,
+        allow_other=settings.allow_other,
+        options=settings.fuse_options,
+    )
+    async with trio.open_nursery() as front:
+        await front.start(_cancel_on_signal, front.cancel_scope)
+        await front.start(serve_and_cancel, front.cancel_scope, node, mount)
+        _log.info("mounted on %s, ready", node.mountpoint)
+        on_ready(node)
+
+
+async def serve_and_cancel(
+    scope: trio.CancelScope,
+    node: Node,
+    mount: MountSettings,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serves the mount; when it is gone, whatever waits for its end is over."""
+    await serve_mount(node.adapter, node.mountpoint, mount, task_status=task_status)
+    scope.cancel()
+
+
+async def _cancel_on_signal(
+    scope: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        number = await anext(signals)
+        _log.info("ending on %s", signal.Signals(number).name)
+        scope.cancel()
+
+
+async def _serve_control(node: Node, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
+    listener = bind_listener(f"unix:{node.store.layout.root / 'control'}")
+    await serve_asgi(ControlApp(node.status), listener, task_status=task_status)

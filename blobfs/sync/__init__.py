@@ -1,0 +1,1 @@
+"""Brings the store and the shares together: sealing what was written, loading what is missing."""

@@ -1,0 +1,256 @@
+"""Names on the shares: what a name means there, and what stands in a directory.
+
+A lookup asks every share at once and is bounded in time. A directory's logs are kept, asked for
+their tails only, and while they are fresh they answer lookups of what they list without a request
+(records are the truth, a log only an index: what it does not list is still asked for).
+"""
+
+import logging
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import trio
+
+from blobfs.config import LoadSettings
+from blobfs.model import Attempt, BlobId, Name, split
+from blobfs.record import DirRecord, LogEntry, LogRecord
+from blobfs.shares.client import DirectoryHere
+from blobfs.shares.failure import ShareFailure
+from blobfs.shares.log_tail import LogPosition
+from blobfs.sync.answers import Absent, Answer, ShareAnswer, Unknown, conclude, failure_from, is_conclusive
+from blobfs.sync.peer import Peer
+
+_log = logging.getLogger(__name__)
+
+CONFLICT_GRACE = 0.02
+"""Seconds for which the other shares may still name a newer record once one has answered."""
+KEPT_LOGS = 4096
+KEPT_ABSENCES = 65536
+
+
+@dataclass(eq=False)
+class KnownLog:
+    """What one share's log of one directory said last. Changed only by `Catalogue._refresh_log`."""
+
+    entries: dict[str, LogEntry] = field(default_factory=dict)
+    position: LogPosition | None = None
+    exists: bool = False
+    checked: float = -math.inf
+    failure: Attempt | None = None
+    lock: trio.Lock = field(default_factory=trio.Lock)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A directory over all shares: the newest record of each component, where it stands, what failed."""
+
+    entries: dict[str, tuple[LogRecord, Peer]]
+    exists: bool
+    failures: tuple[Attempt, ...]
+
+
+class Catalogue:
+    """Asks the shares. `_logs` and `_absent` are memories that may be dropped at any time."""
+
+    def __init__(self, peers: Sequence[Peer], settings: LoadSettings) -> None:
+        self._peers = peers
+        self._settings = settings
+        self._logs: OrderedDict[tuple[Peer, Name], KnownLog] = OrderedDict()
+        self._absent: OrderedDict[Name, float] = OrderedDict()
+
+    def forget_absence(self, name: Name) -> None:
+        self._absent.pop(name, None)
+
+    async def lookup(self, name: Name) -> Answer:
+        """Asks all shares what `name` means; never longer than the lookup's bound.
+
+        Raises `WrongEverywhere` when the name is there but no usable record of it.
+        """
+        if not self._peers:
+            return Absent()
+        listed = self._listed(name)
+        if listed is not None:
+            return conclude([listed])
+        if self._absent.get(name, -math.inf) > trio.current_time():
+            return Absent()
+        answer = conclude(await self._ask_all(name))
+        if isinstance(answer, Absent):
+            self._remember_absence(name)
+        elif isinstance(answer, Unknown):
+            _log.info("%r: %s", name, _first_words(answer.attempts))
+        return answer
+
+    async def _ask_all(self, name: Name) -> list[ShareAnswer]:
+        """Each share's answer in the order of the shares; those too late count as unreachable."""
+        answers: dict[Peer, ShareAnswer] = {}
+        with trio.move_on_after(self._settings.lookup_timeout) as scope:
+            async with trio.open_nursery() as nursery:
+
+                async def ask(peer: Peer) -> None:
+                    answers[peer] = answer = await self._ask(peer, name)
+                    if is_conclusive(answer):
+                        scope.deadline = min(scope.deadline, trio.current_time() + CONFLICT_GRACE)
+
+                for peer in self._peers:
+                    nursery.start_soon(ask, peer)
+        late = [peer for peer in self._peers if peer not in answers]
+        for peer in late:
+            answers[peer] = ShareAnswer(peer, failure=peer.too_late("record", self._settings.lookup_timeout))
+        return [answers[peer] for peer in self._peers]
+
+    async def _ask(self, peer: Peer, name: Name) -> ShareAnswer:
+        if peer.is_down():
+            return ShareAnswer(peer, failure=peer.not_asked("record"))
+        directory, _ = split(name)
+        parent = self._logs.get((peer, directory))
+        if parent is not None and not parent.exists and self._is_fresh(parent) and not peer.is_plain:
+            return ShareAnswer(peer)  # what is no directory there has no names in it
+        try:
+            if peer.is_plain:
+                return await self._ask_plain(peer, name)
+            with peer.asking() as share:
+                found = await share.record(name)
+        except ShareFailure as failure:
+            return ShareAnswer(peer, failure=failure.attempt)
+        if isinstance(found, DirectoryHere):
+            return ShareAnswer(peer, record=DirRecord(0, 0))
+        return ShareAnswer(peer, record=found)
+
+    async def _ask_plain(self, peer: Peer, name: Name) -> ShareAnswer:
+        with peer.asking() as share:
+            found = await share.plain_stat(name)
+        if isinstance(found, DirectoryHere):
+            return ShareAnswer(peer, record=DirRecord(0, 0))
+        return ShareAnswer(peer, plain=found)
+
+    def _listed(self, name: Name) -> ShareAnswer | None:
+        """What fresh logs say, when all of them that could be asked were."""
+        directory, component = split(name)
+        best: ShareAnswer | None = None
+        for peer in self._peers:
+            known = self._logs.get((peer, directory))
+            if known is None or not self._is_fresh(known):
+                if peer.is_plain:
+                    continue
+                return None
+            entry = known.entries.get(component)
+            if entry is None:
+                continue
+            if best is None or best.record is None or entry.record.published_ns > best.record.published_ns:
+                best = ShareAnswer(peer, record=entry.record)
+        return best
+
+    def newer_than(self, name: Name, published_ns: int) -> ShareAnswer | None:
+        """What the kept logs, fresh or not, know of a name that was published later. No request."""
+        directory, component = split(name)
+        best: ShareAnswer | None = None
+        for peer in self._peers:
+            known = self._logs.get((peer, directory))
+            entry = known.entries.get(component) if known else None
+            if entry is not None and entry.record.published_ns > published_ns:
+                best, published_ns = ShareAnswer(peer, record=entry.record), entry.record.published_ns
+        return best
+
+    def is_listing_fresh(self, directory: Name) -> bool:
+        known = (self._logs.get((peer, directory)) for peer in self._peers if not peer.is_plain)
+        return all(log is not None and self._is_fresh(log) for log in known)
+
+    async def listing(self, directory: Name) -> Listing:
+        """Every share's log of a directory, together; never longer than the lookup's bound."""
+        logs = [(peer, self._log_of(peer, directory)) for peer in self._peers if not peer.is_plain]
+        with trio.move_on_after(self._settings.lookup_timeout):
+            async with trio.open_nursery() as nursery:
+                for peer, known in logs:
+                    if not self._is_fresh(known):
+                        nursery.start_soon(self._refresh_log, peer, directory, known)
+        entries: dict[str, tuple[LogRecord, Peer]] = {}
+        failures = []
+        for peer, known in logs:
+            if not self._is_fresh(known) and known.failure is None:
+                known.failure = peer.too_late("log", self._settings.lookup_timeout)
+            if known.failure is not None:
+                failures.append(known.failure)
+            for component, entry in known.entries.items():
+                best = entries.get(component)
+                if best is None or entry.record.published_ns > best[0].published_ns:
+                    entries[component] = (entry.record, peer)
+        return Listing(entries, any(known.exists for _, known in logs), tuple(failures))
+
+    async def blob_size(self, blob: BlobId) -> int | None:
+        """The size the first share that has a blob gives it; None when every share says it has not.
+
+        Raises `LoadFailed` when nobody has it but not everybody could be asked.
+        """
+        sizes: dict[Peer, int] = {}
+        failures: list[Attempt] = []
+        asked = [peer for peer in self._peers if not peer.is_plain]
+        with trio.move_on_after(self._settings.lookup_timeout) as scope:
+            async with trio.open_nursery() as nursery:
+
+                async def ask(peer: Peer) -> None:
+                    try:
+                        if peer.is_down():
+                            failures.append(peer.not_asked("size"))
+                            return
+                        with peer.asking() as share:
+                            size = await share.blob_size(blob)
+                    except ShareFailure as failure:
+                        failures.append(failure.attempt)
+                        return
+                    if size is not None:
+                        sizes[peer] = size
+                        scope.cancel()
+
+                for peer in asked:
+                    nursery.start_soon(ask, peer)
+        if sizes:
+            return next(iter(sizes.values()))
+        if scope.cancelled_caught:
+            failures += [peer.too_late("size", self._settings.lookup_timeout) for peer in asked]
+        if failures:
+            raise failure_from(failures)
+        return None
+
+    def _log_of(self, peer: Peer, directory: Name) -> KnownLog:
+        known = self._logs.setdefault((peer, directory), KnownLog())
+        self._logs.move_to_end((peer, directory))
+        if len(self._logs) > KEPT_LOGS:
+            self._logs.popitem(last=False)
+        return known
+
+    async def _refresh_log(self, peer: Peer, directory: Name, known: KnownLog) -> None:
+        async with known.lock:
+            if self._is_fresh(known):
+                return
+            if peer.is_down():
+                known.failure = peer.not_asked("log")
+                return
+            try:
+                with peer.asking() as share:
+                    tail = await share.log(directory, known.position)
+            except ShareFailure as failure:
+                known.failure = failure.attempt
+                return
+            known.failure = None
+            known.exists = tail is not None
+            if tail is None or tail.fresh:
+                known.entries = {}
+            if tail is not None:
+                known.entries.update((entry.component, entry) for entry in tail.entries)
+            known.position = tail.position if tail is not None else None
+            known.checked = trio.current_time()
+
+    def _is_fresh(self, known: KnownLog) -> bool:
+        return trio.current_time() < known.checked + self._settings.listing_ttl
+
+    def _remember_absence(self, name: Name) -> None:
+        self._absent[name] = trio.current_time() + self._settings.negative_ttl
+        self._absent.move_to_end(name)
+        if len(self._absent) > KEPT_ABSENCES:
+            self._absent.popitem(last=False)
+
+
+def _first_words(attempts: Sequence[Attempt]) -> str:
+    return "; ".join(f"{attempt.share}: {attempt.detail}" for attempt in attempts)

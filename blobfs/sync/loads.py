@@ -1,0 +1,304 @@
+"""All loads of this node: one per blob, from its first reader until it is whole and shared in turn.
+
+When the last chunk of a blob is here it is made durable, put into the share and its names with it
+(`Sealer`). What nobody reads on is filled while the mount is idle. A load that nobody reads and
+nothing fills is put to sleep: its bytes and its map stay on the disk.
+"""
+
+import logging
+import math
+from collections.abc import Sequence
+
+import trio
+
+from blobfs import errors
+from blobfs.config import Fill, LoadSettings
+from blobfs.model import CHUNK_SIZE, EMPTY_BLOB, BlobId, Invalid, Name, parse_blob_id
+from blobfs.record import BlobRecord
+from blobfs.shares.plain import PlainFile
+from blobfs.store import sealed
+from blobfs.store.opening import Store
+from blobfs.store.partial import Partial, list_partials, open_partial, partial_bytes
+from blobfs.store.sealed import Content
+from blobfs.store.waiting import forget_waiting, list_waiting
+from blobfs.sync.disk import DiskThreads
+from blobfs.sync.load import Load
+from blobfs.sync.namespace import Namespace
+from blobfs.sync.peer import Peer
+from blobfs.sync.reader import LoadReader, Reader, SealedReader
+from blobfs.sync.sealer import KeepJob, Sealer
+from blobfs.sync.source import MerkleSource, PlainSource, plain_key
+from blobfs.sync.window import runs
+
+_log = logging.getLogger(__name__)
+
+FILL_RETRY = 30.0
+"""Seconds until a blob that could not be filled is tried again."""
+NAMES_SAVED_FROM = 8 * CHUNK_SIZE
+"""Blobs up to this size arrive in one request: what to call them is not written down before."""
+
+
+class Loads:
+    """The registry. `_loads` holds a load exactly while somebody reads it or it is not whole yet and awake.
+
+    `_asleep` are partial blobs on the disk that no load works on, with the time from which the fill
+    may wake them.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        disk: DiskThreads,
+        peers: Sequence[Peer],
+        sealer: Sealer,
+        namespace: Namespace,
+        settings: LoadSettings,
+    ) -> None:
+        self._store = store
+        self._disk = disk
+        self._peers = peers
+        self._sealer = sealer
+        self._namespace = namespace
+        self._settings = settings
+        self._loads: dict[str, Load] = {}
+        self._opening: dict[str, trio.Lock] = {}
+        self._asleep: dict[str, tuple[int, float]] = {}
+        self._stirred = trio.Event()
+        self._nursery: trio.Nursery | None = None
+        self.completed = 0
+
+    def statistics(self) -> dict[str, int]:
+        return {
+            "loads": len(self._loads),
+            "asleep": len(self._asleep),
+            "in_flight": sum(len(load.in_flight) for load in self._loads.values()),
+            "spans": sum(load.spans for load in self._loads.values()),
+            "completed": self.completed,
+        }
+
+    def load_of(self, key: str) -> Load | None:
+        return self._loads.get(key)
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Owns the tasks of all loads, until it is cancelled."""
+        for key, size in await self._disk.run(list_partials, self._store):
+            self._asleep[key] = (size, trio.current_time() + self._settings.fill_after)
+        await self._publish_waiting()
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._fill)
+            task_status.started()
+
+    async def _publish_waiting(self) -> None:
+        """Names of blobs that became whole just before the last run ended."""
+        for key, waiting in await self._disk.run(list_waiting, self._store):
+            for each in waiting:
+                if await self._disk.run(sealed.has, self._store, each.record.blob):
+                    await self.adopt(each.name, each.record)
+            await self._disk.run(forget_waiting, self._store, key)
+
+    async def open(self, blob: BlobId, size: int, name: Name | None, record: BlobRecord | None) -> Reader:
+        """A reader of a blob, wherever it is; `name` is shared in turn with it. Asks no share."""
+        fd = await self._disk.run(sealed.open_blob, self._store, blob)
+        if fd is not None:
+            if name is not None and record is not None:
+                await self.adopt(name, record)
+            return SealedReader(fd, size, self._disk)
+        if size == 0 and blob != EMPTY_BLOB:
+            raise errors.WrongEverywhere("its record gives it no bytes, and that is not its id")
+        async with self._opening.setdefault(blob, trio.Lock()):
+            load = self._loads.get(blob) or await self._wake(blob, size)
+        if load.size != size:
+            raise errors.WrongEverywhere(f"a record gives it {size} bytes, another {load.size}")
+        if name is not None and record is not None and name not in load.names:
+            load.names[name] = record
+            if size > NAMES_SAVED_FROM:
+                await self._disk.run(load.partial.add_name, name, record, "")
+        return LoadReader(load, self._settings.read_ahead, self._release)
+
+    async def open_plain(self, name: Name, file: PlainFile, peer: Peer) -> Reader:
+        """A reader of one version of a file on a plain share."""
+        key = plain_key(peer, name, file)
+        async with self._opening.setdefault(key, trio.Lock()):
+            load = self._loads.get(key)
+            if load is None:
+                partial = await self._disk.run(open_partial, self._store, key, file.size)
+                load = self._start(key, partial, PlainSource(name, file, peer, partial))
+        load.names[name] = None
+        return LoadReader(load, self._settings.read_ahead, self._release)
+
+    async def _wake(self, blob: BlobId, size: int) -> Load:
+        partial = await self._disk.run(open_partial, self._store, blob, size)
+        self._asleep.pop(blob, None)
+        load = self._start(blob, partial, MerkleSource(blob, size, partial, self._disk))
+        load.names.update((each.name, each.record) for each in await self._disk.run(partial.names))
+        return load
+
+    def _start(self, key: str, partial: Partial, source: MerkleSource | PlainSource) -> Load:
+        assert self._nursery is not None
+        load = Load(
+            key, partial, source, self._peers, self._settings, self._disk, self._nursery, self._on_whole
+        )
+        self._loads[key] = load
+        self._stirred.set()
+        load.check_whole()
+        return load
+
+    def _on_whole(self, load: Load) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(self._complete, load)
+
+    def _release(self, load: Load) -> None:
+        load.readers -= 1
+        load.last_needed = trio.current_time()
+        self._stirred.set()
+        if load.readers == 0 and load.key not in self._loads:
+            load.partial.close()
+
+    async def _complete(self, load: Load) -> None:
+        """Keeps a blob that is whole and shares it in turn, under its names."""
+        try:
+            content = await self._content_of(load)
+            job = KeepJob(load.partial, content, _mtime_of(load))
+            self._sealer.submit(job)
+            await job.done.wait()
+            while job.failure is not None:  # a full disk: the sealer goes on trying
+                await trio.sleep(1)
+                await job.done.wait()
+            for name, record in list(load.names.items()):
+                await self.adopt(name, record or _plain_record(load, content))
+            await self._disk.run(forget_waiting, self._store, load.key)
+        except errors.BlobfsError as error:
+            _log.warning("could not keep %s: %s", load.key, error)
+        finally:
+            if self._loads.get(load.key) is load:
+                del self._loads[load.key]
+            self._opening.pop(load.key, None)
+            if load.readers == 0:
+                load.partial.close()
+        self.completed += 1
+
+    async def _content_of(self, load: Load) -> Content:
+        if isinstance(load.source, MerkleSource):
+            tree = await self._disk.run(load.source.tree)
+            return Content(BlobId(load.key), load.size, tree)
+        return await self._disk.run(sealed.hash_file, load.partial.fd, load.size)
+
+    async def adopt(self, name: Name, record: BlobRecord) -> None:
+        """Shares a loaded blob under a name it has elsewhere, unless that name means something newer here."""
+        known = await self._namespace.entry(name)
+        if known is not None and known.record.published_ns >= record.published_ns:
+            return
+        async with self._namespace.lock:
+            known = await self._namespace.entry(name)
+            if known is None or known.record.published_ns < record.published_ns:
+                await self._namespace.put(name, record, loaded=True)
+
+    # The fill
+
+    async def _fill(self) -> None:
+        """While nobody waits for a share: loads what is missing of the blobs that were read in part."""
+        while True:
+            await self._stirred.wait()
+            self._stirred = trio.Event()
+            while self._unfinished() or (self._asleep and self._settings.fill is Fill.IDLE):
+                await self._until_idle()
+                if self._settings.fill is Fill.IDLE:
+                    await self._fill_next()
+                elif not await self._rest():
+                    break
+
+    def _unfinished(self) -> list[Load]:
+        return [load for load in self._loads.values() if not load.partial.is_whole]
+
+    async def _rest(self) -> bool:
+        """Without a fill: what nobody reads goes to sleep. True when something did."""
+        unread = [load for load in self._unfinished() if not load.readers and not load.in_flight]
+        for load in unread:
+            await self._put_to_sleep(load, math.inf)
+        return bool(unread)
+
+    async def _until_idle(self) -> None:
+        while True:
+            last = max((load.last_needed for load in self._loads.values()), default=-math.inf)
+            wait = last + self._settings.fill_after - trio.current_time()
+            if wait <= 0:
+                return
+            await trio.sleep(wait)
+
+    async def _fill_next(self) -> None:
+        """One span of one blob; a blob that cannot be had sleeps for a while."""
+        unfinished = self._unfinished()
+        if not unfinished:
+            await self._wake_next()
+            return
+        load = unfinished[0]
+        most = self._settings.span_size // CHUNK_SIZE
+        wanted = next(runs(0, load.partial.chunks, lambda chunk: not load.partial.present(chunk), most), None)
+        if wanted is None:
+            return
+        before = load.last_needed
+        try:
+            offset = wanted[0] * CHUNK_SIZE
+            await load.need(offset, min(wanted[1] * CHUNK_SIZE, load.size) - offset)
+        except errors.BlobfsError as error:
+            _log.info("filling %s: %s", load.key, error)
+            await self._put_to_sleep(load, trio.current_time() + FILL_RETRY)
+        finally:
+            load.last_needed = before
+
+    async def _put_to_sleep(self, load: Load, until: float) -> None:
+        if load.readers or load.in_flight:
+            await trio.sleep(self._settings.fill_after)
+            return
+        await self._disk.run(load.partial.save_map)
+        if load.readers == 0 and self._loads.get(load.key) is load:
+            del self._loads[load.key]
+            load.partial.close()
+            if isinstance(load.source, MerkleSource):
+                self._asleep[load.key] = (load.size, until)
+
+    async def _wake_next(self) -> None:
+        now = trio.current_time()
+        key, (size, until) = min(self._asleep.items(), key=lambda item: item[1][1])
+        if until > now:
+            self._stirred = trio.Event()
+            with trio.move_on_after(until - now):
+                await self._stirred.wait()
+            return
+        try:
+            blob = parse_blob_id(key)
+        except Invalid:
+            del self._asleep[key]  # part of a plain file: worth something only to its next reader
+            return
+        async with self._opening.setdefault(blob, trio.Lock()):
+            if blob not in self._loads:
+                await self._wake(blob, size)
+
+    def present_bytes(self, key: str, size: int) -> int:
+        """How much of a blob is on the disk; two cheap calls to the file system at most."""
+        load = self._loads.get(key)
+        if load is not None:
+            return load.partial.present_bytes
+        if sealed.has(self._store, BlobId(key)):
+            return size
+        return partial_bytes(self._store, key, size) if key in self._asleep else 0
+
+    async def save_maps(self) -> None:
+        """At the end: what was loaded is not loaded again."""
+        for load in list(self._loads.values()):
+            if not load.partial.is_whole:
+                await self._disk.run(load.partial.save_map)
+
+
+def _mtime_of(load: Load) -> int:
+    records = [record for record in load.names.values() if record is not None]
+    if records:
+        return records[0].mtime_ns
+    return (load.source.mtime_ns or 0) if isinstance(load.source, PlainSource) else 0
+
+
+def _plain_record(load: Load, content: Content) -> BlobRecord:
+    """A plain file has no publisher: it counts as published when it was last modified."""
+    mtime_ns = _mtime_of(load)
+    return BlobRecord(content.blob, content.size, 0o444, mtime_ns, mtime_ns)

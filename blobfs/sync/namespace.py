@@ -1,0 +1,148 @@
+"""The names this node knows on its own disk: what it shares, and what it loaded and shares in turn.
+
+Directories are read once from their logs and kept in memory: this daemon is the store's only
+writer. Names change under one lock; neither the network nor a disk flush is ever waited for while
+it is held. Every change goes to the disk first, then into the memory.
+"""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import trio
+
+from blobfs import errors
+from blobfs.model import ROOT, Name, join, split
+from blobfs.record import BlobRecord, DirRecord, GoneRecord, LogRecord, Record, SymlinkRecord
+from blobfs.store import names, repair, sealed
+from blobfs.store.names import LocalName
+from blobfs.store.opening import Store
+from blobfs.sync.disk import DiskThreads
+
+MAX_DIRECTORIES = 4096
+"""Directories kept in memory; the oldest is read again when it is asked for."""
+
+
+class Namespace:
+    """The local names.
+
+    `lock` is held by whoever changes names, over the decision and the change; the methods that
+    change something demand it. `_directories` mirrors the logs and is changed only here.
+    """
+
+    def __init__(self, store: Store, disk: DiskThreads) -> None:
+        self._store = store
+        self._disk = disk
+        self._directories: dict[Name, dict[str, LocalName]] = {}
+        self._last_published_ns = 0
+        self.lock = trio.Lock()
+
+    async def directory(self, directory: Name) -> Mapping[str, LocalName] | None:
+        """The entries of a directory, tombstones among them; None when it is not here."""
+        entries = self._directories.get(directory)
+        if entries is None:
+            entries = await self._disk.run(self._read, directory)
+            if entries is None:
+                return None
+            # Somebody may have read or changed it while this thread was at work: the first copy counts.
+            entries = self._directories.setdefault(directory, entries)
+            if len(self._directories) > MAX_DIRECTORIES:
+                self._directories.pop(next(iter(self._directories)))
+        return entries
+
+    def _read(self, directory: Name) -> dict[str, LocalName] | None:
+        if not names.directory_exists(self._store, directory):
+            return None
+        return dict(names.read_directory(self._store, directory))
+
+    async def entry(self, name: Name) -> LocalName | None:
+        """What this node knows of a name: a record, a tombstone or a directory; None is nothing."""
+        directory, component = split(name)
+        entries = await self.directory(directory)
+        return None if entries is None else entries.get(component)
+
+    async def entries_below(self, directory: Name) -> list[tuple[Name, LocalName]]:
+        """Every live name below a directory, parents before what is in them."""
+        found = []
+        for component, entry in sorted((await self.directory(directory) or {}).items()):
+            if isinstance(entry.record, GoneRecord):
+                continue
+            name = join(directory, component)
+            found.append((name, entry))
+            if isinstance(entry.record, DirRecord):
+                found += await self.entries_below(name)
+        return found
+
+    def next_published(self, previous: LogRecord | None = None) -> int:
+        """The time of a publication: now, but later than any before it and than `previous`."""
+        floor = self._last_published_ns
+        if previous is not None:
+            floor = max(floor, previous.published_ns)
+        self._last_published_ns = max(time.time_ns(), floor + 1)
+        return self._last_published_ns
+
+    async def put(self, name: Name, record: Record, *, loaded: bool = False) -> None:
+        """Makes `name` mean `record`, replacing what it meant. The lock is held."""
+        directory, component = split(name)
+        await self.ensure_directory(directory)
+        await self._disk.run(self._put, name, record, loaded)
+        self._remember(directory, component, LocalName(record, loaded))
+
+    def _put(self, name: Name, record: Record, loaded: bool) -> None:
+        before = names.read_record(self._store, name)
+        match record:
+            case BlobRecord():
+                names.put_blob_name(self._store, name, record, loaded)
+            case SymlinkRecord():
+                names.put_symlink(self._store, name, record, loaded)
+            case GoneRecord():
+                names.put_gone(self._store, name, record)
+        if before is None or not isinstance(before.record, BlobRecord):
+            return
+        if not isinstance(record, BlobRecord) or record.blob != before.record.blob:
+            sealed.drop_blob_if_unnamed(self._store, before.record.blob)
+
+    async def ensure_directory(self, directory: Name) -> None:
+        """Makes a directory and its parents where they are missing. The lock is held."""
+        if directory == ROOT or await self.directory(directory) is not None:
+            return
+        parent, component = split(directory)
+        await self.ensure_directory(parent)
+        before = await self.entry(directory)
+        if before is not None and not isinstance(before.record, GoneRecord):
+            raise errors.NotADirectory(f"{directory} is not a directory")
+        await self.make_directory(directory, component)
+
+    async def make_directory(self, directory: Name, component: str) -> DirRecord:
+        """Makes one directory in a parent that is here. The lock is held."""
+        before = await self.entry(directory)
+        published = self.next_published(before.record if before else None)
+        record = DirRecord(published, published)
+        await self._disk.run(names.make_directory, self._store, directory, record)
+        self._remember(split(directory)[0], component, LocalName(record, loaded=False))
+        self._directories[directory] = {}
+        return record
+
+    async def remove_directory(self, directory: Name) -> None:
+        """Removes a directory in which no live name is left. The lock is held."""
+        before = await self.entry(directory)
+        record = GoneRecord(self.next_published(before.record if before else None))
+        await self._disk.run(names.remove_directory, self._store, directory, record)
+        self._directories.pop(directory, None)
+        parent, component = split(directory)
+        self._remember(parent, component, LocalName(record, loaded=False))
+
+    async def repair_logs(self) -> None:
+        """After an unclean end: brings each log in line with its records, a directory at a time."""
+        for directory in await self._disk.run(names.list_directories, self._store):
+            async with self.lock:
+                if await self._disk.run(repair.repair_directory, self._store, directory):
+                    self._directories.pop(directory, None)
+
+    def share_path(self, name: Name) -> Path:
+        return self._store.layout.named(name)
+
+    def _remember(self, directory: Name, component: str, entry: LocalName) -> None:
+        entries = self._directories.get(directory)
+        if entries is not None:
+            entries[component] = entry

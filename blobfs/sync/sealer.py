@@ -1,0 +1,314 @@
+"""Sealing: the end of writing. Content is hashed, made durable, and only then shared.
+
+1. A file's last close submits it. Closed files gather for a moment, so that a thousand small ones
+   cost a few disk flushes and not a thousand; whoever waits for one ends the gathering.
+2. What is left is hashed, and the redo mark (what the content is and the name it will have) goes
+   on the file beside its bytes.
+3. One flush for the group. Only now may the share see the bytes (P10), and from now on a crash
+   loses nothing: at the next start the mark is found and done (P2).
+4. Under the lock of the names: the blob is linked into the share, its name's record written.
+   The seal is done. A rename or unlink that came before this moment has changed the job instead.
+5. Later, with a flush that many share, the marked files in `incoming/` are removed.
+"""
+
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+
+import trio
+
+from blobfs import errors
+from blobfs.model import Name
+from blobfs.record import BlobRecord
+from blobfs.store import sealed
+from blobfs.store.incoming import Incoming
+from blobfs.store.opening import Store
+from blobfs.store.partial import Partial, place_partial
+from blobfs.store.sealed import Content
+from blobfs.sync.disk import DiskThreads
+from blobfs.sync.namespace import Namespace
+
+_log = logging.getLogger(__name__)
+
+GROUP_FLUSH_FROM = 4
+"""So many files are flushed one by one; from more on the whole file system is flushed once."""
+DURABLE_DELAY = 1.0
+"""Seconds for which published files gather before the flush that lets their redo marks go."""
+MAX_GROUP = 1000
+RETRY_DELAY = 5.0
+"""Seconds until a job that failed (a full disk, mostly) is tried again."""
+
+
+@dataclass(eq=False)
+class SealJob:
+    """One closed file on its way into the share.
+
+    `name`, `mode` and `mtime_ns` may be changed by whoever holds the lock of the names until
+    `record` is set; `name` None means content that is kept by its id, `dropped` that the file was
+    unlinked. `record` or `failure` is set once, before `done`.
+    """
+
+    incoming: Incoming
+    name: Name | None
+    mode: int
+    mtime_ns: int
+    already_durable: bool = False
+    dropped: bool = False
+    content: Content | None = None
+    record: BlobRecord | None = None
+    failure: errors.BlobfsError | None = None
+    done: trio.Event = field(default_factory=trio.Event)
+
+    def sealed_mode(self) -> int:
+        return 0o555 if self.mode & 0o111 else 0o444
+
+
+@dataclass(eq=False)
+class KeepJob:
+    """A blob that was loaded to its last chunk; `done` is set when it is in the share, or failed."""
+
+    partial: Partial
+    content: Content
+    mtime_ns: int
+    failure: errors.BlobfsError | None = None
+    done: trio.Event = field(default_factory=trio.Event)
+
+
+Job = SealJob | KeepJob
+
+
+class Sealer:
+    """Takes jobs, works on them in groups.
+
+    `_pending` gathers jobs, `_unconfirmed` are published files whose marks wait for a flush; both
+    are changed on the event loop only.
+    """
+
+    def __init__(self, store: Store, disk: DiskThreads, namespace: Namespace, delay: float) -> None:
+        self._store = store
+        self._disk = disk
+        self._namespace = namespace
+        self._delay = delay
+        self._pending: list[Job] = []
+        self._unconfirmed: list[Incoming] = []
+        self._failed: list[Job] = []
+        self._failed_some = trio.Event()
+        self._published = trio.Event()
+        self._submitted = trio.Event()
+        self._hurry = trio.Event()
+        self._busy = False
+        self._settled = trio.Condition()
+        self._confirming = trio.Lock()
+        self.groups = 0
+        self.sealed = 0
+
+    def statistics(self) -> dict[str, int]:
+        return {
+            "pending": len(self._pending),
+            "unconfirmed": len(self._unconfirmed),
+            "failed": len(self._failed),
+            "groups": self.groups,
+            "sealed": self.sealed,
+        }
+
+    def submit(self, job: Job) -> None:
+        self._pending.append(job)
+        self._submitted.set()
+
+    def hurry(self) -> None:
+        """Ends the gathering: somebody waits."""
+        self._hurry.set()
+
+    async def wait(self, job: SealJob) -> BlobRecord:
+        """Until the job is sealed; raises what kept it from being sealed."""
+        self.hurry()
+        await job.done.wait()
+        if job.failure is not None:
+            raise job.failure
+        if job.record is None:
+            raise errors.NameMissing("the file was removed before it was sealed")
+        return job.record
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Works until it is cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._confirm_regularly)
+            nursery.start_soon(self._retry_regularly)
+            task_status.started()
+            while True:
+                await self._gather()
+                await self._work()
+
+    async def settle(self) -> None:
+        """Until everything that was submitted is sealed and durable."""
+        async with self._settled:
+            while self._pending or self._busy:
+                self.hurry()
+                await self._settled.wait()
+        await self.confirm()
+
+    async def _gather(self) -> None:
+        await self._submitted.wait()
+        with trio.move_on_after(self._delay):
+            await self._hurry.wait()
+
+    async def _work(self) -> None:
+        group, self._pending = self._pending[:MAX_GROUP], self._pending[MAX_GROUP:]
+        if not self._pending:
+            self._submitted = trio.Event()
+            self._hurry = trio.Event()
+        self._busy = True
+        try:
+            self.groups += 1
+            await self._seal_group(group)
+        finally:
+            self._busy = False
+            for job in group:
+                if not job.done.is_set():
+                    job.failure = job.failure or errors.StoreBroken("sealing was cut short")
+                    job.done.set()
+        async with self._settled:
+            self._settled.notify_all()
+
+    async def _seal_group(self, group: list[Job]) -> None:
+        async with trio.open_nursery() as nursery:
+            for job in group:
+                nursery.start_soon(self._guarded, job, self._make_ready)
+        alive = [job for job in group if job.failure is None]
+        await self._flush(alive)
+        for job in alive:
+            await self._guarded(job, self._publish)
+        for job in group:
+            if job.failure is not None and not (isinstance(job, SealJob) and job.dropped):
+                self._failed.append(job)
+                self._failed_some.set()
+            job.done.set()
+
+    async def _guarded(self, job: Job, step: Callable[[Job], Awaitable[None]]) -> None:
+        """One job's failure is its own: the group goes on."""
+        if job.failure is not None:
+            return
+        try:
+            await step(job)
+        except errors.BlobfsError as failure:
+            job.failure = failure
+            _log.warning("could not seal %s: %s", _describe(job), failure)
+        except Exception as failure:
+            job.failure = errors.StoreBroken(f"unexpected: {failure!r}")
+            _log.exception("could not seal %s", _describe(job))
+
+    async def _make_ready(self, job: Job) -> None:
+        if isinstance(job, SealJob) and not job.dropped and not job.already_durable:
+            await self._disk.run(self.mark, job)
+
+    def mark(self, job: SealJob) -> None:
+        """Hashes what is left and writes the redo mark; in a worker thread."""
+        job.content = job.incoming.finish()
+        self._write_mark(job, job.content)
+
+    def _write_mark(self, job: SealJob, content: Content) -> None:
+        record = BlobRecord(content.blob, content.size, job.sealed_mode(), job.mtime_ns, 0)
+        job.incoming.set_intent(job.name, record)
+
+    async def _flush(self, group: Iterable[Job]) -> None:
+        files = [
+            job.partial.fd if isinstance(job, KeepJob) else job.incoming.fd
+            for job in group
+            if isinstance(job, KeepJob) or not (job.dropped or job.already_durable)
+        ]
+        try:
+            if len(files) > GROUP_FLUSH_FROM:
+                await self._disk.run(self._store.flushes.everything)
+            else:
+                async with trio.open_nursery() as nursery:
+                    for fd in files:
+                        nursery.start_soon(self._disk.run, self._store.flushes.file, fd)
+        except* errors.StoreError as failures:
+            for job in group:
+                job.failure = errors.StoreBroken(f"the disk would not keep it: {failures.exceptions[0]}")
+
+    async def _publish(self, job: Job) -> None:
+        if isinstance(job, KeepJob):
+            await self._disk.run(place_partial, self._store, job.partial, job.content, job.mtime_ns)
+            return
+        async with self._namespace.lock:
+            if job.dropped:
+                await self._disk.run(job.incoming.discard)
+                return
+            job.record = await self._publish_named(job)
+        self.sealed += 1
+
+    async def _publish_named(self, job: SealJob) -> BlobRecord:
+        content = job.content
+        assert content is not None
+        name = job.name
+        before = await self._namespace.entry(name) if name is not None else None
+        published = self._namespace.next_published(before.record if before else None)
+        record = BlobRecord(content.blob, content.size, job.sealed_mode(), job.mtime_ns, published)
+        await self._disk.run(self._place, job, record)
+        if name is not None:
+            await self._namespace.put(name, record)
+        self._unconfirmed.append(job.incoming)
+        self._published.set()
+        return record
+
+    def _place(self, job: SealJob, record: BlobRecord) -> None:
+        # The mark is written again: the name may be another one by now, and the time is known.
+        job.incoming.set_intent(job.name, record)
+        assert job.content is not None
+        sealed.place_blob(self._store, job.incoming.path, job.content, job.mtime_ns)
+        if job.name is None:
+            sealed.set_keep(self._store, record.blob)
+
+    async def _confirm_regularly(self) -> None:
+        while True:
+            await self._published.wait()
+            await trio.sleep(DURABLE_DELAY)
+            self._published = trio.Event()
+            with contextlib.suppress(errors.StoreError):  # logged; the marks stay for the next time
+                await self.confirm()
+
+    async def _retry_regularly(self) -> None:
+        """A full disk must not cost a closed file: its bytes are here and its time will come."""
+        while True:
+            await self._failed_some.wait()
+            await trio.sleep(RETRY_DELAY)
+            self._failed_some = trio.Event()
+            failed, self._failed = self._failed, []
+            for job in failed:
+                job.failure = None
+                job.done = trio.Event()
+                self.submit(job)
+
+    async def confirm(self) -> None:
+        """Flushes the share's directories and records, then lets go of the redo marks.
+
+        When it returns, everything published before the call is durable.
+        """
+        async with self._confirming:
+            published, self._unconfirmed = self._unconfirmed, []
+            try:
+                await self._disk.run(self._store.flushes.everything)
+                await self._disk.run(_discard_all, published)
+            except errors.StoreError as failure:
+                self._unconfirmed = published + self._unconfirmed
+                _log.warning("could not make %d sealed files durable: %s", len(published), failure)
+                raise
+
+    async def drain(self, seconds: float) -> None:
+        """At the end: seals what was closed, within a bound; the next start redoes what is left."""
+        with trio.move_on_after(seconds) as scope:
+            await self.settle()
+        if scope.cancelled_caught:
+            _log.warning("%d closed files are sealed at the next start", len(self._pending))
+
+
+def _discard_all(published: list[Incoming]) -> None:
+    for incoming in published:
+        incoming.clear_intent()
+        incoming.discard()
+
+
+def _describe(job: Job) -> str:
+    return repr(job.name) if isinstance(job, SealJob) else job.content.blob

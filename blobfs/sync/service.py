@@ -1,0 +1,173 @@
+"""The sync service: sharing and loading by name, over one store and any number of shares.
+
+The composition of this layer, and the one object the file system above it talks to. `run` owns
+every background task: sealing, loads, the fill, the repair after an unclean end.
+"""
+
+import logging
+from collections.abc import Sequence
+
+import trio
+
+from blobfs import errors
+from blobfs.config import LoadSettings
+from blobfs.model import EMPTY_BLOB, BlobId, Name, split
+from blobfs.record import BlobRecord, DirRecord, GoneRecord, SymlinkRecord
+from blobfs.store import recovery, sealed
+from blobfs.store.incoming import Incoming
+from blobfs.store.opening import Store
+from blobfs.sync.answers import Absent, Answer, Present, ShareAnswer, Unknown
+from blobfs.sync.catalogue import Catalogue
+from blobfs.sync.disk import DiskThreads
+from blobfs.sync.loads import Loads
+from blobfs.sync.namespace import Namespace
+from blobfs.sync.peer import Peer
+from blobfs.sync.sealer import Sealer
+
+_log = logging.getLogger(__name__)
+
+
+class SyncService:
+    """Names and blobs, here and on the shares."""
+
+    def __init__(
+        self, store: Store, peers: Sequence[Peer], settings: LoadSettings, seal_delay: float
+    ) -> None:
+        self.store = store
+        self.peers = peers
+        self.disk = DiskThreads()
+        self.namespace = Namespace(store, self.disk)
+        self.sealer = Sealer(store, self.disk, self.namespace, seal_delay)
+        self.loads = Loads(store, self.disk, peers, self.sealer, self.namespace, settings)
+        self.catalogue = Catalogue(peers, settings)
+        self._nursery: trio.Nursery | None = None
+        self._refreshing: set[Name] = set()
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Redoes what an unclean end left, says `started`, works until it is cancelled."""
+        await self._redo()
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            await nursery.start(self.sealer.run)
+            await nursery.start(self.loads.run)
+            if not self.store.was_clean:
+                nursery.start_soon(self._repair)
+            task_status.started()
+
+    async def finish(self, seconds: float) -> None:
+        """Before the end: seals what was closed and notes what was loaded, within a bound."""
+        await self.sealer.drain(seconds)
+        await self.loads.save_maps()
+
+    async def _redo(self) -> None:
+        intents = await self.disk.run(recovery.find_intents, self.store)
+        done = []
+        for intent in intents:
+            try:
+                await self.disk.run(recovery.redo, self.store, intent)
+                done.append(intent)
+            except errors.StoreError as failure:
+                _log.warning("could not finish sealing %s: %s", intent, failure)
+        if done:
+            await self.disk.run(recovery.forget_intents, self.store, done)
+            _log.info("sealed %d files that the last run had accepted", len(done))
+
+    async def _repair(self) -> None:
+        try:
+            await self.namespace.repair_logs()
+        except errors.StoreError as failure:
+            _log.warning("could not repair the directory logs: %s", failure)
+
+    # Names
+
+    async def lookup(self, name: Name) -> Answer:
+        """What a name means: this node's own word first, without any network if it is here (P6).
+
+        Raises `WrongEverywhere` when the name is there but no usable record of it.
+        """
+        here = await self.namespace.entry(name)
+        if here is None:
+            return await self.catalogue.lookup(name)
+        match here.record:
+            case GoneRecord(published_ns):
+                return await self._lookup_removed(name, published_ns)
+            case BlobRecord() | SymlinkRecord() if here.loaded:
+                self._refresh_nowait(split(name)[0])
+                return _newer(self.catalogue.newer_than(name, here.record.published_ns)) or Present(
+                    here.record, None
+                )
+            case record:
+                return Present(record, None, loaded=False)
+
+    async def _lookup_removed(self, name: Name, gone_ns: int) -> Answer:
+        """A name that this node removed is there again only if somebody published it since."""
+        answer = await self.catalogue.lookup(name)
+        if isinstance(answer, Present) and not isinstance(answer.record, DirRecord):
+            return answer if answer.record.published_ns > gone_ns else Absent()
+        return Absent() if isinstance(answer, Unknown) else answer
+
+    def _refresh_nowait(self, directory: Name) -> None:
+        """Has the shares' logs of a directory read again behind the back of whoever looks a name up."""
+        if (
+            directory in self._refreshing
+            or self.catalogue.is_listing_fresh(directory)
+            or self._nursery is None
+        ):
+            return
+        self._refreshing.add(directory)
+        self._nursery.start_soon(self._refresh, directory)
+
+    async def _refresh(self, directory: Name) -> None:
+        try:
+            await self.catalogue.listing(directory)
+        finally:
+            self._refreshing.discard(directory)
+
+    async def listing(self, directory: Name) -> dict[str, Present]:
+        """Every live name of a directory, here and on the shares; the newest record wins.
+
+        Raises `NameMissing` when nobody has such a directory.
+        """
+        here = await self.namespace.directory(directory)
+        there = await self.catalogue.listing(directory)
+        if here is None and not there.exists and directory:
+            raise errors.NameMissing(f"no directory {directory}")
+        found: dict[str, Present] = {}
+        for component, (record, peer) in there.entries.items():
+            if not isinstance(record, GoneRecord):
+                found[component] = Present(record, peer)
+        for component, entry in (here or {}).items():
+            other = found.get(component)
+            if other is not None and other.record.published_ns > entry.record.published_ns:
+                continue
+            if isinstance(entry.record, GoneRecord):
+                found.pop(component, None)
+            else:
+                found[component] = Present(entry.record, None, entry.loaded)
+        return found
+
+    # Blobs
+
+    async def find_blob(self, blob: BlobId) -> int | None:
+        """The size of a blob, here or on a share; None is absent everywhere. Raises `Unreachable`."""
+        size = await self.disk.run(sealed.blob_size, self.store, blob)
+        if size is not None:
+            return size
+        if blob == EMPTY_BLOB:
+            return 0
+        load = self.loads.load_of(blob)
+        return load.size if load is not None else await self.catalogue.blob_size(blob)
+
+    async def is_here(self, blob: BlobId) -> bool:
+        return await self.disk.run(sealed.has, self.store, blob)
+
+    async def new_incoming(self) -> Incoming:
+        return await self.disk.run(Incoming.create, self.store)
+
+
+def _newer(answer: ShareAnswer | None) -> Answer | None:
+    if answer is None or answer.record is None:
+        return None
+    if isinstance(answer.record, GoneRecord):
+        return None  # what is here stays here; its publisher's tombstone only ends the listing elsewhere
+    return Present(answer.record, answer.peer)

@@ -1,0 +1,83 @@
+"""chmod, chown, utimens and truncate.
+
+Of a sealed file only the x bits and the mtime can change: that is a new record for each of its names.
+A directory is 0755 for everybody, because its names are: chmod on it changes nothing.
+"""
+
+import stat
+from dataclasses import replace
+
+from blobfs import errors
+from blobfs.vfs.attributes import Change
+from blobfs.vfs.files import truncate
+from blobfs.vfs.nodes import DirectoryNode, FileNode, Node, PlainContent, Settled, SymlinkNode, Writing
+from blobfs.vfs.state import MountState
+
+
+async def change(state: MountState, node: Node, wanted: Change) -> None:
+    """chmod, chown, utimens, truncate. Of a sealed file only the x bits and the mtime can change."""
+    state.demand_writable()
+    _demand_same_owner(state, wanted)
+    match node:
+        case FileNode():
+            await _set_file(state, node, wanted)
+        case DirectoryNode():
+            node.mtime_ns = wanted.mtime_ns if wanted.mtime_ns is not None else node.mtime_ns
+        case SymlinkNode():
+            node.record = replace(node.record, mtime_ns=wanted.mtime_ns or node.record.mtime_ns)
+        case _:
+            raise errors.NotPermitted("a reserved directory cannot be changed")
+
+
+def _demand_same_owner(state: MountState, wanted: Change) -> None:
+    if wanted.uid not in (None, state.uid) or wanted.gid not in (None, state.gid):
+        raise errors.NotPermitted("everything in the mount belongs to the daemon's user")
+
+
+async def _set_file(state: MountState, node: FileNode, wanted: Change) -> None:
+    content = node.settle()
+    if isinstance(content, Writing) and wanted.size is not None:
+        await truncate(state, content, wanted.size)
+    elif wanted.size is not None:
+        raise errors.Sealed("a sealed file is immutable")
+    if wanted.mode is None and wanted.mtime_ns is None:
+        return
+    async with state.sync.namespace.lock:
+        content = node.settle()
+        match content:
+            case Writing():
+                _set_writing(content, wanted)
+            case Settled():
+                await _set_settled(state, node, content, wanted)
+            case PlainContent():
+                raise errors.ForeignName("it is published by a plain share")
+
+
+def _set_writing(writing: Writing, wanted: Change) -> None:
+    mode = writing.mode if wanted.mode is None else stat.S_IMODE(wanted.mode)
+    mtime_ns = writing.mtime_ns if wanted.mtime_ns is None else wanted.mtime_ns
+    writing.mode, writing.mtime_ns = mode, mtime_ns
+    if writing.job is not None:
+        writing.job.mode, writing.job.mtime_ns = mode, mtime_ns
+
+
+async def _set_settled(state: MountState, node: FileNode, content: Settled, wanted: Change) -> None:
+    """A new record for each of the file's names. The lock of the names is held."""
+    mode = content.record.mode
+    if wanted.mode is not None:
+        mode = 0o555 if wanted.mode & 0o111 else 0o444
+    mtime_ns = content.record.mtime_ns if wanted.mtime_ns is None else wanted.mtime_ns
+    if (mode, mtime_ns) == (content.record.mode, content.record.mtime_ns):
+        return
+    if not content.is_own or not node.names():
+        raise errors.ForeignName("it is published by another node")
+    namespace = state.sync.namespace
+    for name in node.names():
+        record = replace(
+            content.record,
+            mode=mode,
+            mtime_ns=mtime_ns,
+            published_ns=namespace.next_published(content.record),
+        )
+        await namespace.put(name, record)
+        node.content = Settled(record, None, loaded=False)

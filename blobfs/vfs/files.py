@@ -1,0 +1,281 @@
+"""The life of a file: create, write, read, close, seal.
+
+A file is written into the store's `incoming/`; hashing follows the writing. The last close of a
+descriptor that may write hands it to the sealer. FLUSH comes at every close of every duplicate,
+also before the first write: it never seals a named file. It only puts a redo mark on content that
+was fsynced, because from then on a crash must not lose it (P2).
+"""
+
+import os
+import stat
+import time
+
+import trio
+
+from blobfs import errors
+from blobfs.model import EMPTY_BLOB, BlobId, Name, parse_blob_id
+from blobfs.store.files import read_at, read_at_nowait
+from blobfs.sync.disk import DiskThreads
+from blobfs.sync.reader import Reader
+from blobfs.sync.sealer import SealJob
+from blobfs.vfs.attributes import Opened
+from blobfs.vfs.nodes import Container, FileNode, PlainContent, Settled, ViewNode, Writing
+from blobfs.vfs.resolve import component_of, name_in, named_directory
+from blobfs.vfs.state import FileHandle, MountState
+
+FOLLOW_FROM = 1 << 20
+"""Bytes of a file after which hashing follows its writing; a shorter one is hashed when it is closed."""
+RELEASE_WAIT = 2.0
+"""Seconds for which a RELEASE that must be on its way is waited for. A descriptor that was duplicated
+and flushed but stays open looks the same, so this is a bound and no promise."""
+
+
+class GrowingReader:
+    """Reads a file that is still being written, on a descriptor of its own."""
+
+    def __init__(self, writing: Writing, disk: DiskThreads) -> None:
+        self._fd = os.dup(writing.incoming.fd)
+        self._disk = disk
+
+    @property
+    def size(self) -> int:
+        return os.fstat(self._fd).st_size
+
+    async def read(self, offset: int, length: int, *, wait: bool = True) -> bytes:
+        content = read_at_nowait(self._fd, offset, length)
+        return await self._disk.run(read_at, self._fd, offset, length) if content is None else content
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+async def create(
+    state: MountState, container: Container, raw: bytes, mode: int, flags: int
+) -> tuple[Opened, FileNode]:
+    """A new file, open for writing. Raises `NameExists` where something was made meanwhile."""
+    state.demand_writable()
+    component, expected = _place_for(container, raw)
+    if component in container.children and isinstance(container.children[component], FileNode):
+        node = container.children[component]
+        assert isinstance(node, FileNode)
+        if flags & os.O_EXCL or not isinstance(node.settle(), Writing):
+            raise errors.NameExists(f"{component} exists")
+        return await open_file(state, node, flags), node
+    if expected is not None and await state.sync.is_here(expected):
+        raise errors.NameExists(f"the blob {expected} is here")
+    incoming = await state.sync.new_incoming()
+    writing = Writing(incoming, stat.S_IMODE(mode), time.time_ns(), expected)
+    node = FileNode(state.inodes.next_inode(), content=writing)
+    state.inodes.add(node, container, component)
+    return _open_writing(state, node, writing, flags), node
+
+
+def _place_for(container: Container, raw: bytes) -> tuple[str, BlobId | None]:
+    if isinstance(container, ViewNode) and container.path == "incoming":
+        try:
+            blob = parse_blob_id(raw.decode("ascii", "replace"))
+        except ValueError as wrong:
+            raise errors.InvalidName(str(wrong)) from None
+        return blob, blob
+    directory = named_directory(container)
+    component = component_of(raw)
+    name_in(directory, component)
+    return component, None
+
+
+async def open_file(state: MountState, node: FileNode, flags: int) -> Opened:
+    """Opens for reading anything, for writing only what is not sealed. Asks no share."""
+    content = node.settle()
+    wants_write = flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC
+    if isinstance(content, Writing):
+        if wants_write:
+            state.demand_writable()
+            if content.job is not None:
+                raise errors.Sealed("it was closed, and is being sealed")
+            return _open_writing(state, node, content, flags)
+        return _opened(state, FileHandle(node, reader=GrowingReader(content, state.sync.disk)))
+    if wants_write:
+        raise errors.Sealed("a sealed file is immutable: remove it, or move another one over it")
+    reader = await _open_settled(state, node, content)
+    return _opened(state, FileHandle(node, reader=reader, nonblocking=bool(flags & os.O_NONBLOCK)))
+
+
+async def _open_settled(state: MountState, node: FileNode, content: Settled | PlainContent) -> Reader:
+    names = node.names()
+    if isinstance(content, PlainContent):
+        return await state.sync.loads.open_plain(names[0] if names else Name(""), content.file, content.peer)
+    foreign = content.peer is not None and bool(names)
+    return await state.sync.loads.open(
+        content.record.blob,
+        content.record.size,
+        names[0] if foreign else None,
+        content.record if foreign else None,
+    )
+
+
+def _open_writing(state: MountState, node: FileNode, writing: Writing, flags: int) -> Opened:
+    readable = flags & os.O_ACCMODE == os.O_RDWR
+    reader = GrowingReader(writing, state.sync.disk) if readable else None
+    opened = _opened(state, FileHandle(node, reader=reader, writing=writing))
+    writing.open[opened.handle] = False
+    return opened
+
+
+def _opened(state: MountState, handle: FileHandle) -> Opened:
+    # An inode stands for one version of a file, and what is written goes through the page cache:
+    # what the kernel has cached is never wrong.
+    return Opened(state.register(handle), keep_cache=True)
+
+
+async def read(state: MountState, number: int, offset: int, size: int) -> bytes:
+    handle = state.file(number)
+    if handle.reader is None:
+        raise errors.InvalidArgument("not open for reading")
+    return await handle.reader.read(offset, size, wait=not handle.nonblocking)
+
+
+async def write(state: MountState, number: int, offset: int, content: bytes) -> int:
+    writing = state.file(number).writing
+    if writing is None or writing.job is not None:
+        raise errors.Sealed("a sealed file is immutable")
+    await _before_change(state, writing)
+    await state.sync.disk.run(writing.incoming.write, offset, content)
+    _changed(writing)
+    writing.open[number] = False
+    _follow(state, writing)
+    return len(content)
+
+
+async def truncate(state: MountState, writing: Writing, size: int) -> None:
+    if writing.job is not None:
+        raise errors.Sealed("it was closed, and is being sealed")
+    await _before_change(state, writing)
+    await state.sync.disk.run(writing.incoming.truncate, size)
+    _changed(writing)
+
+
+async def _before_change(state: MountState, writing: Writing) -> None:
+    """A redo mark on content that changes again would be redone as what it no longer is."""
+    if writing.marked == writing.version:
+        await state.sync.disk.run(writing.incoming.clear_intent)
+        writing.marked = -1
+
+
+def _changed(writing: Writing) -> None:
+    writing.version += 1
+    writing.mtime_ns = time.time_ns()
+
+
+def _follow(state: MountState, writing: Writing) -> None:
+    """Has the hashing follow the writing, so that the close of a big file is not the beginning of it."""
+    if not writing.following and writing.incoming.size >= FOLLOW_FROM and state.nursery is not None:
+        writing.following = True
+        state.nursery.start_soon(_hash_along, state, writing)
+
+
+async def _hash_along(state: MountState, writing: Writing) -> None:
+    try:
+        while writing.job is None and await state.sync.disk.run(writing.incoming.hash_some):
+            pass
+    finally:
+        writing.following = False
+
+
+async def fsync(state: MountState, number: int) -> None:
+    """The content is durable when this returns; that it is shared needs the close as well."""
+    writing = state.file(number).writing
+    if writing is not None and writing.job is None:
+        version = writing.version
+        await state.sync.disk.run(state.sync.store.flushes.file, writing.incoming.fd)
+        writing.synced = version
+
+
+async def flush(state: MountState, number: int) -> None:
+    """One close of one duplicate. Raises `WrongContent` for a blob that is not what its id says."""
+    handle = state.file(number)
+    writing = handle.writing
+    if writing is None or writing.job is not None:
+        return
+    writing.open[number] = True
+    if writing.expected is not None:
+        await _check_expected(state, handle.node, writing)
+    elif writing.synced == writing.version != writing.marked and handle.node.names():
+        await _mark_closed(state, handle.node, writing)
+
+
+async def _mark_closed(state: MountState, node: FileNode, writing: Writing) -> None:
+    """Fsynced and closed: the redo mark makes it survive a crash that comes before the seal."""
+    version = writing.version
+    job = SealJob(writing.incoming, node.names()[0], writing.mode, writing.mtime_ns)
+    await state.sync.disk.run(state.sync.sealer.mark, job)
+    await state.sync.disk.run(state.sync.store.flushes.file, writing.incoming.fd)
+    if writing.version == version:
+        writing.marked = version
+
+
+async def _check_expected(state: MountState, node: FileNode, writing: Writing) -> None:
+    """A blob written under its id: sealed at the first close at which it is right."""
+    if writing.version == 0 and writing.expected != EMPTY_BLOB:
+        return  # a duplicate closed before anything was written
+    content = await state.sync.disk.run(writing.incoming.finish)
+    if content.blob != writing.expected:
+        raise errors.WrongContent(f"{content.size} bytes that are not the blob {writing.expected}")
+    if writing.job is None:
+        _submit(state, node, writing)
+    assert writing.job is not None
+    await state.sync.sealer.wait(writing.job)
+
+
+async def release(state: MountState, number: int) -> None:
+    """The end of a handle; of the last one that may write, the beginning of the seal."""
+    handle = state.handles.get(number)
+    if not isinstance(handle, FileHandle):
+        return
+    writing = handle.writing
+    if writing is not None:
+        writing.open.pop(number, None)
+        if not writing.open and writing.job is None:
+            if handle.node.names():
+                _submit(state, handle.node, writing)
+            else:
+                await discard(state, handle.node, writing)
+    if handle.reader is not None:
+        handle.reader.close()
+    state.drop(number)
+
+
+def _submit(state: MountState, node: FileNode, writing: Writing) -> None:
+    names = node.names()
+    writing.job = SealJob(
+        writing.incoming,
+        names[0] if names else None,
+        writing.mode,
+        writing.mtime_ns,
+    )
+    state.sync.sealer.submit(writing.job)
+    writing.submitted.set()
+
+
+async def discard(state: MountState, node: FileNode, writing: Writing) -> None:
+    """Content that nobody will ever name: unlinked before it was closed, or wrong for its id."""
+    for container, component in list(node.places):
+        state.inodes.detach(node, container, component)
+    await state.sync.disk.run(writing.incoming.discard)
+
+
+async def wait_sealed(state: MountState, node: FileNode) -> bool:
+    """Waits for the seal of a file whose last close was just seen; whether it is sealed now.
+
+    Raises what kept it from being sealed.
+    """
+    content = node.settle()
+    if not isinstance(content, Writing):
+        return True
+    if content.job is None and content.is_closing:
+        with trio.move_on_after(RELEASE_WAIT):
+            await content.submitted.wait()
+    if content.job is None:
+        return False
+    await state.sync.sealer.wait(content.job)
+    node.settle()
+    return True

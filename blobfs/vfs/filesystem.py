@@ -1,0 +1,178 @@
+"""The file system: what the mount means, operation by operation (docs/semantics.md).
+
+Knows no kernel: inodes and handles are numbers, names are bytes, errors are `BlobfsError`s with
+their errno. One method for each operation; the work is done in the modules it imports.
+"""
+
+import os
+
+import trio
+
+from blobfs import errors
+from blobfs.model import MAX_COMPONENT_BYTES
+from blobfs.sync.service import SyncService
+from blobfs.vfs import change, files, listing, moving, naming, xattrs
+from blobfs.vfs.attributes import Attributes, Caller, Change, DirEntry, Opened, Statvfs
+from blobfs.vfs.nodes import DirectoryNode, FileNode, SymlinkNode
+from blobfs.vfs.resolve import resolve
+from blobfs.vfs.stat import attributes_of
+from blobfs.vfs.state import MountState
+
+
+class FileSystem:
+    """All operations of one mount. Its state is a `MountState`; nothing else here changes."""
+
+    def __init__(self, sync: SyncService, *, read_only: bool) -> None:
+        self._state = MountState(sync, read_only, os.getuid(), os.getgid())
+
+    def statistics(self) -> dict[str, int]:
+        return {"inodes": len(self._state.inodes), "handles": len(self._state.handles)}
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Owns what goes on behind the operations, until it is cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._state.nursery = nursery
+            task_status.started()
+            await trio.sleep_forever()
+
+    # Nodes
+
+    async def lookup(self, parent: int, name: bytes, caller: Caller) -> Attributes:
+        """One more reference to what the name means."""
+        node = await resolve(self._state, self._state.container(parent), name)
+        node.lookups += 1
+        return attributes_of(self._state, node)
+
+    def forget(self, inode: int, count: int) -> None:
+        self._state.inodes.forget(inode, count)
+
+    def remember(self, inode: int) -> None:
+        """The kernel took an entry of a listing: one more reference."""
+        self._state.node(inode).lookups += 1
+
+    async def getattr(self, inode: int) -> Attributes:
+        return attributes_of(self._state, self._state.node(inode))
+
+    async def setattr(self, inode: int, wanted: Change, handle: int | None) -> Attributes:
+        node = self._state.node(inode)
+        await change.change(self._state, node, wanted)
+        return attributes_of(self._state, node)
+
+    async def statfs(self) -> Statvfs:
+        space = await self._state.sync.disk.run(self._state.sync.store.space)
+        return Statvfs(
+            block_size=space.f_frsize,
+            blocks=space.f_blocks,
+            free=space.f_bfree,
+            available=space.f_bavail,
+            files=space.f_files,
+            files_free=space.f_ffree,
+            name_max=MAX_COMPONENT_BYTES,
+        )
+
+    # Names
+
+    async def mkdir(self, parent: int, name: bytes, mode: int, caller: Caller) -> Attributes:
+        node = await naming.mkdir(self._state, self._state.container(parent), name)
+        node.lookups += 1
+        return attributes_of(self._state, node)
+
+    async def mknod(self, parent: int, name: bytes, mode: int, caller: Caller) -> Attributes:
+        """Refused: a file is made by `create`, and there are no devices, pipes or sockets here."""
+        raise errors.NotPermitted("only files, directories and symlinks can be made")
+
+    async def symlink(self, parent: int, name: bytes, target: bytes, caller: Caller) -> Attributes:
+        node = await naming.symlink(self._state, self._state.container(parent), name, target)
+        node.lookups += 1
+        return attributes_of(self._state, node)
+
+    async def readlink(self, inode: int) -> bytes:
+        node = self._state.node(inode)
+        if not isinstance(node, SymlinkNode):
+            raise errors.InvalidArgument("not a symlink")
+        return node.record.target.encode("utf-8")
+
+    async def link(self, inode: int, new_parent: int, new_name: bytes) -> Attributes:
+        container = self._state.container(new_parent)
+        node = await naming.link(self._state, self._state.node(inode), container, new_name)
+        node.lookups += 1
+        return attributes_of(self._state, node)
+
+    async def unlink(self, parent: int, name: bytes) -> None:
+        await naming.unlink(self._state, self._state.container(parent), name)
+
+    async def rmdir(self, parent: int, name: bytes) -> None:
+        await naming.rmdir(self._state, self._state.container(parent), name)
+
+    async def rename(
+        self, parent: int, name: bytes, new_parent: int, new_name: bytes, exchange: bool, noreplace: bool
+    ) -> None:
+        if exchange:
+            raise errors.InvalidArgument("two names cannot be exchanged")
+        source, target = self._state.container(parent), self._state.container(new_parent)
+        await moving.rename(self._state, source, name, target, new_name, noreplace)
+
+    # Files
+
+    async def create(
+        self, parent: int, name: bytes, mode: int, flags: int, caller: Caller
+    ) -> tuple[Opened, Attributes]:
+        opened, node = await files.create(self._state, self._state.container(parent), name, mode, flags)
+        node.lookups += 1
+        return opened, attributes_of(self._state, node)
+
+    async def open(self, inode: int, flags: int, caller: Caller) -> Opened:
+        node = self._state.node(inode)
+        if not isinstance(node, FileNode):
+            raise errors.IsADirectory("not a file")
+        return await files.open_file(self._state, node, flags)
+
+    async def read(self, handle: int, offset: int, size: int) -> bytes:
+        return await files.read(self._state, handle, offset, size)
+
+    async def write(self, handle: int, offset: int, content: bytes) -> int:
+        return await files.write(self._state, handle, offset, content)
+
+    async def flush(self, handle: int) -> None:
+        await files.flush(self._state, handle)
+
+    async def release(self, handle: int) -> None:
+        await files.release(self._state, handle)
+
+    async def fsync(self, handle: int, datasync: bool) -> None:
+        await files.fsync(self._state, handle)
+
+    # Directories
+
+    async def opendir(self, inode: int) -> int:
+        return await listing.open_directory(self._state, self._state.container(inode))
+
+    async def readdir(self, handle: int, cookie: int) -> list[DirEntry]:
+        return await listing.read_directory(self._state, handle, cookie)
+
+    async def releasedir(self, handle: int) -> None:
+        self._state.drop(handle)
+
+    async def fsyncdir(self, handle: int, datasync: bool) -> None:
+        """Until all that was closed in the directory is sealed, shared and durable."""
+        node = self._state.open_directory(handle).node
+        if isinstance(node, DirectoryNode):
+            for file in [child for child in node.children.values() if isinstance(child, FileNode)]:
+                await files.wait_sealed(self._state, file)
+        await self._state.sync.sealer.confirm()
+
+    # Extended attributes
+
+    async def getxattr(self, inode: int, name: bytes) -> bytes:
+        return await xattrs.get_attribute(self._state, self._state.node(inode), name)
+
+    async def listxattr(self, inode: int) -> list[bytes]:
+        return await xattrs.list_attributes(self._state, self._state.node(inode))
+
+    async def setxattr(self, inode: int, name: bytes, value: bytes) -> None:
+        await xattrs.set_attribute(self._state, self._state.node(inode), name, value)
+
+    async def removexattr(self, inode: int, name: bytes) -> None:
+        if name.startswith(xattrs.PREFIX):
+            raise errors.NotPermitted("this attribute is always there")
+        raise errors.AttributeMissing("no such attribute")

@@ -1,0 +1,167 @@
+"""Renaming.
+
+1. A file that is still being written has its name here only: its seal publishes it under the new one.
+2. A sealed name is a record: one is written under the new name, a tombstone under the old.
+3. What another node publishes cannot be moved from here. A newer record of ours may take its place.
+4. A directory moves name by name; its tombstones stay behind, so that no other node's copy of an old
+   record brings a name back.
+
+The decision and the change happen under the lock of the names, the waiting for a seal outside it.
+"""
+
+from dataclasses import replace
+
+from blobfs import errors, model
+from blobfs.model import Name, join
+from blobfs.record import BlobRecord, DirRecord, GoneRecord, SymlinkRecord
+from blobfs.vfs.files import wait_sealed
+from blobfs.vfs.naming import end_writing, rmdir
+from blobfs.vfs.nodes import Container, DirectoryNode, FileNode, Node, Settled, SymlinkNode, Writing
+from blobfs.vfs.resolve import component_of, name_in, named_directory, resolve
+from blobfs.vfs.state import MountState
+
+
+async def rename(
+    state: MountState,
+    container: Container,
+    raw: bytes,
+    new_container: Container,
+    new_raw: bytes,
+    noreplace: bool,
+) -> None:
+    """Atomic for whoever looks; a file whose last close was just seen is sealed when this returns."""
+    state.demand_writable()
+    directory, component = named_directory(container), component_of(raw)
+    new_directory, new_component = named_directory(new_container), component_of(new_raw)
+    new_name = name_in(new_directory, new_component)
+    node = await resolve(state, directory, raw)
+    target = await _existing(state, new_directory, new_raw)
+    if target is not None and noreplace:
+        raise errors.NameExists(f"{new_name} exists")
+    if isinstance(node, DirectoryNode):
+        await _rename_directory(state, node, directory, component, new_directory, new_component, target)
+        return
+    if isinstance(target, DirectoryNode):
+        raise errors.IsADirectory(f"{new_name} is a directory")
+    async with state.sync.namespace.lock:
+        await state.sync.namespace.ensure_directory(new_directory.name)
+        await _move(state, node, directory, component, new_name)
+        if (
+            isinstance(target, FileNode)
+            and isinstance(replaced := target.settle(), Writing)
+            and target is not node
+        ):
+            state.inodes.detach(target, new_directory, new_component)
+            await end_writing(state, target, replaced)
+        _place(state, node, directory, component, new_directory, new_component)
+    if isinstance(node, FileNode):
+        await wait_sealed(state, node)
+
+
+def _place(
+    state: MountState,
+    node: Node,
+    directory: DirectoryNode,
+    component: str,
+    new_directory: DirectoryNode,
+    new_component: str,
+) -> None:
+    node.opened += 1  # it must not be dropped between its two places
+    state.inodes.detach(node, directory, component)
+    state.inodes.add(node, new_directory, new_component)
+    state.inodes.closed(node)
+
+
+async def _existing(state: MountState, directory: DirectoryNode, raw: bytes) -> Node | None:
+    try:
+        return await resolve(state, directory, raw)
+    except errors.NameMissing:
+        return None
+
+
+async def _move(
+    state: MountState, node: Node, directory: DirectoryNode, component: str, new_name: Name
+) -> None:
+    """What a rename does to the records. The lock of the names is held."""
+    name, namespace = join(directory.name, component), state.sync.namespace
+    known = await namespace.entry(name)
+    if isinstance(node, FileNode) and isinstance(writing := node.settle(), Writing):
+        if writing.job is not None:
+            writing.job.name = new_name
+        elif writing.marked == writing.version:
+            await state.sync.disk.run(writing.incoming.clear_intent)
+            writing.marked = -1
+    else:
+        if known is None or known.loaded or isinstance(known.record, GoneRecord):
+            raise errors.ForeignName(f"{name} is published by another node")
+        record = known.record
+        assert not isinstance(record, DirRecord)
+        before = await namespace.entry(new_name)
+        moved = replace(record, published_ns=namespace.next_published(before.record if before else record))
+        await namespace.put(new_name, moved)
+        _renew(node, moved)
+    if known is not None and not isinstance(known.record, GoneRecord):
+        await namespace.put(name, GoneRecord(namespace.next_published(known.record)))
+
+
+def _renew(node: Node, record: BlobRecord | SymlinkRecord) -> None:
+    if isinstance(node, FileNode) and isinstance(record, BlobRecord):
+        node.content = Settled(record, None, loaded=False)
+    elif isinstance(node, SymlinkNode) and isinstance(record, SymlinkRecord):
+        node.record = record
+
+
+async def _rename_directory(
+    state: MountState,
+    node: DirectoryNode,
+    directory: DirectoryNode,
+    component: str,
+    new_directory: DirectoryNode,
+    new_component: str,
+    target: Node | None,
+) -> None:
+    """Every name below gets a record under its new name and leaves a tombstone under the old one."""
+    if target is not None and not isinstance(target, DirectoryNode):
+        raise errors.NotADirectory(f"{new_component} is not a directory")
+    if target is not None:
+        await rmdir(state, new_directory, new_component.encode("utf-8"))
+    await _demand_own_below(state, node.name)
+    for file in list(node.writing_below()):
+        await wait_sealed(state, file)
+    old, new = node.name, name_in(new_directory, new_component)
+    namespace = state.sync.namespace
+    async with namespace.lock:
+        names = await namespace.entries_below(old)
+        try:
+            for name, _ in names:
+                join(new, name[len(old) + 1 :])
+        except model.TooLong as wrong:
+            raise errors.NameTooLong(str(wrong)) from None
+        await namespace.ensure_directory(new)
+        for name, entry in names:
+            moved = join(new, name[len(old) + 1 :])
+            if isinstance(entry.record, DirRecord):
+                await namespace.ensure_directory(moved)
+            elif not isinstance(entry.record, GoneRecord):
+                await namespace.put(moved, replace(entry.record, published_ns=namespace.next_published()))
+        for name, entry in reversed(names):
+            if isinstance(entry.record, DirRecord):
+                await namespace.remove_directory(name)
+            else:
+                await namespace.put(name, GoneRecord(namespace.next_published(entry.record)))
+        await namespace.remove_directory(old)
+        _place(state, node, directory, component, new_directory, new_component)
+        node.parent, node.component = new_directory, new_component
+        for file in node.writing_below():
+            writing = file.settle()
+            if isinstance(writing, Writing) and writing.job is not None:
+                writing.job.name = file.names()[0]
+
+
+async def _demand_own_below(state: MountState, directory: Name) -> None:
+    """Raises `CrossesNodes` where another node's name is below: it cannot be moved from here."""
+    for component, found in (await state.sync.listing(directory)).items():
+        if isinstance(found.record, DirRecord):
+            await _demand_own_below(state, join(directory, component))
+        elif found.loaded:
+            raise errors.CrossesNodes(f"{join(directory, component)} is published by another node")

@@ -1,0 +1,117 @@
+"""A node as ``stat`` shows it.
+
+How long the kernel may believe it: what this node publishes changes only through this mount, for
+ever; what another node publishes may be replaced there at any moment; what is being written or
+loaded changes as we speak.
+"""
+
+import stat
+
+from blobfs.sync.source import plain_key
+from blobfs.vfs.attributes import Attributes
+from blobfs.vfs.nodes import (
+    DirectoryNode,
+    FileNode,
+    Node,
+    PlainContent,
+    Settled,
+    SymlinkNode,
+    ViewNode,
+    Writing,
+)
+from blobfs.vfs.state import MountState
+
+LASTING = 3600.0
+"""Seconds for what changes only through this mount: the kernel then knows before we do."""
+PASSING = 1.0
+"""Seconds for what another node or a load may change."""
+BLOCK = 512
+
+
+def blocks_of(size: int) -> int:
+    return -(-size // BLOCK)
+
+
+def attributes_of(state: MountState, node: Node) -> Attributes:
+    match node:
+        case FileNode():
+            return _file(state, node)
+        case SymlinkNode():
+            size = len(node.record.target.encode("utf-8"))
+            lasting = LASTING if node.own else PASSING
+            return _make(
+                state, node, stat.S_IFLNK | 0o777, size, 0, node.record.mtime_ns, 1, lasting, lasting
+            )
+        case DirectoryNode():
+            return _make(state, node, stat.S_IFDIR | 0o755, 0, 0, node.mtime_ns, 2, PASSING, PASSING)
+        case ViewNode(path="incoming"):
+            return _make(state, node, stat.S_IFDIR | 0o755, 0, 0, 0, 2, LASTING, LASTING)
+        case _:
+            return _make(state, node, stat.S_IFDIR | 0o555, 0, 0, 0, 2, LASTING, LASTING)
+
+
+def _file(state: MountState, node: FileNode) -> Attributes:
+    links = max(len(node.places), 1) if node.places or node.opened == 0 else 0
+    match node.settle():
+        case Writing() as writing:
+            mode = stat.S_IFREG | (writing.mode & 0o7777)
+            size = writing.incoming.size
+            entry = 0.0 if _is_by_id(node) else LASTING
+            return _make(state, node, mode, size, blocks_of(size), writing.mtime_ns, links, entry, 0.0)
+        case Settled(record) as settled:
+            present = present_bytes(state, node)
+            entry = LASTING if settled.is_own or _is_by_id(node) else PASSING
+            steady = LASTING if present == record.size and entry == LASTING else PASSING
+            mode = stat.S_IFREG | record.mode
+            blocks = blocks_of(present)
+            return _make(state, node, mode, record.size, blocks, record.mtime_ns, links, entry, steady)
+        case PlainContent(file) as plain:
+            blocks = blocks_of(present_bytes(state, node))
+            mtime_ns = file.last_modified_ns or 0
+            return _make(
+                state, node, stat.S_IFREG | 0o444, plain.file.size, blocks, mtime_ns, links, PASSING, PASSING
+            )
+
+
+def present_bytes(state: MountState, node: FileNode) -> int:
+    """How much of a file's content is on this node's disk."""
+    match node.settle():
+        case Writing() as writing:
+            return writing.incoming.size
+        case Settled(record) as settled:
+            if settled.peer is None:
+                return record.size
+            return state.sync.loads.present_bytes(record.blob, record.size)
+        case PlainContent(file, peer):
+            names = node.names()
+            return state.sync.loads.present_bytes(plain_key(peer, names[0], file), file.size) if names else 0
+
+
+def _is_by_id(node: FileNode) -> bool:
+    return any(isinstance(container, ViewNode) for container, _ in node.places)
+
+
+def _make(
+    state: MountState,
+    node: Node,
+    mode: int,
+    size: int,
+    blocks: int,
+    mtime_ns: int,
+    nlink: int,
+    entry_timeout: float,
+    attr_timeout: float,
+) -> Attributes:
+    return Attributes(
+        inode=node.inode,
+        mode=mode,
+        size=size,
+        blocks=blocks,
+        mtime_ns=mtime_ns,
+        ctime_ns=mtime_ns,
+        nlink=nlink,
+        uid=state.uid,
+        gid=state.gid,
+        entry_timeout=entry_timeout,
+        attr_timeout=attr_timeout,
+    )

@@ -1,0 +1,84 @@
+"""What the parts of the file system share: settings, the service below, inodes and open handles."""
+
+import itertools
+from dataclasses import dataclass, field
+
+import trio
+
+from blobfs import errors
+from blobfs.sync.answers import Present
+from blobfs.sync.reader import Reader
+from blobfs.sync.service import SyncService
+from blobfs.vfs.nodes import Container, FileNode, InodeTable, Node, Writing
+
+
+@dataclass(eq=False)
+class FileHandle:
+    """An open file: with a `writing` it may be written to, with a `reader` it may be read."""
+
+    node: FileNode
+    reader: Reader | None = None
+    writing: Writing | None = None
+    nonblocking: bool = False
+
+
+@dataclass(eq=False)
+class DirectoryHandle:
+    """An open directory; `names` is the snapshot that its reader walks through, once it has begun."""
+
+    node: Container
+    names: "list[tuple[str, Present | None]] | None" = None
+
+
+Handle = FileHandle | DirectoryHandle
+
+
+@dataclass(eq=False)
+class MountState:
+    """Mutable: `inodes` and `handles`, by the operations, on the event loop."""
+
+    sync: SyncService
+    read_only: bool
+    uid: int
+    gid: int
+    nursery: trio.Nursery | None = None
+    inodes: InodeTable = field(default_factory=InodeTable)
+    handles: dict[int, Handle] = field(default_factory=dict)
+    _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+
+    def register(self, handle: Handle) -> int:
+        number = next(self._numbers)
+        self.handles[number] = handle
+        handle.node.opened += 1
+        return number
+
+    def file(self, number: int) -> FileHandle:
+        handle = self.handles.get(number)
+        if not isinstance(handle, FileHandle):
+            raise errors.StaleHandle(f"no open file {number}")
+        return handle
+
+    def open_directory(self, number: int) -> DirectoryHandle:
+        handle = self.handles.get(number)
+        if not isinstance(handle, DirectoryHandle):
+            raise errors.StaleHandle(f"no open directory {number}")
+        return handle
+
+    def drop(self, number: int) -> Handle | None:
+        handle = self.handles.pop(number, None)
+        if handle is not None:
+            self.inodes.closed(handle.node)
+        return handle
+
+    def demand_writable(self) -> None:
+        if self.read_only:
+            raise errors.ReadOnlyMount("mounted read-only")
+
+    def container(self, inode: int) -> Container:
+        node = self.inodes.get(inode)
+        if not isinstance(node, Container):
+            raise errors.NotADirectory("not a directory")
+        return node
+
+    def node(self, inode: int) -> Node:
+        return self.inodes.get(inode)

@@ -1,0 +1,130 @@
+"""The extended attributes ``user.blobfs.*``: what is known of a file, and why its last load failed."""
+
+import json
+from dataclasses import asdict
+
+from blobfs import errors
+from blobfs.model import Attempt
+from blobfs.store import sealed
+from blobfs.sync.source import plain_key
+from blobfs.vfs.files import wait_sealed
+from blobfs.vfs.nodes import FileNode, Node, PlainContent, Settled, Writing
+from blobfs.vfs.stat import present_bytes
+from blobfs.vfs.state import MountState
+
+PREFIX = b"user.blobfs."
+
+ALWAYS = ("state", "present", "verified", "shares", "pinned")
+"""Those that every file has; ``id`` and ``last_error`` only when there is one."""
+
+
+async def list_attributes(state: MountState, node: Node) -> list[bytes]:
+    if not isinstance(node, FileNode):
+        return []
+    names = list(ALWAYS)
+    if isinstance(node.settle(), Settled):
+        names.append("id")
+    if _last_attempts(state, node):
+        names.append("last_error")
+    return [PREFIX + name.encode() for name in sorted(names)]
+
+
+async def get_attribute(state: MountState, node: Node, name: bytes) -> bytes:
+    """Raises `AttributeMissing`. Reading ``id`` waits for the seal of a file that was just closed."""
+    if not name.startswith(PREFIX) or not isinstance(node, FileNode):
+        raise errors.AttributeMissing("no such attribute")
+    match name.removeprefix(PREFIX):
+        case b"id":
+            return await _id(state, node)
+        case b"state":
+            return _state(state, node).encode()
+        case b"present":
+            return str(present_bytes(state, node)).encode()
+        case b"verified":
+            return b"yes" if await _is_verified(state, node) else b"no"
+        case b"shares":
+            return "\n".join(_shares(state, node)).encode()
+        case b"last_error":
+            return _last_error(state, node)
+        case b"pinned":
+            return b"1" if await _is_pinned(state, node) else b"0"
+    raise errors.AttributeMissing("no such attribute")
+
+
+async def set_attribute(state: MountState, node: Node, name: bytes, value: bytes) -> None:
+    """Only ``pinned`` can be set, to 0 or 1."""
+    state.demand_writable()
+    if name != PREFIX + b"pinned":
+        raise errors.NotSupported("only user.blobfs.pinned can be set")
+    if value not in (b"0", b"1"):
+        raise errors.InvalidArgument("user.blobfs.pinned is 0 or 1")
+    key = _key(state, node) if isinstance(node, FileNode) and await wait_sealed(state, node) else None
+    if key is None or not await state.sync.disk.run(sealed.set_pinned, state.sync.store, key, value == b"1"):
+        raise errors.NotPermitted("nothing of it is on this node yet")
+
+
+async def _id(state: MountState, node: FileNode) -> bytes:
+    await wait_sealed(state, node)
+    content = node.settle()
+    if not isinstance(content, Settled):
+        raise errors.AttributeMissing("its id is not known yet")
+    return content.record.blob.encode()
+
+
+def _state(state: MountState, node: FileNode) -> str:
+    content = node.settle()
+    if isinstance(content, Writing):
+        return "writing"
+    size = content.record.size if isinstance(content, Settled) else content.file.size
+    if isinstance(content, Settled) and content.is_own:
+        return "sealed"
+    present = present_bytes(state, node)
+    if present == size and (size or _is_here(state, node)):
+        return "whole"
+    return "partial" if present else "missing"
+
+
+def _is_here(state: MountState, node: FileNode) -> bool:
+    content = node.settle()
+    return isinstance(content, Settled) and sealed.has(state.sync.store, content.record.blob)
+
+
+async def _is_verified(state: MountState, node: FileNode) -> bool:
+    """Whether a blob id vouches for what a reader gets."""
+    content = node.settle()
+    return isinstance(content, Settled)
+
+
+def _shares(state: MountState, node: FileNode) -> list[str]:
+    content = node.settle()
+    if isinstance(content, Writing) or content.peer is None:
+        return []
+    return [content.peer.shown]
+
+
+def _key(state: MountState, node: FileNode) -> str | None:
+    """What the file's bytes are called in the store."""
+    match node.settle():
+        case Settled(record):
+            return record.blob
+        case PlainContent(file, peer):
+            return plain_key(peer, node.names()[0], file) if node.names() else None
+    return None
+
+
+async def _is_pinned(state: MountState, node: FileNode) -> bool:
+    key = _key(state, node)
+    return key is not None and await state.sync.disk.run(sealed.is_pinned, state.sync.store, key)
+
+
+def _last_attempts(state: MountState, node: FileNode) -> tuple[Attempt, ...]:
+    key = _key(state, node)
+    load = state.sync.loads.load_of(key) if key is not None else None
+    return load.attempts if load is not None else ()
+
+
+def _last_error(state: MountState, node: FileNode) -> bytes:
+    attempts = _last_attempts(state, node)
+    if not attempts:
+        raise errors.AttributeMissing("nothing went wrong")
+    return json.dumps([asdict(attempt) for attempt in attempts]).encode()
