@@ -140,8 +140,7 @@ class Exchange:
             target = url.join(answer.headers["location"]).copy_with(userinfo=b"", fragment=None)
             if target.path == url.path + "/":
                 return None
-            allowed = target.scheme in ("http", "https") and bool(target.host)
-            if not allowed or not (self._options.redirects or origin(target) == self._origin):
+            if not (origin(target) == self._origin or (self._options.redirects and _is_askable(target))):
                 raise answer.failure(Outcome.UNREACHABLE, f"redirects to {target}"[:200])
         except (httpx.InvalidURL, ValueError) as error:
             await answer.aclose()
@@ -151,6 +150,11 @@ class Exchange:
             raise
         await answer.aclose()
         return target
+
+
+def _is_askable(url: httpx.URL) -> bool:
+    """getaddrinfo takes a port modulo 65536: a larger one would be somebody else's."""
+    return url.scheme in ("http", "https") and bool(url.host) and 0 < origin(url)[2] < 65536
 
 
 def _basic(url: httpx.URL) -> str | None:

@@ -34,7 +34,7 @@ CLOSE_SECONDS = 1.0
 _Option = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 
 
-class _WideStream(httpcore.AsyncNetworkStream):
+class WideStream(httpcore.AsyncNetworkStream):
     """A stream that reads as much as it can get, and closes itself when TLS is cancelled half way."""
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
@@ -53,7 +53,7 @@ class _WideStream(httpcore.AsyncNetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
         try:
-            return _WideStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+            return WideStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
         except BaseException:
             with trio.move_on_after(CLOSE_SECONDS, shield=True):
                 await self.aclose()
@@ -63,8 +63,8 @@ class _WideStream(httpcore.AsyncNetworkStream):
         return self._stream.get_extra_info(info)
 
 
-class _WideBackend(httpcore.AsyncNetworkBackend):
-    """httpcore's trio backend (which sets TCP_NODELAY) with `_WideStream`."""
+class WideBackend(httpcore.AsyncNetworkBackend):
+    """httpcore's trio backend (which sets TCP_NODELAY) with `WideStream`."""
 
     def __init__(self) -> None:
         self._backend = httpcore.TrioBackend()
@@ -78,7 +78,7 @@ class _WideBackend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[_Option] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         stream = await self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
-        return _WideStream(stream)
+        return WideStream(stream)
 
 
 class _Body(httpx.AsyncByteStream):
@@ -121,7 +121,7 @@ class ShareTransport(httpx.AsyncBaseTransport):
 
     def __init__(self, tls: ssl.SSLContext | None) -> None:
         self._tls = tls
-        self._backend = _WideBackend()
+        self._backend = WideBackend()
         self._idle: list[httpcore.AsyncHTTPConnection] = []
         self._closed = False
 

@@ -40,7 +40,8 @@ def _words_for_cause(cause: BaseException) -> str | None:
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"TLS: {cause.verify_message}"
     if isinstance(cause, ssl.SSLError):
-        return f"TLS: {(cause.reason or str(cause)).lower().replace('_', ' ')}"
+        reason: str | None = getattr(cause, "reason", None)  # set by the ssl module only, not by its class
+        return f"TLS: {(reason or str(cause)).lower().replace('_', ' ')}"
     if isinstance(cause, socket.gaierror):
         return f"DNS: {cause.strerror}"
     if isinstance(cause, UnicodeError):
@@ -51,9 +52,9 @@ def _words_for_cause(cause: BaseException) -> str | None:
 
 
 def _words_for_protocol(text: str) -> str:
-    if "without sending" in text:
+    if "without sending a response" in text:
         return "closed before it answered"
-    if "closed connection without" in text or "peer closed" in text:
+    if "without sending complete message body" in text:
         return "short body"
     return f"not HTTP: {text}"[:200]
 
