@@ -1,10 +1,16 @@
 """An ASGI application on a listening socket, under trio: Hypercorn's connections in our accept loop.
 
-Rules. One connection's failure ends that connection, never the server: Hypercorn lets some of h11's
-complaints about a peer escape (a broken WebSocket handshake is enough), and its own `serve` would
-end on them. The end is bounded: Hypercorn shields its sends, so a peer that stopped reading would
-hold a cancelled server for ever; after `GRACE` its socket is closed under it. Peers that neither
-read nor answer are dropped by the kernel after `STALLED_PEER_MS`.
+Rules, and what `hypercorn.trio.serve` (0.18) does instead:
+
+1. One connection's failure ends that connection. Some of h11's complaints about a peer escape from
+   Hypercorn (a broken WebSocket handshake is enough) and end its whole server.
+2. The end is bounded: after `GRACE` the sockets are closed. Hypercorn shields its sends, so one peer
+   that stopped reading would hold a cancelled server for ever.
+3. A connection ends when its peer does. Hypercorn keeps the socket until the idle timeout, which
+   many short visits turn into EMFILE.
+4. HTTP/1.1 only. Hypercorn's upgrade to HTTP/2 hangs (its issue 317).
+
+Peers that neither read nor answer are dropped by the kernel after `STALLED_PEER_MS`.
 """
 
 import errno
@@ -14,11 +20,15 @@ import socket
 import stat
 from typing import cast
 
+import h11
 import trio
 from hypercorn.config import Config
+from hypercorn.events import Closed, Event
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ASGIFramework, ConnectionState
+from hypercorn.typing import AppWrapper, ASGIFramework, ConnectionState
 from hypercorn.utils import wrap_app
 from starlette.types import ASGIApp
 
@@ -142,6 +152,46 @@ async def serve_asgi(
             connections.stop()
 
 
+class _Http1(H11Protocol):
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """HTTP/1.1 goes on, whatever a client offers to upgrade to."""
+
+
+class _Connection(TCPServer):
+    """Hypercorn's connection, for a plain socket and HTTP/1.1."""
+
+    def __init__(self, app: AppWrapper, config: Config, context: WorkerContext, stream: trio.SocketStream):
+        tls = cast("trio.SSLStream[trio.SocketStream]", stream)  # plain ones are as good, only undeclared
+        super().__init__(app, config, context, {}, tls)
+        self._reading = trio.CancelScope()
+
+    async def run(self) -> None:
+        try:
+            async with TaskGroup() as self._task_group:
+                self.protocol = _Http1(  # type: ignore[assignment]  # the declared one adds HTTP/2
+                    app=self.app,
+                    config=self.config,
+                    context=self.context,
+                    task_group=self._task_group,
+                    connection_state=ConnectionState({}),  # the lifespan's, and there is none
+                    ssl=False,
+                    client=None,
+                    server=None,
+                    send=self.protocol_send,
+                )
+                await self.idle_task.restart(self._task_group, self._idle_timeout)
+                with self._reading:
+                    await self._read_data()
+                await self.idle_task.stop()  # the peer left, so there is nothing to be idle for
+        finally:
+            await self._close()
+
+    async def protocol_send(self, event: Event) -> None:
+        await super().protocol_send(event)
+        if isinstance(event, Closed):
+            self._reading.cancel()  # else it waits for its turn if the peer sent requests ahead
+
+
 class _Connections:
     """The open connections of one server.
 
@@ -181,9 +231,7 @@ class _Connections:
     async def serve(self, stream: trio.SocketStream) -> None:
         self._streams.add(stream)
         try:
-            # It takes plain streams too, only its type says TLS; the state is the lifespan's, there is none.
-            tls = cast("trio.SSLStream[trio.SocketStream]", stream)
-            await TCPServer(self._app, self._config, self._context, ConnectionState({}), tls)
+            await _Connection(self._app, self._config, self._context, stream).run()
         except* Exception as group:
             _log.info("a connection ended: %s", "; ".join(repr(error) for error in _leaves(group)))
         finally:
