@@ -102,26 +102,32 @@ async def _send_file(opened: _Opened, receive: Receive, send: Send) -> None:
     if opened.descriptor is None:
         await send({"type": "http.response.body", "body": opened.first})
         return
+    complete = False
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_cancel_when_gone, receive, nursery.cancel_scope)
-        await _send_pieces(opened, opened.descriptor, send)
+        complete = await _send_pieces(opened, opened.descriptor, send)
         nursery.cancel_scope.cancel()
+    # Out here, because the end of an answer is a disconnect too, and must not be cancelled half-way.
+    # Without it the server cuts the connection, and the reader sees a short body.
+    if complete:
+        await send({"type": "http.response.body"})
 
 
-async def _send_pieces(opened: _Opened, descriptor: int, send: Send) -> None:
-    """Ends early where the file does; the server then cuts the connection, and the reader sees it."""
+async def _send_pieces(opened: _Opened, descriptor: int, send: Send) -> bool:
+    """False if the file has fewer bytes than were promised."""
     piece, position, stop = opened.first, opened.answer.start, opened.answer.stop
     while piece:
         position += len(piece)
-        await send({"type": "http.response.body", "body": piece, "more_body": position < stop})
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
         if position == stop:
-            return
+            return True
         try:
             piece = await trio.to_thread.run_sync(read_piece, descriptor, position, stop)
         except OSError as error:
             _log.warning("%s cannot be read at %d: %s", opened.path, position, error)
-            return
+            return False
     _log.warning("%s became shorter while it was served", opened.path)
+    return False
 
 
 async def _cancel_when_gone(receive: Receive, scope: trio.CancelScope) -> None:
