@@ -1,0 +1,147 @@
+"""The share server's process: how it starts, ends, and is replaced."""
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from blobfs.shares.asgi import bind_listener, shown_address
+from blobfs.shares.server import END_SECONDS, run_share_server
+from tests.shares.asking import ask
+
+LIMIT_SECONDS = 20.0
+"""A process starts in a second; a loaded machine may need more."""
+SOON = 0.01
+
+DAEMON = """
+import sys, trio
+from pathlib import Path
+from blobfs.shares.asgi import bind_listener, shown_address
+from blobfs.shares.server import run_share_server
+
+async def main():
+    listener = bind_listener("127.0.0.1:0")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(run_share_server, Path(sys.argv[1]), listener)
+        print(shown_address(listener), flush=True)
+
+trio.run(main)
+"""
+
+
+@pytest.fixture
+def share(tmp_path: Path) -> Path:
+    share = tmp_path / "share"
+    share.mkdir()
+    (share / "name").write_bytes(b"content")
+    return share
+
+
+@asynccontextmanager
+async def running(share: Path) -> AsyncIterator[str]:
+    """A share server in its process; its address."""
+    with bind_listener("127.0.0.1:0") as listener, trio.fail_after(LIMIT_SECONDS):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_serve, share, listener)
+            yield shown_address(listener)
+            nursery.cancel_scope.cancel()
+
+
+async def _serve(share: Path, listener: socket.socket, *, task_status: trio.TaskStatus[None]) -> None:
+    await run_share_server(share, listener, first_delay=SOON, task_status=task_status)
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes whose parent is `pid` and that serve a share."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            command = (entry / "cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if parent == pid and b"blobfs.shares.server" in command:
+            found.append(int(entry.name))
+    return found
+
+
+async def wait_gone(pid: int) -> None:
+    """Until the process has ended; as a zombie that nobody collects it has, too."""
+    with trio.fail_after(LIMIT_SECONDS):
+        while _is_alive(pid):  # noqa: ASYNC110  not always a child of ours
+            await trio.sleep(SOON)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+async def test_serves_in_another_process(share: Path) -> None:
+    """The share is served by a child, which is gone when the server is cancelled."""
+    async with running(share) as address:
+        (child,) = children_of(os.getpid())
+        reply = await ask(address, "/name")
+        assert (reply.status, reply.body) == (200, b"content")
+    assert not _is_alive(child)
+    assert children_of(os.getpid()) == []
+
+
+@pytest.mark.parametrize(("number", "level"), [(signal.SIGKILL, "WARNING"), (signal.SIGTERM, "INFO")])
+async def test_child_that_died_is_replaced(
+    share: Path, caplog: pytest.LogCaptureFixture, number: signal.Signals, level: str
+) -> None:
+    """The port outlives the child: who asks meanwhile waits, is answered, and the log says it once."""
+    caplog.set_level(logging.INFO, "blobfs.shares.server")
+    async with running(share) as address:
+        (child,) = children_of(os.getpid())
+        os.kill(child, number)
+        await wait_gone(child)
+        assert (await ask(address, "/name")).body == b"content"
+        (successor,) = children_of(os.getpid())
+        assert successor != child
+    records = [record for record in caplog.records if record.name == "blobfs.shares.server"]
+    assert [record.levelname for record in records] == [level]
+
+
+async def test_child_that_does_not_answer_is_killed(share: Path) -> None:
+    """A child that ignores SIGTERM, here because it is stopped, is killed after its time."""
+    with trio.fail_after(END_SECONDS + LIMIT_SECONDS):
+        async with running(share):
+            (child,) = children_of(os.getpid())
+            os.kill(child, signal.SIGSTOP)
+    assert not _is_alive(child)
+
+
+async def test_started_although_the_child_cannot_live(
+    share: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A child that cannot start is reported, not waited for: the mount goes on without its share server."""
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    async with running(share):
+        assert "ended with code 1" in caplog.text
+
+
+async def test_child_ends_with_its_daemon(share: Path) -> None:
+    """A daemon that is killed takes its share server along: nothing keeps the port."""
+    with subprocess.Popen([sys.executable, "-c", DAEMON, share], stdout=subprocess.PIPE) as daemon:
+        assert daemon.stdout is not None
+        address = (await trio.to_thread.run_sync(daemon.stdout.readline)).decode().strip()
+        (child,) = children_of(daemon.pid)
+        assert (await ask(address, "/name")).body == b"content"
+        daemon.kill()
+    await wait_gone(child)
+    with bind_listener(address) as again:
+        assert shown_address(again) == address
