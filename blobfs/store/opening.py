@@ -17,12 +17,12 @@ from pathlib import Path
 from blobfs import errors
 from blobfs.model import ROOT
 from blobfs.store.failures import describe, store_errors
-from blobfs.store.files import replace_file
 from blobfs.store.flush import Flusher
 from blobfs.store.layout import (
     FORMAT_TEXT,
     FORMAT_VERSION,
     PRIVATE_DIRECTORY_MODE,
+    PRIVATE_FILE_MODE,
     PUBLIC_DIRECTORY_MODE,
     TEMP_PREFIX,
     Layout,
@@ -196,7 +196,7 @@ def _probe(layout: Layout) -> None:
         source = directory / f"{TEMP_PREFIX}probe"
         target.unlink(missing_ok=True)
         with _removed_afterwards(source), _removed_afterwards(target):
-            replace_file(layout, source, b"")
+            source.touch(mode=PRIVATE_FILE_MODE)
             with _missing(layout, "extended attributes (user_xattr)"):
                 set_mark(source, key, value)
                 if get_mark(source, key) != value:

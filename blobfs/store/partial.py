@@ -225,6 +225,14 @@ def place_partial(store: Store, partial: Partial, content: Content, mtime_ns: in
     _remove_content(store.layout, partial.key)
 
 
+def partial_bytes(store: Store, key: str, size: int) -> int:
+    """About how many bytes of a load that nobody works on are here: what its file takes up on the disk."""
+    try:
+        return min(store.layout.partial_content(key).stat().st_blocks * 512, size)
+    except OSError:
+        return 0
+
+
 @store_errors()
 def list_partials(store: Store) -> list[tuple[str, int]]:
     """At start: key and size of each load that can be resumed. The remains of others are removed."""
