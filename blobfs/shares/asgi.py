@@ -20,7 +20,6 @@ import socket
 import stat
 from typing import cast
 
-import h11
 import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event
@@ -153,7 +152,7 @@ async def serve_asgi(
 
 
 class _Http1(H11Protocol):
-    async def _check_protocol(self, event: h11.Request) -> None:
+    async def _check_protocol(self, event: object) -> None:
         """HTTP/1.1 goes on, whatever a client offers to upgrade to."""
 
 
