@@ -240,7 +240,7 @@ def test_a_request_that_is_taken_back_does_not_freeze_the_loop(mount: Mount, mou
 
 
 def test_a_file_closed_just_before_the_unmount_is_released(mount: Mount, mountpoint: Path):
-    """P2: the kernel drops a RELEASE that a busy loop has not taken; the file system gets it none the less."""
+    """P2: the kernel drops a RELEASE that a busy loop has not taken; the file system gets it all the same."""
     mounted = mount()
     script = """if True:
         import sys
