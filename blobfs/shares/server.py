@@ -1,9 +1,9 @@
 """The built-in share server: `<store>/share` over HTTP, in a process of its own.
 
-Rules. The mount daemon binds the listening socket and keeps it; a child process
-(``python -m blobfs.shares.server``) serves it. So a big download never stalls the mount, the port
-is known before the child is up, and clients just wait while a child that died is replaced. The
-child says `_READY` on its stdout, and ends when its stdin does: the daemon is gone, however it went.
+Rules. The mount daemon binds the listening socket and keeps it; a child process serves it. So a big
+download never stalls the mount, the port is known before the child is up, and clients just wait
+while a child that died is replaced. The child says `_READY` on its stdout, and ends when its stdin
+does: the daemon is gone, however it went.
 """
 
 import argparse
@@ -35,7 +35,12 @@ PROVEN_SECONDS = 60.0
 END_SECONDS = 2.0
 """From SIGTERM to SIGKILL; the answers in flight need `asgi.GRACE` of it."""
 
-_MODULE = "blobfs.shares.server"
+_BOOT = "import sys; sys.path.append(sys.argv.pop(1)); import blobfs.shares.server as it; it.main()"
+"""Finds our package where the daemon found it. `-m` would look into the current directory first, which
+may be anybody's, and PYTHONPATH goes before the standard library."""
+
+_ROOT = os.fspath(Path(__file__).parents[2])
+
 _READY = b"ready\n"
 
 
@@ -93,12 +98,12 @@ async def run_share_server(
 async def _run_child(share: Path, listener: socket.socket, on_ready: Callable[[], None]) -> int:
     """One child's life; returns its exit code."""
     descriptor = listener.fileno()
-    command = [sys.executable, "-P", "-m", _MODULE, "--share", os.fspath(share), "--fd", str(descriptor)]
+    arguments = ["--share", os.fspath(share.absolute()), "--fd", str(descriptor)]
     async with trio.open_nursery() as nursery:
         process = await nursery.start(
             partial(
                 trio.run_process,
-                command,
+                [sys.executable, "-P", "-c", _BOOT, _ROOT, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 check=False,
@@ -148,14 +153,10 @@ def _say_ready() -> None:
 
 
 def main() -> None:
-    """The child's entry point; not a command for people, who have ``blobfs serve``."""
-    parser = argparse.ArgumentParser(prog=f"python -m {_MODULE}")
+    """The child's life; people have ``blobfs serve``."""
+    parser = argparse.ArgumentParser(prog="blobfs.shares.server")
     parser.add_argument("--share", type=Path, required=True)
     parser.add_argument("--fd", type=int, required=True, help="a listening socket that was inherited")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     trio.run(_live_as_child, arguments.share, socket.socket(fileno=arguments.fd))
-
-
-if __name__ == "__main__":
-    main()

@@ -9,6 +9,7 @@ import httpx
 import pytest
 import trio
 
+from blobfs.shares import asgi
 from blobfs.shares.asgi import bind_listener
 from blobfs.shares.server import serve_share
 from tests.shares.asking import ANSWER_SECONDS, ask, connect, parse_reply, read_to_end
@@ -329,6 +330,21 @@ async def test_client_that_leaves(server: str, share: Path, caplog: pytest.LogCa
         while _holds_open(share / "big"):  # noqa: ASYNC110  the kernel's table sets no event
             await trio.sleep(0.01)
     assert [record for record in caplog.records if record.levelname != "INFO"] == []
+
+
+async def test_client_that_stops_reading(
+    share: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that keeps its connection but reads no more is dropped by the kernel after its time."""
+    (share / "big").write_bytes(b"x" * (64 << 20))
+    monkeypatch.setattr(asgi, "STALLED_PEER_MS", 100)
+    address = await nursery.start(serve_share, share, bind_listener("127.0.0.1:0"))
+    async with await connect(address) as stream:
+        await stream.send_all(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n")
+        await stream.receive_some(1000)
+        with trio.fail_after(ANSWER_SECONDS):
+            while _holds_open(share / "big"):  # noqa: ASYNC110  the kernel's table sets no event
+                await trio.sleep(0.01)
 
 
 def _holds_open(path: Path) -> bool:

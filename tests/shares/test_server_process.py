@@ -99,6 +99,18 @@ async def test_serves_in_another_process(share: Path) -> None:
     assert children_of(os.getpid()) == []
 
 
+async def test_nothing_is_imported_from_the_current_directory(
+    share: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child runs the daemon's own package, whatever lies where the daemon was started."""
+    (tmp_path / "blobfs").mkdir()
+    (tmp_path / "blobfs/__init__.py").write_text("raise SystemExit('not this one')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    async with running(share) as address:
+        assert (await ask(address, "/name")).body == b"content"
+
+
 @pytest.mark.parametrize(("number", "level"), [(signal.SIGKILL, "WARNING"), (signal.SIGTERM, "INFO")])
 async def test_child_that_died_is_replaced(
     share: Path, caplog: pytest.LogCaptureFixture, number: signal.Signals, level: str
