@@ -30,6 +30,7 @@ def status(mountpoint: str | None, as_json: bool) -> None:
 
 def _describe(found: dict[str, Any]) -> str:
     operations = {name: count for name, count in found["operations"].items() if name != "errors"}
+    failed = found["operations"]["errors"] or "none"
     lines = [
         f"{found['mountpoint']}  pid {found['pid']}, store {found['store']['path']}"
         + (", read-only" if found["read_only"] else ""),
@@ -37,7 +38,7 @@ def _describe(found: dict[str, Any]) -> str:
         f"  sealing   {found['sealing']['pending']} pending, {found['sealing']['sealed']} sealed",
         f"  loading   {found['loading']['loads']} loads, {found['loading']['in_flight']} chunks in flight, "
         f"{found['loading']['completed']} completed",
-        f"  requests  {sum(operations.values())} from the kernel, errors {found['operations']['errors'] or 'none'}",
+        f"  requests  {sum(operations.values())} from the kernel, errors {failed}",
     ]
     for share in found["shares"]:
         lines.append(

@@ -14,7 +14,7 @@ import trio
 from blobfs import errors
 from blobfs.config import Fill, LoadSettings
 from blobfs.model import CHUNK_SIZE, EMPTY_BLOB, BlobId, Invalid, Name, parse_blob_id
-from blobfs.record import BlobRecord
+from blobfs.record import BlobRecord, SymlinkRecord
 from blobfs.shares.plain import PlainFile
 from blobfs.store import sealed
 from blobfs.store.opening import Store
@@ -108,6 +108,7 @@ class Loads:
             raise errors.WrongEverywhere("its record gives it no bytes, and that is not its id")
         async with self._opening.setdefault(blob, trio.Lock()):
             load = self._loads.get(blob) or await self._wake(blob, size)
+        load.last_needed = trio.current_time()
         if load.size != size:
             raise errors.WrongEverywhere(f"a record gives it {size} bytes, another {load.size}")
         if name is not None and record is not None and name not in load.names:
@@ -125,6 +126,7 @@ class Loads:
                 partial = await self._disk.run(open_partial, self._store, key, file.size)
                 load = self._start(key, partial, PlainSource(name, file, peer, partial))
         load.names[name] = None
+        load.last_needed = trio.current_time()
         return LoadReader(load, self._settings.read_ahead, self._release)
 
     async def _wake(self, blob: BlobId, size: int) -> Load:
@@ -184,8 +186,8 @@ class Loads:
             return Content(BlobId(load.key), load.size, tree)
         return await self._disk.run(sealed.hash_file, load.partial.fd, load.size)
 
-    async def adopt(self, name: Name, record: BlobRecord) -> None:
-        """Shares a loaded blob under a name it has elsewhere, unless that name means something newer here."""
+    async def adopt(self, name: Name, record: BlobRecord | SymlinkRecord) -> None:
+        """Shares in turn what was loaded under the name it has elsewhere, unless it means something newer here."""
         known = await self._namespace.entry(name)
         if known is not None and known.record.published_ns >= record.published_ns:
             return
@@ -201,12 +203,20 @@ class Loads:
         while True:
             await self._stirred.wait()
             self._stirred = trio.Event()
-            while self._unfinished() or (self._asleep and self._settings.fill is Fill.IDLE):
-                await self._until_idle()
-                if self._settings.fill is Fill.IDLE:
-                    await self._fill_next()
-                elif not await self._rest():
-                    break
+            try:
+                await self._work_off()
+            except Exception:
+                # Nobody waits for the fill: its defects must not cost the mount.
+                _log.exception("unexpected, the fill goes on with the next load")
+                await trio.sleep(FILL_RETRY)
+
+    async def _work_off(self) -> None:
+        while self._unfinished() or (self._asleep and self._settings.fill is Fill.IDLE):
+            await self._until_idle()
+            if self._settings.fill is Fill.IDLE:
+                await self._fill_next()
+            elif not await self._rest():
+                break
 
     def _unfinished(self) -> list[Load]:
         return [load for load in self._loads.values() if not load.partial.is_whole]
@@ -230,7 +240,8 @@ class Loads:
         """One span of one blob; a blob that cannot be had sleeps for a while."""
         unfinished = self._unfinished()
         if not unfinished:
-            await self._wake_next()
+            if self._asleep:
+                await self._wake_next()
             return
         load = unfinished[0]
         most = self._settings.span_size // CHUNK_SIZE

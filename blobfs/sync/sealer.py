@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 GROUP_FLUSH_FROM = 4
 """So many files are flushed one by one; from more on the whole file system is flushed once."""
+KEEP_DELAY = 0.3
+"""Seconds for which loaded blobs gather: nobody waits for them, and they could be loaded again."""
 DURABLE_DELAY = 1.0
 """Seconds for which published files gather before the flush that lets their redo marks go."""
 MAX_GROUP = 1000
@@ -96,6 +98,7 @@ class Sealer:
         self._failed_some = trio.Event()
         self._published = trio.Event()
         self._submitted = trio.Event()
+        self._written = trio.Event()
         self._hurry = trio.Event()
         self._busy = False
         self._settled = trio.Condition()
@@ -115,9 +118,12 @@ class Sealer:
     def submit(self, job: Job) -> None:
         self._pending.append(job)
         self._submitted.set()
+        if isinstance(job, SealJob):
+            self._written.set()
 
     def hurry(self) -> None:
         """Ends the gathering: somebody waits."""
+        self._written.set()
         self._hurry.set()
 
     async def wait(self, job: SealJob) -> BlobRecord:
@@ -150,6 +156,8 @@ class Sealer:
 
     async def _gather(self) -> None:
         await self._submitted.wait()
+        with trio.move_on_after(KEEP_DELAY):
+            await self._written.wait()
         with trio.move_on_after(self._delay):
             await self._hurry.wait()
 
@@ -157,6 +165,7 @@ class Sealer:
         group, self._pending = self._pending[:MAX_GROUP], self._pending[MAX_GROUP:]
         if not self._pending:
             self._submitted = trio.Event()
+            self._written = trio.Event()
             self._hurry = trio.Event()
         self._busy = True
         try:

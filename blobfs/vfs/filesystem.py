@@ -90,6 +90,7 @@ class FileSystem:
         node = self._state.node(inode)
         if not isinstance(node, SymlinkNode):
             raise errors.InvalidArgument("not a symlink")
+        await naming.adopt_symlink(self._state, node)
         return node.record.target.encode("utf-8")
 
     async def link(self, inode: int, new_parent: int, new_name: bytes) -> Attributes:

@@ -7,6 +7,7 @@
 The decision and the change happen under the lock of the names, the waiting for a seal outside it.
 """
 
+import contextlib
 from dataclasses import replace
 
 from blobfs import errors, model
@@ -64,6 +65,14 @@ async def symlink(state: MountState, container: Container, raw: bytes, target: b
     link = SymlinkNode(state.inodes.next_inode(), record=record)
     state.inodes.add(link, directory, component)
     return link
+
+
+async def adopt_symlink(state: MountState, node: SymlinkNode) -> None:
+    """A link of another node that was read is shared in turn, like a blob; without it the load goes on."""
+    name, node.adopt = node.adopt, None
+    if name is not None:
+        with contextlib.suppress(errors.StoreError):
+            await state.sync.loads.adopt(name, node.record)
 
 
 async def link(state: MountState, node: Node, container: Container, raw: bytes) -> FileNode:

@@ -152,6 +152,8 @@ class FileNode(Node):
 class SymlinkNode(Node):
     record: SymlinkRecord = field(kw_only=True)
     own: bool = True
+    adopt: Name | None = None
+    """The name under which it is to be shared in turn once it is read."""
 
 
 class InodeTable:

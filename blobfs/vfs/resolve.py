@@ -97,11 +97,12 @@ def node_for(
             return _file_node(state, directory, component, known, PlainContent(file, peer))
         case Present(BlobRecord() as record, peer, loaded):
             return _file_node(state, directory, component, known, Settled(record, peer, loaded))
-        case Present(SymlinkRecord() as record, _, loaded):
+        case Present(SymlinkRecord() as record, peer, loaded):
             if isinstance(known, SymlinkNode) and known.record.target == record.target:
                 known.record = record
                 return known
             link = SymlinkNode(state.inodes.next_inode(), record=record, own=not loaded)
+            link.adopt = None if peer is None else join(directory.name, component)
             state.inodes.add(link, directory, component)
             return link
         case Present(DirRecord() as record):
