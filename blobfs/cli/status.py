@@ -1,12 +1,31 @@
-"""``blobfs status``: what a running node is doing. Asks its socket, never its mount."""
+"""``blobfs status``: what a running node is doing. Asks its socket, never its mount.
+
+The mount table says which store belongs to a mountpoint, and the store holds the socket.
+"""
 
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import click
 
-from blobfs.control.client import fetch_status, find_stores
-from blobfs.errors import BlobfsError
+from blobfs.control.client import fetch_status
+from blobfs.errors import BlobfsError, StartRefused
+from blobfs.fuse.mountinfo import FS_TYPE, read_mounts
+
+
+def find_stores(mountpoint: str | None) -> list[tuple[str, Path]]:
+    """Mountpoint and store of every blobfs mount, or of the one that is named. Raises `StartRefused`."""
+    mounts = [mount for mount in read_mounts() if mount.fs_type == FS_TYPE]
+    if mountpoint is not None:
+        # realpath() of the parent only: the mount itself may be stuck.
+        parent, last = os.path.split(os.path.abspath(mountpoint))
+        wanted = os.path.join(os.path.realpath(parent), last)
+        mounts = [mount for mount in mounts if mount.mount_point == wanted]
+        if not mounts:
+            raise StartRefused(f"no blobfs is mounted on {mountpoint}")
+    return [(mount.mount_point, Path(mount.source)) for mount in mounts]
 
 
 @click.command()

@@ -1,7 +1,4 @@
-"""Asking a running node, from another process, without touching its mount.
-
-The mount table says which store belongs to a mountpoint, and the store holds the socket.
-"""
+"""Asking a running node, from another process, without touching its mount. Its store holds the socket."""
 
 import http.client
 import json
@@ -11,23 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from blobfs import errors
-from blobfs.fuse.mountinfo import FS_TYPE, read_mounts
 
 TIMEOUT = 5.0
 """Seconds for one answer."""
-
-
-def find_stores(mountpoint: str | None) -> list[tuple[str, Path]]:
-    """Mountpoint and store of every blobfs mount, or of the one that is named. Raises `StartRefused`."""
-    mounts = [mount for mount in read_mounts() if mount.fs_type == FS_TYPE]
-    if mountpoint is not None:
-        # realpath() of the parent only: the mount itself may be stuck.
-        parent, last = os.path.split(os.path.abspath(mountpoint))
-        wanted = os.path.join(os.path.realpath(parent), last)
-        mounts = [mount for mount in mounts if mount.mount_point == wanted]
-        if not mounts:
-            raise errors.StartRefused(f"no blobfs is mounted on {mountpoint}")
-    return [(mount.mount_point, Path(mount.source)) for mount in mounts]
 
 
 class _SocketConnection(http.client.HTTPConnection):

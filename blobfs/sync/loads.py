@@ -187,7 +187,7 @@ class Loads:
         return await self._disk.run(sealed.hash_file, load.partial.fd, load.size)
 
     async def adopt(self, name: Name, record: BlobRecord | SymlinkRecord) -> None:
-        """Shares in turn what was loaded under the name it has elsewhere, unless it means something newer here."""
+        """Shares in turn what was loaded under its name elsewhere, unless that means something newer here."""
         known = await self._namespace.entry(name)
         if known is not None and known.record.published_ns >= record.published_ns:
             return
