@@ -17,6 +17,7 @@ import os
 import threading
 from typing import Self
 
+from blobfs import errors
 from blobfs.merkle import DIGEST_SIZE, build_tree, hash_leaves
 from blobfs.model import LEAF_SIZE, Name
 from blobfs.record import BlobRecord, encode_record
@@ -141,7 +142,9 @@ class Incoming:
             step = HASH_STEP // LEAF_SIZE
             for first in range(len(self._fresh), full, step):
                 self._hash(first, min(first + step, full))
-            tail = self.read(full * LEAF_SIZE, self.size % LEAF_SIZE) if self.size % LEAF_SIZE else b""
+            tail = self.read(full * LEAF_SIZE, self.size % LEAF_SIZE)
+            if _STALE in self._fresh or len(tail) < self.size % LEAF_SIZE:
+                raise errors.StoreBroken(f"{self.path} is shorter than what was written to it")
             blob, tree = build_tree(self._digests + hash_leaves(tail, full), self.size)
             return Content(blob, self.size, tree)
 
@@ -157,6 +160,9 @@ class Incoming:
         """Hashes full leaves; those from the end of `_digests` on are added to it."""
         with self._lock:
             cuts = self._cuts
+            end = min(end, self.size // LEAF_SIZE)  # it may have been cut since the leaves were chosen
+            if end <= first:
+                return
             grown = end - len(self._fresh)
             if grown > 0:
                 self._fresh += bytes(grown)
@@ -166,7 +172,7 @@ class Incoming:
         try:
             digests = hash_leaves(self.read(first * LEAF_SIZE, (end - first) * LEAF_SIZE), first)
             with self._lock:
-                # Fewer digests: a truncation is on its way and has not counted itself yet.
+                # Fewer digests: a truncation that has not counted itself yet, or somebody else's.
                 if self._cuts == cuts and len(digests) == (end - first) * DIGEST_SIZE:
                     self._digests[first * DIGEST_SIZE : end * DIGEST_SIZE] = digests
                     believed = True

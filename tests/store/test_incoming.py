@@ -1,5 +1,6 @@
 """A file being written: its content, and that its hash is right whatever was written when."""
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,11 @@ from blobfs.store.opening import Store, open_store
 from tests.store.conftest import Mount
 from tests.store.sealing import content_of, record_of
 
-OFFSETS = st.one_of(st.integers(0, 40 * LEAF_SIZE), st.integers(0, 40).map(lambda leaf: leaf * LEAF_SIZE))
+OFFSETS = st.one_of(
+    st.integers(0, 4 * LEAF_SIZE),
+    st.integers(0, 40 * LEAF_SIZE),
+    st.integers(0, 6).map(lambda leaf: leaf * LEAF_SIZE),
+)
 SIZES = st.one_of(st.integers(0, 3 * LEAF_SIZE), st.just(LEAF_SIZE), st.just(1))
 STEPS = st.lists(
     st.one_of(
@@ -151,6 +156,63 @@ def test_truncation_during_hashing(store: Store, moment: str, cut_to: int) -> No
     setattr(incoming, moment, cut)
     incoming.hash_some()
     assert incoming.finish() == content_of(b"a" * cut_to + b"b" * (3 * LEAF_SIZE))
+    incoming.discard()
+
+
+class CutAtOnce(Incoming):
+    """Is cut between the choice of leaves and their hashing."""
+
+    def _hash(self, first: int, end: int) -> None:
+        if self.size > 5 * LEAF_SIZE:
+            self.truncate(3 * LEAF_SIZE + 7)
+        super()._hash(first, end)
+
+
+@pytest.mark.parametrize("hashed_before", [0, 4 * LEAF_SIZE])
+def test_truncation_between_choice_and_hashing(store: Store, hashed_before: int) -> None:
+    """Leaves that are gone when their turn comes leave nothing behind."""
+    incoming = CutAtOnce.create(store)
+    incoming.write(0, b"a" * (4 * LEAF_SIZE + 1))
+    if hashed_before:
+        incoming.hash_some(hashed_before)
+    incoming.write(4 * LEAF_SIZE, b"a" * (6 * LEAF_SIZE))
+    incoming.hash_some()
+    assert incoming.finish() == content_of(b"a" * (3 * LEAF_SIZE + 7))
+    incoming.discard()
+
+
+def test_truncation_that_has_just_begun(store: Store) -> None:
+    """The file may be shorter already when the truncation is not noted yet; later it grows again."""
+    incoming = Interrupted.create(store)
+    incoming.write(0, b"a" * (10 * LEAF_SIZE))
+    incoming.before = lambda: os.ftruncate(incoming.fd, 5 * LEAF_SIZE + 7)
+    incoming.hash_some()
+    incoming.truncate(5 * LEAF_SIZE + 7)
+    incoming.write(6 * LEAF_SIZE, b"b" * (3 * LEAF_SIZE))
+    expected = b"a" * (5 * LEAF_SIZE + 7) + bytes(LEAF_SIZE - 7) + b"b" * (3 * LEAF_SIZE)
+    assert incoming.finish() == content_of(expected)
+    incoming.discard()
+
+
+@pytest.mark.parametrize("left", [0, 5 * LEAF_SIZE, 10 * LEAF_SIZE, 10 * LEAF_SIZE + 1])
+def test_file_cut_behind_our_back(store: Store, left: int) -> None:
+    """Bytes that are not there any more are an error, never part of a blob."""
+    incoming = Incoming.create(store)
+    incoming.write(0, b"a" * (10 * LEAF_SIZE + 2))
+    os.truncate(incoming.path, left)
+    with pytest.raises(errors.StoreBroken, match="shorter than what was written"):
+        incoming.finish()
+    incoming.discard()
+
+
+def test_front_goes_back_with_a_truncation(store: Store) -> None:
+    """A file that was emptied is hashed from its new bytes only, as far as they were written."""
+    incoming = Incoming.create(store)
+    incoming.write(0, b"a" * (10 * LEAF_SIZE))
+    incoming.truncate(0)
+    incoming.write(4 * LEAF_SIZE, b"b" * LEAF_SIZE)
+    assert not incoming.hash_some()
+    assert hashed(incoming) == 0
     incoming.discard()
 
 

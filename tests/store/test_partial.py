@@ -13,7 +13,7 @@ from blobfs.model import CHUNK_SIZE, BlobId, Name
 from blobfs.store import sealed
 from blobfs.store.marks import CLAIMED, get_mark
 from blobfs.store.opening import Store, open_store
-from blobfs.store.partial import Partial, list_partials, open_partial, place_partial
+from blobfs.store.partial import Partial, list_partials, open_partial, partial_bytes, place_partial
 from blobfs.store.waiting import WaitingName, forget_waiting, list_waiting
 from tests.store.conftest import Mount, Reopen
 from tests.store.sealing import content_of, put_blob, record_of
@@ -155,6 +155,21 @@ def test_without_a_map_nothing_is_resumed(store: Store, reopen: Reopen) -> None:
     assert list_waiting(again) == []
 
 
+def test_failed_save_is_made_up_for(store: Store) -> None:
+    """Marks that could not be saved are saved the next time."""
+    partial = open_partial(store, KEY, len(RAW))
+    partial.save_map()
+    load(partial, 3, 1)
+    away = store.layout.root / "away"
+    map_path = store.layout.partial_map(KEY).rename(away)
+    with pytest.raises(errors.StoreBroken):
+        partial.save_map()
+    map_path.rename(store.layout.partial_map(KEY))
+    partial.save_map()
+    partial.close()
+    assert open_partial(store, KEY, len(RAW)).present(3)
+
+
 @pytest.mark.parametrize("keep", [0, 5, 18, 19])
 def test_map_cut_short(store: Store, reopen: Reopen, keep: int) -> None:
     """A map that a crash cut makes the load start anew."""
@@ -221,7 +236,9 @@ def test_disk_space_is_taken_by_what_is_present(store: Store) -> None:
     os.fsync(partial.fd)
     stat = store.layout.partial_content(KEY).stat()
     assert stat.st_size == 1 << 30
-    assert stat.st_blocks * 512 <= 2 * CHUNK_SIZE
+    assert CHUNK_SIZE <= partial_bytes(store, KEY, 1 << 30) <= stat.st_blocks * 512 <= 2 * CHUNK_SIZE
+    assert partial_bytes(store, KEY, 5) == 5
+    assert partial_bytes(store, PLAIN, 5) == 0
     partial.drop()
 
 
