@@ -22,6 +22,7 @@ class ExactBody(AsyncIterator[bytes]):
         self._length = length
         self._left = length
         self._more = more
+        self._surplus = False
 
     def __aiter__(self) -> "ExactBody":
         return self
@@ -34,20 +35,15 @@ class ExactBody(AsyncIterator[bytes]):
         if not piece:
             got = self._length - self._left
             raise self._answer.failure(Outcome.UNREACHABLE, f"short body: {got} of {self._length} bytes")
-        if len(piece) > self._left:
-            if not self._more:
-                raise self._longer()
-            piece = piece[: self._left]
+        self._surplus = len(piece) > self._left
+        piece = piece[: self._left]
         self._left -= len(piece)
         return piece
 
     async def _finish(self) -> None:
         """Reads the end of the body, which lets its connection be used again."""
-        if not self._more and await self._answer.chunk():
-            raise self._longer()
-
-    def _longer(self) -> Exception:
-        return self._answer.failure(Outcome.WRONG, "body longer than asked for")
+        if not self._more and (self._surplus or await self._answer.chunk()):
+            raise self._answer.failure(Outcome.WRONG, "body longer than asked for")
 
 
 class NoBody(AsyncIterator[bytes]):
