@@ -2,6 +2,9 @@
 
 A log is an index: it can be rebuilt from the records at any time, and whatever is odd in it is answered
 by that. A crash may cut its last line short; the next line then begins with the LF that is missing.
+
+A log that is made of records ends with its first line again. A reader who knows the log it replaced goes on
+from an offset where, by chance, the line may be that he knows; further on he meets the other generation.
 """
 
 import os
@@ -45,7 +48,8 @@ def write_log(layout: Layout, directory: Name, entries: Iterable[LogEntry]) -> N
 def encode_log(entries: Iterable[LogEntry]) -> bytes:
     """A whole log of a new generation."""
     header = encode_log_header(secrets.token_hex(GENERATION_BYTES))
-    return header + b"".join(encode_log_entry(entry) for entry in entries)
+    lines = b"".join(encode_log_entry(entry) for entry in entries)
+    return header + lines + header if lines else header
 
 
 def append_log(layout: Layout, directory: Name, entry: LogEntry) -> bool:

@@ -44,6 +44,26 @@ def test_another_last_line_means_another_log() -> None:
     assert read_further(position, rebuilt[position.resume_offset :]) is None
 
 
+def test_a_known_line_at_its_offset_by_chance() -> None:
+    """A rebuilt log tells by its closing line that it is another, though the last line known fits."""
+    position = read_fresh(HEADER + lines(1, 2)).position
+    header = encode_log_header("g2")
+    rebuilt = header + lines(3, 2) + header
+    assert rebuilt[position.resume_offset :].startswith(position.last_line)
+    assert read_further(position, rebuilt[position.resume_offset :]) is None
+
+
+def test_a_closing_line_is_no_entry() -> None:
+    """Who read a rebuilt log whole goes on behind its closing line; the line itself changes nothing."""
+    rebuilt = HEADER + lines(1, 2) + HEADER
+    tail = read_fresh(rebuilt)
+    assert names(tail.entries) == ["n1", "n2"]
+    grown = rebuilt + HEADER[:-5] + b"\n" + lines(3)
+    further = read_further(tail.position, grown[tail.position.resume_offset :])
+    assert further is not None
+    assert names(further.entries) == ["n3"]
+
+
 @pytest.mark.parametrize("raw", [b"", b'{"log":1', b'{"log":2,"generation":"x"}\n', b"{}\n", b"[]\n"])
 def test_what_does_not_begin_like_a_log_is_none(raw: bytes) -> None:
     """A log has a header of a known version."""
