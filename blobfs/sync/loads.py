@@ -7,6 +7,7 @@ nothing fills is put to sleep: its bytes and its map stay on the disk.
 
 import logging
 import math
+import os
 from collections.abc import Sequence
 
 import trio
@@ -99,23 +100,47 @@ class Loads:
 
     async def open(self, blob: BlobId, size: int, name: Name | None, record: BlobRecord | None) -> Reader:
         """A reader of a blob, wherever it is; `name` is shared in turn with it. Asks no share."""
-        fd = await self._disk.run(sealed.open_blob, self._store, blob)
-        if fd is not None:
-            if name is not None and record is not None:
-                await self.adopt(name, record)
-            return SealedReader(fd, size, self._disk)
         if size == 0 and blob != EMPTY_BLOB:
             raise errors.WrongEverywhere("its record gives it no bytes, and that is not its id")
+        reader = await self._open_here(blob, size) or await self._open_load(blob, size)
+        try:
+            if name is not None and record is not None:
+                await self._remember_name(reader, name, record)
+        except BaseException:
+            reader.close()
+            raise
+        return reader
+
+    async def _open_here(self, blob: BlobId, size: int) -> SealedReader | None:
+        fd = await self._disk.run(sealed.open_blob, self._store, blob)
+        if fd is None:
+            return None
+        if (found := os.fstat(fd).st_size) != size:
+            os.close(fd)
+            raise errors.WrongEverywhere(f"its record gives it {size} bytes, the blob has {found}")
+        return SealedReader(fd, size, self._disk)
+
+    async def _open_load(self, blob: BlobId, size: int) -> Reader:
         async with self._opening.setdefault(blob, trio.Lock()):
-            load = self._loads.get(blob) or await self._wake(blob, size)
-        load.last_needed = trio.current_time()
-        if load.size != size:
-            raise errors.WrongEverywhere(f"a record gives it {size} bytes, another {load.size}")
-        if name is not None and record is not None and name not in load.names:
-            load.names[name] = record
-            if size > NAMES_SAVED_FROM:
-                await self._disk.run(load.partial.add_name, name, record, "")
-        return LoadReader(load, self._settings.read_ahead, self._release)
+            load = self._loads.get(blob)
+            # It may have become whole since it was looked for: then there is nothing to load.
+            here = await self._open_here(blob, size) if load is None else None
+            if here is not None:
+                return here
+            load = load or await self._wake(blob, size)
+            if load.size != size:
+                raise errors.WrongEverywhere(f"a record gives it {size} bytes, another {load.size}")
+            # No await since the load was found or made: before it has a reader it may be put to sleep.
+            return LoadReader(load, self._settings.read_ahead, self._release)
+
+    async def _remember_name(self, reader: Reader, name: Name, record: BlobRecord) -> None:
+        """Shares a name in turn: now if its blob is here, otherwise when it is."""
+        if not isinstance(reader, LoadReader):
+            await self.adopt(name, record)
+        elif name not in reader.load.names:
+            reader.load.names[name] = record
+            if reader.size > NAMES_SAVED_FROM:
+                await self._disk.run(reader.load.partial.add_name, name, record, "")
 
     async def open_plain(self, name: Name, file: PlainFile, peer: Peer) -> Reader:
         """A reader of one version of a file on a plain share."""
@@ -125,15 +150,15 @@ class Loads:
             if load is None:
                 partial = await self._disk.run(open_partial, self._store, key, file.size)
                 load = self._start(key, partial, PlainSource(name, file, peer, partial))
-        load.names[name] = None
-        load.last_needed = trio.current_time()
-        return LoadReader(load, self._settings.read_ahead, self._release)
+            load.names[name] = None
+            return self._read(load)
 
     async def _wake(self, blob: BlobId, size: int) -> Load:
         partial = await self._disk.run(open_partial, self._store, blob, size)
+        names = await self._disk.run(partial.names)
         self._asleep.pop(blob, None)
         load = self._start(blob, partial, MerkleSource(blob, size, partial, self._disk))
-        load.names.update((each.name, each.record) for each in await self._disk.run(partial.names))
+        load.names.update((each.name, each.record) for each in names)
         return load
 
     def _start(self, key: str, partial: Partial, source: MerkleSource | PlainSource) -> Load:
@@ -141,6 +166,7 @@ class Loads:
         load = Load(
             key, partial, source, self._peers, self._settings, self._disk, self._nursery, self._on_whole
         )
+        load.last_needed = trio.current_time()
         self._loads[key] = load
         self._stirred.set()
         load.check_whole()
@@ -154,7 +180,7 @@ class Loads:
         load.readers -= 1
         load.last_needed = trio.current_time()
         self._stirred.set()
-        if load.readers == 0 and load.key not in self._loads:
+        if load.readers == 0 and self._loads.get(load.key) is not load:
             load.partial.close()
 
     async def _complete(self, load: Load) -> None:
@@ -263,7 +289,8 @@ class Loads:
             await trio.sleep(self._settings.fill_after)
             return
         await self._disk.run(load.partial.save_map)
-        if load.readers == 0 and self._loads.get(load.key) is load:
+        unused = not (load.readers or load.in_flight or load.partial.is_whole)
+        if unused and self._loads.get(load.key) is load:
             del self._loads[load.key]
             load.partial.close()
             if isinstance(load.source, MerkleSource):
