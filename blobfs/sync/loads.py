@@ -151,7 +151,7 @@ class Loads:
                 partial = await self._disk.run(open_partial, self._store, key, file.size)
                 load = self._start(key, partial, PlainSource(name, file, peer, partial))
             load.names[name] = None
-            return self._read(load)
+            return LoadReader(load, self._settings.read_ahead, self._release)
 
     async def _wake(self, blob: BlobId, size: int) -> Load:
         partial = await self._disk.run(open_partial, self._store, blob, size)
