@@ -1,22 +1,66 @@
 """A share together with what this node has learned about it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Protocol
 
 import trio
 
-from blobfs.model import Attempt, Outcome
-from blobfs.shares.client import Share
+from blobfs.model import Attempt, BlobId, Name, Outcome
+from blobfs.record import Record
+from blobfs.shares.address import ShareOptions
+from blobfs.shares.client import DirectoryHere
+from blobfs.shares.exchange import ShareStatistics
 from blobfs.shares.failure import ShareFailure
 from blobfs.shares.health import ShareHealth
+from blobfs.shares.log_tail import LogPosition, LogTail
+from blobfs.shares.plain import PlainFile
+
+Body = AbstractAsyncContextManager[AsyncIterator[bytes]]
+
+
+class ShareLike(Protocol):
+    """What is asked of a share (`blobfs.shares.client.Share` is one and says what each answer means).
+
+    Every question gives a value, None for "absent", or raises `ShareFailure`.
+    """
+
+    @property
+    def options(self) -> ShareOptions: ...
+
+    @property
+    def shown(self) -> str: ...
+
+    async def __aenter__(self) -> object: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def statistics(self) -> ShareStatistics: ...
+
+    async def record(self, name: Name) -> Record | DirectoryHere | None: ...
+
+    async def log(self, directory: Name, known: LogPosition | None) -> LogTail | None: ...
+
+    async def blob_size(self, blob: BlobId) -> int | None: ...
+
+    async def tree(self, blob: BlobId, offset: int, length: int) -> bytes: ...
+
+    def blob(self, blob: BlobId, size: int, offset: int, length: int) -> Body: ...
+
+    async def plain_stat(self, name: Name) -> PlainFile | DirectoryHere | None: ...
+
+    def plain(self, name: Name, pinned: PlainFile, offset: int, length: int) -> Body: ...
 
 
 @dataclass(eq=False)
 class Peer:
     """One share to load from. `health` is changed by `asking` only."""
 
-    share: Share
+    share: ShareLike
     health: ShareHealth = field(default_factory=ShareHealth)
 
     @property
@@ -31,7 +75,7 @@ class Peer:
         return self.health.is_down(trio.current_time())
 
     @contextmanager
-    def asking(self) -> Iterator[Share]:
+    def asking(self) -> Iterator[ShareLike]:
         """Around one request: what comes of it goes into the share's health."""
         try:
             yield self.share

@@ -31,11 +31,16 @@ class SyncService:
     """Names and blobs, here and on the shares."""
 
     def __init__(
-        self, store: Store, peers: Sequence[Peer], settings: LoadSettings, seal_delay: float
+        self,
+        store: Store,
+        peers: Sequence[Peer],
+        settings: LoadSettings,
+        seal_delay: float,
+        disk: DiskThreads | None = None,
     ) -> None:
         self.store = store
         self.peers = peers
-        self.disk = DiskThreads()
+        self.disk = disk or DiskThreads()
         self.namespace = Namespace(store, self.disk)
         self.sealer = Sealer(store, self.disk, self.namespace, seal_delay)
         self.loads = Loads(store, self.disk, peers, self.sealer, self.namespace, settings)

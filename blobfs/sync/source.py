@@ -6,8 +6,6 @@ version of it; nothing vouches for them.
 """
 
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import trio
@@ -17,15 +15,13 @@ from blobfs.model import CHUNK_SIZE, LEAF_SIZE, BlobId, Name
 from blobfs.shares.plain import PlainFile
 from blobfs.store.partial import Partial
 from blobfs.sync.disk import DiskThreads
-from blobfs.sync.peer import Peer
+from blobfs.sync.peer import Body, Peer
 
 LEAVES_PER_CHUNK = CHUNK_SIZE // LEAF_SIZE
 UPPER_LEVELS_AT_ONCE = 64 * 1024
 """Up to so many bytes of upper tree levels are fetched in one request: round trips cost more."""
 TREE_REQUEST = 1 << 20
 """The most tree bytes asked for in one request."""
-
-Body = AbstractAsyncContextManager[AsyncIterator[bytes]]
 
 
 class Source(Protocol):
