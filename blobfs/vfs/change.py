@@ -1,6 +1,7 @@
 """chmod, chown, utimens and truncate.
 
-Of a sealed file only the x bits and the mtime can change: that is a new record for each of its names.
+Of a sealed file only the x bits and the mtime can change, of a symlink the mtime: that is a new record for
+each of its names.
 A directory is 0755 for everybody, because its names are: chmod on it changes nothing.
 """
 
@@ -24,7 +25,8 @@ async def change(state: MountState, node: Node, wanted: Change) -> None:
         case DirectoryNode():
             node.mtime_ns = wanted.mtime_ns if wanted.mtime_ns is not None else node.mtime_ns
         case SymlinkNode():
-            node.record = replace(node.record, mtime_ns=wanted.mtime_ns or node.record.mtime_ns)
+            if wanted.mtime_ns is not None:
+                await _set_symlink_time(state, node, wanted.mtime_ns)
         case _:
             raise errors.NotPermitted("a reserved directory cannot be changed")
 
@@ -32,6 +34,18 @@ async def change(state: MountState, node: Node, wanted: Change) -> None:
 def _demand_same_owner(state: MountState, wanted: Change) -> None:
     if wanted.uid not in (None, state.uid) or wanted.gid not in (None, state.gid):
         raise errors.NotPermitted("everything in the mount belongs to the daemon's user")
+
+
+async def _set_symlink_time(state: MountState, node: SymlinkNode, mtime_ns: int) -> None:
+    """A new record, as for a file. `places` is looked at under the lock: a rename may come first."""
+    namespace = state.sync.namespace
+    async with namespace.lock:
+        names = node.names()
+        if not node.own or not names:
+            raise errors.ForeignName("it is published by another node")
+        record = replace(node.record, mtime_ns=mtime_ns, published_ns=namespace.next_published(node.record))
+        await namespace.put(names[0], record)
+        node.record = record
 
 
 async def _set_file(state: MountState, node: FileNode, wanted: Change) -> None:

@@ -84,6 +84,15 @@ class Node:
     lookups: int = 0
     opened: int = 0
     """Open handles."""
+    places: "list[tuple[Container, str]]" = field(default_factory=list)
+    """Where it stands. A file has several after ``link``; what was unlinked has none."""
+
+    def names(self) -> list[Name]:
+        return [
+            join(container.name, component)
+            for container, component in self.places
+            if isinstance(container, DirectoryNode)
+        ]
 
 
 @dataclass(eq=False)
@@ -127,10 +136,9 @@ class ViewNode(Container):
 
 @dataclass(eq=False)
 class FileNode(Node):
-    """A file. It has several `places` after ``link``, and none once it is unlinked."""
+    """A file."""
 
     content: Content = field(kw_only=True)
-    places: list[tuple[Container, str]] = field(default_factory=list)
 
     def settle(self) -> Content:
         """The content as of now: a seal that is done turns what was written into what is settled."""
@@ -139,13 +147,6 @@ class FileNode(Node):
             if job is not None and job.record is not None:
                 self.content = Settled(job.record, None, loaded=False)
         return self.content
-
-    def names(self) -> list[Name]:
-        return [
-            join(container.name, component)
-            for container, component in self.places
-            if isinstance(container, DirectoryNode)
-        ]
 
 
 @dataclass(eq=False)
@@ -187,14 +188,13 @@ class InodeTable:
             self.detach(before, container, component)
         self._nodes[node.inode] = node
         container.children[component] = node
-        if isinstance(node, FileNode):
-            node.places.append((container, component))
+        node.places.append((container, component))
 
     def detach(self, node: Node, container: Container, component: str) -> None:
         """Takes a node out of one of its places."""
         if container.children.get(component) is node:
             del container.children[component]
-        if isinstance(node, FileNode) and (container, component) in node.places:
+        if (container, component) in node.places:
             node.places.remove((container, component))
         self._drop_if_unused(node)
 
@@ -217,17 +217,8 @@ class InodeTable:
         if isinstance(node, FileNode) and node.places and isinstance(node.settle(), Writing):
             return
         self._nodes.pop(node.inode, None)
-        for container, component in _places_of(node):
+        places, node.places = node.places, []
+        for container, component in places:
             if container.children.get(component) is node:
                 del container.children[component]
             self._drop_if_unused(container)
-
-
-def _places_of(node: Node) -> list[tuple[Container, str]]:
-    match node:
-        case FileNode():
-            places, node.places = node.places, []
-            return places
-        case DirectoryNode(parent=DirectoryNode() as parent, component=component):
-            return [(parent, component)]
-    return []

@@ -99,7 +99,7 @@ def node_for(
             return _file_node(state, directory, component, known, Settled(record, peer, loaded))
         case Present(SymlinkRecord() as record, peer, loaded):
             if isinstance(known, SymlinkNode) and known.record.target == record.target:
-                known.record = record
+                known.record, known.own = record, not loaded
                 return known
             link = SymlinkNode(state.inodes.next_inode(), record=record, own=not loaded)
             link.adopt = None if peer is None else join(directory.name, component)
