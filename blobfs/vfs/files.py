@@ -92,12 +92,25 @@ async def open_file(state: MountState, node: FileNode, flags: int) -> Opened:
             state.demand_writable()
             if content.job is not None:
                 raise errors.Sealed("it was closed, and is being sealed")
-            return _open_writing(state, node, content, flags)
+            opened = _open_writing(state, node, content, flags)
+            if flags & os.O_TRUNC:
+                await _truncate_opened(state, content, opened)
+            return opened
         return _opened(state, FileHandle(node, reader=GrowingReader(content, state.sync.disk)))
     if wants_write:
         raise errors.Sealed("a sealed file is immutable: remove it, or move another one over it")
     reader = await _open_settled(state, node, content)
     return _opened(state, FileHandle(node, reader=reader, nonblocking=bool(flags & os.O_NONBLOCK)))
+
+
+async def _truncate_opened(state: MountState, writing: Writing, opened: Opened) -> None:
+    """O_TRUNC is ours to do: the kernel sends no setattr. The open handle keeps the seal away meanwhile."""
+    try:
+        await truncate(state, writing, 0)
+    except BaseException:
+        with trio.CancelScope(shield=True):
+            await release(state, opened.handle)
+        raise
 
 
 async def _open_settled(state: MountState, node: FileNode, content: Settled | PlainContent) -> Reader:
