@@ -59,8 +59,10 @@ class ShareAnswer:
 
 
 def is_conclusive(answer: ShareAnswer) -> bool:
-    """Whether the other shares need not be waited for long."""
-    return answer.record is not None or answer.plain is not None
+    """Whether the other shares need not be waited for long. A tombstone: another may have it again."""
+    if answer.plain is not None:
+        return True
+    return answer.record is not None and not isinstance(answer.record, GoneRecord)
 
 
 def conclude(answers: Sequence[ShareAnswer]) -> Answer:
@@ -69,6 +71,7 @@ def conclude(answers: Sequence[ShareAnswer]) -> Answer:
     Raises `WrongEverywhere` when a share has a record for the name, none has a good one, and nothing
     else stands in the way of knowing.
     """
+    failures = tuple(answer.failure for answer in answers if answer.failure is not None)
     records = [(answer.record, answer.peer) for answer in answers if answer.record is not None]
     if records:
         # max() keeps the first of equals, and the answers come in the order of the shares.
@@ -77,12 +80,13 @@ def conclude(answers: Sequence[ShareAnswer]) -> Answer:
             return Present(record, peer)
         # One node's tombstone of a directory does not bury what others keep in theirs.
         directories = [Present(found, peer) for found, peer in records if isinstance(found, DirRecord)]
-        return directories[0] if directories else Absent()
+        if directories:
+            return directories[0]
+        return Unknown(failures) if failures else Absent()
     for answer in answers:
         if answer.plain is not None:
             return PresentPlain(answer.plain, answer.peer)
-    failures = tuple(answer.failure for answer in answers if answer.failure is not None)
-    if any(failure.outcome is Outcome.WRONG for failure in failures):
+    if failures and all(failure.outcome is Outcome.WRONG for failure in failures):
         raise errors.WrongEverywhere("a share's record for it cannot be used", failures)
     return Unknown(failures) if failures else Absent()
 
