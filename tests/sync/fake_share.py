@@ -1,0 +1,280 @@
+"""A share in memory that fails on request.
+
+`FakeShare` is what `blobfs.sync.peer.ShareLike` asks for, over dictionaries. What goes wrong is a short
+string for each kind of question, one letter a request; after the last letter all goes well, and an
+asterisk repeats the letter before it for ever::
+
+    FakeShare(blob="us")     the first request for bytes fails, the second breaks off, the others are fine
+    FakeShare(record="h*")   no question for a record is ever answered
+
+==  ====================================================================
+o   the right answer
+u   unreachable, before the first byte
+a   absent
+b   busy
+r   refused
+w   wrong: one bit of the bytes, a tree of something else, no record
+s   short: bytes up to `short_after`, then the connection breaks
+h   hangs until it is cancelled
+g   waits at the gate, then answers
+c   changed (of a plain file)
+==  ====================================================================
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+
+import trio
+
+from blobfs.merkle import StreamHasher, Tree
+from blobfs.model import Attempt, BlobId, Name, Outcome, split
+from blobfs.record import BlobRecord, DirRecord, LogEntry, LogRecord, Record, encode_log_entry
+from blobfs.record import encode_log_header as header_of
+from blobfs.shares.address import ShareOptions
+from blobfs.shares.client import DIRECTORY_HERE, DirectoryHere
+from blobfs.shares.exchange import ShareStatistics
+from blobfs.shares.failure import ShareFailure
+from blobfs.shares.log_tail import LogPosition, LogTail, read_fresh, read_further
+from blobfs.shares.plain import PlainFile
+
+PIECE = 64 * 1024
+"""Bytes of a body that arrive at once."""
+
+_FAILURES = {
+    "u": (Outcome.UNREACHABLE, "connection refused"),
+    "b": (Outcome.BUSY, "HTTP 503"),
+    "r": (Outcome.REFUSED, "HTTP 403"),
+    "c": (Outcome.CHANGED, "another ETag"),
+}
+
+
+def tree_of(raw: bytes) -> Tree:
+    hasher = StreamHasher()
+    hasher.append(raw)
+    return hasher.finish()
+
+
+def blob_of(raw: bytes) -> BlobId:
+    return tree_of(raw).root
+
+
+def record_of(raw: bytes, published_ns: int = 1_000) -> BlobRecord:
+    return BlobRecord(blob_of(raw), len(raw), 0o444, 500, published_ns)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request as the share saw it."""
+
+    phase: str
+    what: str
+    offset: int = 0
+    length: int = 0
+
+
+class FakeShare:
+    """Mutable: what it holds (the tests change it), the scripts as they are used up, `asked`."""
+
+    def __init__(
+        self, url: str = "http://one/", *, plain: bool = False, piece: int = PIECE, **scripts: str
+    ) -> None:
+        self.options = ShareOptions(url, plain=plain)
+        self.shown = url
+        self.blobs: dict[BlobId, bytes] = {}
+        self.trees: dict[BlobId, bytes] = {}
+        self.records: dict[Name, Record] = {}
+        self.logs: dict[Name, bytes] = {}
+        self.files: dict[Name, tuple[PlainFile, bytes]] = {}
+        self.asked: list[Asked] = []
+        self.received = 0
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self.short_after = 0
+        self.piece = piece
+        self.gate = trio.Event()
+        self.waiting: trio.Event = trio.Event()
+        """Set when a request hangs or waits at the gate."""
+        self._scripts = scripts
+        self._generation = 0
+
+    def __repr__(self) -> str:
+        return f"<FakeShare {self.shown} {dict(self.counts())}>"
+
+    # What the tests put there
+
+    def add_blob(self, raw: bytes) -> BlobId:
+        tree = tree_of(raw)
+        self.blobs[tree.root] = raw
+        self.trees[tree.root] = tree.tree
+        return tree.root
+
+    def publish(self, name: str, raw: bytes, published_ns: int = 1_000) -> BlobRecord:
+        """A named blob, as a node shares it: bytes, tree, record and log line."""
+        self.add_blob(raw)
+        record = record_of(raw, published_ns)
+        self.put(name, record)
+        return record
+
+    def put(self, name: str, record: LogRecord) -> None:
+        directory, component = split(Name(name))
+        self.ensure_log(directory)
+        self.logs[directory] += encode_log_entry(LogEntry(component, record))
+        if isinstance(record, DirRecord):
+            self.ensure_log(Name(name))
+        else:
+            self.records[Name(name)] = record
+
+    def ensure_log(self, directory: Name) -> None:
+        """An empty log where there is none; its parents list it."""
+        if directory in self.logs:
+            return
+        self.rebuild_log(directory, [])
+        if directory:
+            self.put(directory, DirRecord(500, 500))
+
+    def rebuild_log(self, directory: Name, entries: Iterable[LogEntry]) -> None:
+        self._generation += 1
+        lines = b"".join(encode_log_entry(entry) for entry in entries)
+        self.logs[directory] = header_of(f"generation {self._generation}") + lines
+
+    def put_file(self, name: str, raw: bytes, version: str = '"1"', mtime_ns: int | None = 9_000) -> None:
+        self.files[Name(name)] = (PlainFile(len(raw), version, mtime_ns, version), raw)
+
+    # What the tests look at
+
+    def counts(self) -> Counter[str]:
+        """Requests by phase."""
+        return Counter(each.phase for each in self.asked)
+
+    def ranges(self, phase: str = "blob") -> list[tuple[int, int]]:
+        """Offset and length of each request."""
+        return [(each.offset, each.length) for each in self.asked if each.phase == phase]
+
+    # What the node asks
+
+    async def __aenter__(self) -> "FakeShare":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self.in_flight == 0, f"{self} was left with requests under way"
+
+    def statistics(self) -> ShareStatistics:
+        return ShareStatistics(dict(self.counts()), self.received, {}, self.in_flight, 0)
+
+    async def record(self, name: Name) -> Record | DirectoryHere | None:
+        async with self._answering("record", name) as letter:
+            if letter == "w":
+                raise self._failure("record", Outcome.WRONG, "not JSON")
+            if letter == "a":
+                return None
+            return DIRECTORY_HERE if name in self.logs else self.records.get(name)
+
+    async def log(self, directory: Name, known: LogPosition | None) -> LogTail | None:
+        offset = known.resume_offset if known is not None else 0
+        async with self._answering("log", directory, offset) as letter:
+            if letter == "a" or directory not in self.logs:
+                return None
+            raw = self.logs[directory]
+            self.received += len(raw) - offset
+            further = read_further(known, raw[offset:]) if known is not None else None
+            return further or read_fresh(raw)
+
+    async def blob_size(self, blob: BlobId) -> int | None:
+        async with self._answering("size", blob) as letter:
+            if letter == "a" or blob not in self.blobs:
+                return None
+            return len(self.blobs[blob])
+
+    async def tree(self, blob: BlobId, offset: int, length: int) -> bytes:
+        async with self._answering("tree", blob, offset, length) as letter:
+            if letter == "a" or blob not in self.trees:
+                raise self._failure("tree", Outcome.ABSENT, "HTTP 404")
+            content = self.trees[blob][offset : offset + length]
+            if letter == "w":
+                content = tree_of(b"something else").root.encode()[:32] * (length // 32)
+            if len(content) < length:
+                raise self._failure("tree", Outcome.WRONG, "shorter than its record says (HTTP 416)")
+            self.received += len(content)
+            return content
+
+    @asynccontextmanager
+    async def blob(
+        self, blob: BlobId, size: int, offset: int, length: int
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        async with self._answering("blob", blob, offset, length) as letter:
+            if letter == "a" or blob not in self.blobs:
+                raise self._failure("blob", Outcome.ABSENT, "HTTP 404")
+            raw = self.blobs[blob]
+            if len(raw) != size:
+                raise self._failure("blob", Outcome.WRONG, f"has {len(raw)} bytes, its record says {size}")
+            yield self._pieces(letter, raw[offset : offset + length])
+
+    async def plain_stat(self, name: Name) -> PlainFile | DirectoryHere | None:
+        async with self._answering("size", name) as letter:
+            if letter == "a" or name not in self.files:
+                is_directory = any(other.startswith(f"{name}/") for other in self.files)
+                return DIRECTORY_HERE if is_directory else None
+            return self.files[name][0]
+
+    @asynccontextmanager
+    async def plain(
+        self, name: Name, pinned: PlainFile, offset: int, length: int
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        async with self._answering("blob", name, offset, length) as letter:
+            if letter == "a" or name not in self.files:
+                raise self._failure("blob", Outcome.ABSENT, "HTTP 404")
+            version, raw = self.files[name]
+            if version != pinned:
+                raise self._failure("blob", Outcome.CHANGED, "another ETag")
+            yield self._pieces(letter, raw[offset : offset + length])
+
+    # How it answers
+
+    def _letter(self, phase: str) -> str:
+        script = self._scripts.get(phase, "")
+        if not script:
+            return "o"
+        if script[1:2] != "*":
+            self._scripts[phase] = script[1:]
+        return script[0]
+
+    @asynccontextmanager
+    async def _answering(
+        self, phase: str, what: str, offset: int = 0, length: int = 0
+    ) -> AsyncIterator[str]:
+        """Counts the request, and does what its letter says up to where the answer begins."""
+        self.asked.append(Asked(phase, what, offset, length))
+        letter = self._letter(phase)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            await trio.lowlevel.checkpoint()
+            if letter in "hg":
+                self.waiting.set()
+                await (self.gate.wait() if letter == "g" else trio.sleep_forever())
+            if letter in _FAILURES:
+                raise self._failure(phase, *_FAILURES[letter])
+            yield letter
+        finally:
+            self.in_flight -= 1
+
+    async def _pieces(self, letter: str, content: bytes) -> AsyncIterator[bytes]:
+        if letter == "w":
+            middle = len(content) // 2
+            content = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+        stop = self.short_after if letter == "s" else len(content)
+        for start in range(0, stop, self.piece):
+            await trio.lowlevel.checkpoint()
+            piece = content[start : min(start + self.piece, stop)]
+            self.received += len(piece)
+            yield piece
+        if letter == "s":
+            raise self._failure("blob", Outcome.UNREACHABLE, f"short body: {stop} of {len(content)} bytes")
+
+    def _failure(self, phase: str, outcome: Outcome, detail: str) -> ShareFailure:
+        return ShareFailure(Attempt(self.shown, phase, outcome, detail))

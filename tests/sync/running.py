@@ -1,0 +1,87 @@
+"""A sync service over a store and fake shares, and ways to wait for it without a clock."""
+
+import os
+import random
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from blobfs.config import Fill, LoadSettings
+from blobfs.model import BlobId, Name
+from blobfs.record import BlobRecord
+from blobfs.store import sealed
+from blobfs.store.incoming import Incoming
+from blobfs.store.opening import Store
+from blobfs.sync.disk import DiskThreads
+from blobfs.sync.peer import Peer
+from blobfs.sync.reader import Reader
+from blobfs.sync.sealer import SealJob
+from blobfs.sync.service import SyncService
+from tests.sync.fake_share import FakeShare
+
+SETTINGS = LoadSettings(max_tries=1, fill=Fill.NEVER)
+"""One round over the shares, and no load without a reader: each test counts requests."""
+
+IDLE = 0.001
+"""Seconds for which nothing runs before a condition is looked at again: threads take part."""
+
+
+def content(size: int, seed: int = 0) -> bytes:
+    """Bytes that are no two times the same."""
+    return random.Random(f"{size} {seed}").randbytes(size)
+
+
+async def until(condition: Callable[[], bool], stir: Callable[[], object] = lambda: None) -> None:
+    """Waits without a clock for what threads have a part in; the test's time limit is the bound."""
+    while not condition():
+        stir()
+        await wait_all_tasks_blocked(IDLE)
+
+
+@asynccontextmanager
+async def running(
+    store: Store, *shares: FakeShare, settings: LoadSettings = SETTINGS, disk: DiskThreads | None = None
+) -> AsyncIterator[SyncService]:
+    """A service that works; at the end it is cancelled as it is, which is not a clean end."""
+    sync = SyncService(store, [Peer(share) for share in shares], settings, 0, disk)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(sync.run)
+        yield sync
+        nursery.cancel_scope.cancel()
+
+
+async def open_named(sync: SyncService, name: str, record: BlobRecord) -> Reader:
+    return await sync.loads.open(record.blob, record.size, Name(name), record)
+
+
+async def kept(sync: SyncService) -> None:
+    """Until no load is under way and all that was loaded is in the share."""
+    await until(lambda: sync.loads.statistics()["loads"] == 0, sync.sealer.hurry)
+
+
+def is_kept(store: Store, blob: BlobId, raw: bytes) -> bool:
+    """Whether the share holds exactly these bytes under their id."""
+    return sealed.has(store, blob) and store.layout.blob(blob).read_bytes() == raw
+
+
+def written(store: Store, raw: bytes, name: str | None, mode: int = 0o644, mtime_ns: int = 7_000) -> SealJob:
+    """A file that was written and closed."""
+    incoming = Incoming.create(store)
+    incoming.write(0, raw)
+    return SealJob(incoming, None if name is None else Name(name), mode, mtime_ns)
+
+
+def copy_of(root: Path, to: Path) -> Path:
+    """The store as a SIGKILL at this moment would leave it: links, holes and attributes as they are."""
+    shutil.rmtree(to, ignore_errors=True)
+    subprocess.run(["cp", "-a", "--", root, to], check=True, timeout=30)
+    return to
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
