@@ -1,4 +1,7 @@
-"""The border of the disk: every OSError that leaves the store is one of `errors.StoreError`."""
+"""The border of the disk: every OSError that leaves the store is one of `errors.StoreError`.
+
+But for one, which is the caller's mistake: a file larger than the disk's file system can hold.
+"""
 
 import errno
 import os
@@ -7,7 +10,8 @@ from contextlib import contextmanager
 
 from blobfs import errors
 
-_BY_ERRNO: dict[int, type[errors.StoreError]] = {
+_BY_ERRNO: dict[int, type[errors.BlobfsError]] = {
+    errno.EFBIG: errors.ContentTooLong,
     errno.ENOSPC: errors.StoreFull,
     errno.EDQUOT: errors.QuotaExceeded,
     errno.EROFS: errors.StoreReadOnly,

@@ -14,6 +14,7 @@ import trio
 
 from blobfs import errors
 from blobfs.model import EMPTY_BLOB, BlobId, Name, parse_blob_id
+from blobfs.record import MAX_BLOB_SIZE
 from blobfs.store.files import read_at, read_at_nowait
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.reader import Reader
@@ -108,7 +109,7 @@ async def _truncate_opened(state: MountState, writing: Writing, opened: Opened) 
     try:
         await truncate(state, writing, 0)
     except BaseException:
-        with trio.CancelScope(shield=True):
+        with trio.move_on_after(RELEASE_WAIT, shield=True):
             await release(state, opened.handle)
         raise
 
@@ -151,7 +152,7 @@ async def write(state: MountState, number: int, offset: int, content: bytes) -> 
     writing = state.file(number).writing
     if writing is None or writing.job is not None:
         raise errors.Sealed("a sealed file is immutable")
-    await _before_change(state, writing)
+    await _before_change(state, writing, offset + len(content))
     await state.sync.disk.run(writing.incoming.write, offset, content)
     _changed(writing)
     writing.open[number] = False
@@ -162,13 +163,15 @@ async def write(state: MountState, number: int, offset: int, content: bytes) -> 
 async def truncate(state: MountState, writing: Writing, size: int) -> None:
     if writing.job is not None:
         raise errors.Sealed("it was closed, and is being sealed")
-    await _before_change(state, writing)
+    await _before_change(state, writing, size)
     await state.sync.disk.run(writing.incoming.truncate, size)
     _changed(writing)
 
 
-async def _before_change(state: MountState, writing: Writing) -> None:
+async def _before_change(state: MountState, writing: Writing, end: int) -> None:
     """A redo mark on content that changes again would be redone as what it no longer is."""
+    if end > MAX_BLOB_SIZE:
+        raise errors.ContentTooLong(f"{end} bytes, a blob has at most {MAX_BLOB_SIZE}")
     if writing.marked == writing.version:
         await state.sync.disk.run(writing.incoming.clear_intent)
         writing.marked = -1

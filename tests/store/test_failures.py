@@ -15,12 +15,13 @@ from blobfs.store.failures import store_errors
         (errno.ENOSPC, errors.StoreFull),
         (errno.EDQUOT, errors.QuotaExceeded),
         (errno.EROFS, errors.StoreReadOnly),
+        (errno.EFBIG, errors.ContentTooLong),
         (errno.EIO, errors.StoreBroken),
         (errno.EACCES, errors.StoreBroken),
     ],
 )
-def test_each_errno_has_its_class(number: int, kind: type[errors.StoreError]) -> None:
-    """Three that a caller can do something about, and the rest."""
+def test_each_errno_has_its_class(number: int, kind: type[errors.BlobfsError]) -> None:
+    """Four that a caller can do something about, and the rest."""
     with pytest.raises(kind) as caught, store_errors():
         raise OSError(number, os.strerror(number), b"/store/x")
     assert type(caught.value) is kind
