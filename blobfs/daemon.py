@@ -27,6 +27,7 @@ from blobfs.model import Invalid
 from blobfs.shares.address import ShareOptions, parse_share_url
 from blobfs.shares.asgi import bind_listener, serve_asgi, shown_address
 from blobfs.shares.client import Share
+from blobfs.shares.resolver import install_resolver
 from blobfs.shares.server import run_share_server
 from blobfs.store.opening import Store, open_store
 from blobfs.sync.peer import Peer

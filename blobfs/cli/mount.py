@@ -61,14 +61,25 @@ def mount(mountpoint: Path, background: bool, log_level: str, ready_fd: int | No
     for noisy in ("httpx", "httpcore", "pyfuse3", "hypercorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
-    def on_ready(node: Node) -> None:
-        if ready_fd is not None:
-            _say_ready(ready_fd, settings.store)
-
+    start = _BackgroundStart(ready_fd) if ready_fd is not None else None
     try:
-        trio.run(run_node, settings, on_ready)
+        trio.run(_run, settings, start)
     except* BlobfsError as group:
+        if start is not None:
+            start.give_up()
         raise click.ClickException(_first(group)) from group
+
+
+async def _run(settings: NodeSettings, start: "_BackgroundStart | None") -> None:
+    def on_opened(node: Node) -> None:
+        if start is not None:
+            start.begin_log(settings.store / "log")
+
+    def on_ready(node: Node) -> None:
+        if start is not None:
+            start.say_ready()
+
+    await run_node(settings, on_opened=on_opened, on_ready=on_ready)
 
 
 def _first(group: BaseExceptionGroup[BlobfsError]) -> str:
@@ -147,10 +158,33 @@ def _start_in_background() -> None:
     raise SystemExit(child.wait() or 1)
 
 
-def _say_ready(fd: int, store: Path) -> None:
-    """From here on the log goes to the store, and nobody waits for this process any more."""
-    log = os.open(store / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(log, 2)
-    os.close(log)
-    os.write(fd, b"1")
-    os.close(fd)
+class _BackgroundStart:
+    """The start of a node whose starter waits for it.
+
+    The log goes to the store from the moment there is one: neither this process nor its children may
+    hold on to the starter's stderr, which may be a pipe that somebody reads to its end. Only the one line
+    that says why the start failed goes there still.
+    """
+
+    def __init__(self, ready_fd: int) -> None:
+        os.set_inheritable(ready_fd, False)
+        self._ready_fd = ready_fd
+        self._stderr: int | None = None
+
+    def begin_log(self, path: Path) -> None:
+        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._stderr = os.dup(2)  # not inheritable
+        os.dup2(log, 2)
+        os.close(log)
+
+    def say_ready(self) -> None:
+        if self._stderr is not None:
+            os.close(self._stderr)
+            self._stderr = None
+        os.write(self._ready_fd, b"1")
+        os.close(self._ready_fd)
+
+    def give_up(self) -> None:
+        """What is said from here on, the starter's user sees."""
+        if self._stderr is not None:
+            os.dup2(self._stderr, 2)
