@@ -19,8 +19,9 @@ LOG_VERSION = 1
 MAX_RECORD_BYTES = 32 * 1024
 """A record is never longer: six bytes for each of a target and a component, and a few fixed keys."""
 MAX_TARGET_BYTES = 4095
-MAX_BLOB_SIZE = 1 << 50
-"""A petabyte: over it a size is a mistake or an attack."""
+MAX_BLOB_SIZE = 1 << 44
+"""16 TiB, ext4's largest file: over it a size is a mistake or an attack, and its chunk map would not fit
+into memory."""
 
 LOG_NAME = ".blobfs-log"
 
