@@ -49,6 +49,8 @@ class Node:
     fs: FileSystem
     adapter: Adapter
     listener: socket.socket | None
+    is_settled: bool
+    """Whether the next start has nothing to redo."""
 
     def status(self) -> dict[str, Any]:
         """What ``blobfs status`` shows."""
@@ -82,16 +84,24 @@ def _share_status(peer: Peer) -> dict[str, Any]:
     }
 
 
-async def run_node(settings: NodeSettings, on_ready: Callable[[Node], None]) -> None:
-    """Runs a node until it is unmounted or told to end. Raises `StartRefused` or `StoreRefused`."""
+async def run_node(
+    settings: NodeSettings, *, on_opened: Callable[[Node], None], on_ready: Callable[[Node], None]
+) -> None:
+    """Runs a node until it is unmounted or told to end. Raises `StartRefused` or `StoreRefused`.
+
+    `on_opened` is called when the store is there and before anything runs, `on_ready` when the mount works.
+    """
+    install_resolver()
     async with open_node(settings) as node, trio.open_nursery() as background:
+        on_opened(node)
+        node.is_settled = False
         await background.start(node.sync.run)
         await background.start(node.fs.run)
         await background.start(_serve_control, node)
         if node.listener is not None:
             await background.start(run_share_server, node.store.layout.share, node.listener)
         await _serve_until_ended(node, on_ready)
-        await node.sync.finish(settings.finish_within)
+        node.is_settled = await node.sync.finish(settings.finish_within)
         background.cancel_scope.cancel()
 
 
@@ -106,24 +116,20 @@ async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
         _demand_outside(settings, mountpoint)
         peers = [Peer(Share(_share_options(share, settings))) for share in settings.shares]
         store = await trio.to_thread.run_sync(open_store, settings.store)
-        stack.push(_closing(store))
-        for peer in peers:
-            await stack.enter_async_context(peer.share)
         sync = SyncService(store, peers, settings.load, settings.seal_delay)
         fs = FileSystem(sync, read_only=settings.read_only)
-        yield Node(settings, mountpoint, store, peers, sync, fs, Adapter(fs), listener)
+        node = Node(settings, mountpoint, store, peers, sync, fs, Adapter(fs), listener, store.was_clean)
+        stack.callback(_close_store, node)
+        for peer in peers:
+            await stack.enter_async_context(peer.share)
+        yield node
 
 
-def _closing(store: Store) -> Callable[..., None]:
-    """Leaves the store clean only when nothing went wrong and nothing was left to do."""
-
-    def close(kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            store.close(clean=kind is None)
-        except errors.StoreError as failure:
-            _log.warning("the store is left unclean: %s", failure)
-
-    return close
+def _close_store(node: Node) -> None:
+    try:
+        node.store.close(clean=node.is_settled)
+    except errors.StoreError as failure:
+        _log.warning("the store is left unclean: %s", failure)
 
 
 def _bind(listen: str | None) -> socket.socket | None:

@@ -154,7 +154,7 @@ def test_other_versions_are_refused(version: object) -> None:
 
 @pytest.mark.parametrize("size", [-1, MAX_BLOB_SIZE + 1, 2**64, True, 1.5, "1", None], ids=repr)
 def test_bad_sizes(size: object) -> None:
-    """A size is a whole number from 0 to a petabyte."""
+    """A size is a whole number from 0 to 16 TiB."""
     refuses(BLOB | {"size": size})
 
 

@@ -305,12 +305,18 @@ class Sealer:
                 _log.warning("could not make %d sealed files durable: %s", len(published), failure)
                 raise
 
-    async def drain(self, seconds: float) -> None:
-        """At the end: seals what was closed, within a bound; the next start redoes what is left."""
-        with trio.move_on_after(seconds) as scope:
+    async def drain(self, seconds: float) -> bool:
+        """At the end: seals what was closed, within a bound; whether that is done.
+
+        What is left has its redo mark as soon as it is hashed: the next start goes on with it.
+        """
+        with trio.move_on_after(seconds), contextlib.suppress(errors.StoreError):
             await self.settle()
-        if scope.cancelled_caught:
-            _log.warning("%d closed files are sealed at the next start", len(self._pending))
+            if not self._failed:
+                return True
+        left = len(self._pending) + len(self._failed) + len(self._unconfirmed)
+        _log.warning("%d closed files were not all sealed in %g s: the next start goes on", left, seconds)
+        return False
 
 
 def _discard_all(published: list[Incoming]) -> None:

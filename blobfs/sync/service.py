@@ -47,6 +47,7 @@ class SyncService:
         self.catalogue = Catalogue(peers, settings)
         self._nursery: trio.Nursery | None = None
         self._refreshing: set[Name] = set()
+        self._is_repairing = False
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Redoes what an unclean end left, says `started`, works until it is cancelled."""
@@ -59,10 +60,18 @@ class SyncService:
                 nursery.start_soon(self._repair)
             task_status.started()
 
-    async def finish(self, seconds: float) -> None:
-        """Before the end: seals what was closed and notes what was loaded, within a bound."""
-        await self.sealer.drain(seconds)
-        await self.loads.save_maps()
+    async def finish(self, seconds: float) -> bool:
+        """Before the end: seals what was closed and notes what was loaded, within a bound.
+
+        Whether nothing is left for the next start to redo.
+        """
+        is_settled = await self.sealer.drain(seconds)
+        try:
+            await self.loads.save_maps()
+        except errors.StoreError as failure:
+            _log.warning("what was loaded is not all noted down: %s", failure)
+            return False
+        return is_settled and not self._is_repairing
 
     async def _redo(self) -> None:
         intents = await self.disk.run(recovery.find_intents, self.store)
@@ -78,8 +87,10 @@ class SyncService:
             _log.info("sealed %d files that the last run had accepted", len(done))
 
     async def _repair(self) -> None:
+        self._is_repairing = True
         try:
             await self.namespace.repair_logs()
+            self._is_repairing = False
         except errors.StoreError as failure:
             _log.warning("could not repair the directory logs: %s", failure)
 
