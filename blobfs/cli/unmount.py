@@ -1,10 +1,16 @@
 """``blobfs unmount``: ends a mount from outside; its daemon notices and ends well."""
 
+from pathlib import Path
+
 import click
 import trio
 
 from blobfs.errors import BlobfsError
 from blobfs.fuse import mountpoint as mountpoints
+from blobfs.store.opening import is_in_use
+
+DAEMON_END = 10.0
+"""Seconds for the daemon to end: open files get 2, and what was closed is sealed."""
 
 
 @click.command()
@@ -19,4 +25,14 @@ def unmount(mountpoint: str, lazy: bool) -> None:
 
 
 async def _unmount(mountpoint: str, lazy: bool) -> None:
-    await mountpoints.unmount(mountpoint, lazy=lazy)
+    mount = await mountpoints.unmount(mountpoint, lazy=lazy)
+    await _wait_for_daemon(Path(mount.source))
+
+
+async def _wait_for_daemon(store: Path) -> None:
+    """Whoever unmounts may want to mount again at once: the store has one daemon at a time."""
+    with trio.move_on_after(DAEMON_END):
+        while is_in_use(store):
+            await trio.sleep(0.05)
+        return
+    click.echo(f"unmounted; the daemon of {store} is still sealing what was closed", err=True)

@@ -74,8 +74,11 @@ async def _probe(path: str, look: Callable[[str], _T]) -> _T:
     raise StartRefused(f"{path} does not answer within {PROBE_SECONDS:.0f} s: the file system there hangs")
 
 
-async def unmount(path: str, *, lazy: bool = False) -> None:
-    """Unmounts the blobfs mount at `path`; `lazy`: also while it is in use. Raises `BlobfsError`."""
+async def unmount(path: str, *, lazy: bool = False) -> Mount:
+    """Unmounts the blobfs mount at `path` and returns it; `lazy`: also while it is in use.
+
+    Raises `BlobfsError`.
+    """
     target = await _probe(path, os.path.realpath)
     mount = find_mount(target)
     if mount is None or mount.fs_type != FS_TYPE:
@@ -88,6 +91,7 @@ async def unmount(path: str, *, lazy: bool = False) -> None:
                 f"{target} is in use: close the files and shells in it, or use --lazy"
             ) from error
         raise OperationRefused(f"cannot unmount {target}: {error.strerror}") from error
+    return mount
 
 
 async def detach(target: str) -> None:

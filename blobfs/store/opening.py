@@ -91,6 +91,21 @@ def open_store(root: Path) -> Store:
             raise errors.StoreRefused(f"cannot open the store {layout.root}: {reason}") from failure
 
 
+def is_in_use(root: Path) -> bool:
+    """Whether a daemon has the store open right now. Makes nothing and takes nothing."""
+    try:
+        fd = os.open(root / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 def _open_locked(layout: Layout, undo: contextlib.ExitStack) -> Store:
     layout.root.mkdir(mode=PUBLIC_DIRECTORY_MODE, parents=True, exist_ok=True)
     is_new = not layout.format.exists()
