@@ -7,7 +7,7 @@ import trio
 
 from blobfs.errors import BlobfsError
 from blobfs.fuse import mountpoint as mountpoints
-from blobfs.store.opening import is_in_use
+from blobfs.store.opening import wait_until_closed
 
 DAEMON_END = 10.0
 """Seconds for the daemon to end: open files get 2, and what was closed is sealed."""
@@ -32,7 +32,6 @@ async def _unmount(mountpoint: str, lazy: bool) -> None:
 async def _wait_for_daemon(store: Path) -> None:
     """Whoever unmounts may want to mount again at once: the store has one daemon at a time."""
     with trio.move_on_after(DAEMON_END):
-        while is_in_use(store):
-            await trio.sleep(0.05)
+        await trio.to_thread.run_sync(wait_until_closed, store, abandon_on_cancel=True)
         return
     click.echo(f"unmounted; the daemon of {store} is still sealing what was closed", err=True)

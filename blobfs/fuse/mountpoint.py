@@ -14,7 +14,7 @@ import trio
 
 from blobfs.errors import InvalidArgument, OperationRefused, StartRefused
 from blobfs.fuse import syscalls
-from blobfs.fuse.mountinfo import FS_TYPE, find_mount
+from blobfs.fuse.mountinfo import FS_TYPE, Mount, find_mount
 
 PROBE_SECONDS = 5.0
 """A directory that does not answer for so long hangs."""

@@ -91,19 +91,16 @@ def open_store(root: Path) -> Store:
             raise errors.StoreRefused(f"cannot open the store {layout.root}: {reason}") from failure
 
 
-def is_in_use(root: Path) -> bool:
-    """Whether a daemon has the store open right now. Makes nothing and takes nothing."""
+def wait_until_closed(root: Path) -> None:
+    """Blocks until no daemon has the store open. Makes nothing and takes nothing."""
     try:
         fd = os.open(root / "lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return False
+        return  # there is no store, or it is not this user's to ask about
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        fcntl.flock(fd, fcntl.LOCK_SH)
     finally:
         os.close(fd)
-    return False
 
 
 def _open_locked(layout: Layout, undo: contextlib.ExitStack) -> Store:
