@@ -22,7 +22,7 @@ c   changed (of a plain file)
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -78,9 +78,7 @@ class Asked:
 class FakeShare:
     """Mutable: what it holds (the tests change it), the scripts as they are used up, `asked`."""
 
-    def __init__(
-        self, url: str = "http://one/", *, plain: bool = False, piece: int = PIECE, **scripts: str
-    ) -> None:
+    def __init__(self, url: str = "http://one/", *, plain: bool = False, **scripts: str) -> None:
         self.options = ShareOptions(url, plain=plain)
         self.shown = url
         self.blobs: dict[BlobId, bytes] = {}
@@ -93,7 +91,9 @@ class FakeShare:
         self.in_flight = 0
         self.most_in_flight = 0
         self.short_after = 0
-        self.piece = piece
+        self.piece = PIECE
+        self.on_piece: Callable[[], None] = lambda: None
+        """Called before each piece of a body."""
         self.gate = trio.Event()
         self.waiting: trio.Event = trio.Event()
         """Set when a request hangs or waits at the gate."""
@@ -244,9 +244,7 @@ class FakeShare:
         return script[0]
 
     @asynccontextmanager
-    async def _answering(
-        self, phase: str, what: str, offset: int = 0, length: int = 0
-    ) -> AsyncIterator[str]:
+    async def _answering(self, phase: str, what: str, offset: int = 0, length: int = 0) -> AsyncIterator[str]:
         """Counts the request, and does what its letter says up to where the answer begins."""
         self.asked.append(Asked(phase, what, offset, length))
         letter = self._letter(phase)
@@ -256,25 +254,47 @@ class FakeShare:
             await trio.lowlevel.checkpoint()
             if letter in "hg":
                 self.waiting.set()
-                await (self.gate.wait() if letter == "g" else trio.sleep_forever())
+                if letter == "h":
+                    await trio.sleep_forever()
+                await self.gate.wait()
             if letter in _FAILURES:
                 raise self._failure(phase, *_FAILURES[letter])
             yield letter
         finally:
             self.in_flight -= 1
 
-    async def _pieces(self, letter: str, content: bytes) -> AsyncIterator[bytes]:
+    def _pieces(self, letter: str, content: bytes) -> "Pieces":
         if letter == "w":
             middle = len(content) // 2
             content = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
-        stop = self.short_after if letter == "s" else len(content)
-        for start in range(0, stop, self.piece):
-            await trio.lowlevel.checkpoint()
-            piece = content[start : min(start + self.piece, stop)]
-            self.received += len(piece)
-            yield piece
-        if letter == "s":
-            raise self._failure("blob", Outcome.UNREACHABLE, f"short body: {stop} of {len(content)} bytes")
+        if letter != "s":
+            return Pieces(self, content, None)
+        detail = f"short body: {self.short_after} of {len(content)} bytes"
+        broken = self._failure("blob", Outcome.UNREACHABLE, detail)
+        return Pieces(self, content[: self.short_after], broken)
 
     def _failure(self, phase: str, outcome: Outcome, detail: str) -> ShareFailure:
         return ShareFailure(Attempt(self.shown, phase, outcome, detail))
+
+
+class Pieces(AsyncIterator[bytes]):
+    """A body as it comes in, and what breaks it off."""
+
+    def __init__(self, share: FakeShare, content: bytes, broken: ShareFailure | None) -> None:
+        self._share = share
+        self._rest = memoryview(content)
+        self._broken = broken
+
+    def __aiter__(self) -> "Pieces":
+        return self
+
+    async def __anext__(self) -> bytes:
+        await trio.lowlevel.checkpoint()
+        self._share.on_piece()
+        piece, self._rest = bytes(self._rest[: self._share.piece]), self._rest[self._share.piece :]
+        self._share.received += len(piece)
+        if piece:
+            return piece
+        if self._broken is not None:
+            raise self._broken
+        raise StopAsyncIteration

@@ -4,13 +4,15 @@ import os
 import random
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar, TypeVarTuple
 
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
+from blobfs import errors
 from blobfs.config import Fill, LoadSettings
 from blobfs.model import BlobId, Name
 from blobfs.record import BlobRecord
@@ -24,11 +26,17 @@ from blobfs.sync.sealer import SealJob
 from blobfs.sync.service import SyncService
 from tests.sync.fake_share import FakeShare
 
-SETTINGS = LoadSettings(max_tries=1, fill=Fill.NEVER)
-"""One round over the shares, and no load without a reader: each test counts requests."""
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+SETTINGS = LoadSettings(max_tries=1, read_ahead=0, fill=Fill.NEVER)
+"""One round over the shares, and nothing is loaded that is not read: the tests count requests."""
 
 IDLE = 0.001
 """Seconds for which nothing runs before a condition is looked at again: threads take part."""
+
+LONG = 3600.0
+"""Seconds; a deadline further away is nobody's."""
 
 
 def content(size: int, seed: int = 0) -> bytes:
@@ -85,3 +93,54 @@ def copy_of(root: Path, to: Path) -> Path:
 
 def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
+
+
+async def jumping(clock: MockClock, call: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
+    """Calls what sleeps on its way: whenever nothing runs, the clock goes to the next deadline."""
+    done: list[T] = []
+    failed: list[errors.BlobfsError] = []  # raised here, outside the nursery, that would wrap it
+    async with trio.open_nursery() as nursery:
+
+        async def work() -> None:
+            try:
+                done.append(await call(*args))
+            except errors.BlobfsError as error:
+                failed.append(error)
+
+        nursery.start_soon(work)
+        while not done and not failed:
+            await wait_all_tasks_blocked(IDLE)
+            ahead = trio.lowlevel.current_statistics().seconds_to_next_deadline
+            clock.jump(ahead if 0 < ahead < LONG else 0)
+    if failed:
+        raise failed[0]
+    return done[0]
+
+
+class ScriptedDisk(DiskThreads):
+    """Worker threads that fail, pause, or are watched.
+
+    `failing` and `pausing` are changed by the tests; calls go by the name of what is called.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failing: dict[str, Exception] = {}
+        self.pausing: dict[str, trio.Event] = {}
+        """The next such call returns only when its event is set."""
+        self.paused = trio.Event()
+        self.after: Callable[[str], None] = lambda name: None
+        """Called after each call with its name, in between two steps on the disk."""
+
+    async def run(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
+        name = getattr(call, "__name__", repr(call))
+        if name in self.failing:
+            await trio.lowlevel.checkpoint()
+            raise self.failing[name]
+        try:
+            return await super().run(call, *args)
+        finally:
+            self.after(name)
+            if (resume := self.pausing.pop(name, None)) is not None:
+                self.paused.set()
+                await resume.wait()

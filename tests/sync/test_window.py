@@ -1,5 +1,7 @@
 """The reading window, and how what is missing is cut into requests."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,5 +72,5 @@ def test_runs_are_the_wanted_chunks_in_order(wanted: set[int], first: int, stop:
         wanted & set(range(first, stop))
     )
     assert all(0 < end - start <= most for start, end in found)
-    for (start, end), (following, _) in zip(found, found[1:], strict=False):
+    for (start, end), (following, _) in pairwise(found):
         assert end < following or end - start == most
