@@ -15,7 +15,7 @@ import trio
 
 from blobfs.config import LoadSettings
 from blobfs.model import Attempt, BlobId, Name, split
-from blobfs.record import DirRecord, LogEntry, LogRecord
+from blobfs.record import DirRecord, LogEntry, LogRecord, SymlinkRecord, target_stays_inside
 from blobfs.shares.client import DirectoryHere
 from blobfs.shares.failure import ShareFailure
 from blobfs.shares.log_tail import LogPosition
@@ -112,6 +112,8 @@ class Catalogue:
                 return await self._ask_plain(peer, name)
             with peer.asking() as share:
                 found = await share.record(name)
+                if _leads_out(found, name.count("/")):
+                    raise peer.wrong("record", "a symlink that leads out of the mount")
         except ShareFailure as failure:
             return ShareAnswer(peer, failure=failure.attempt)
         if isinstance(found, DirectoryHere):
@@ -238,7 +240,10 @@ class Catalogue:
             if tail is None or tail.fresh:
                 known.entries = {}
             if tail is not None:
-                known.entries.update((entry.component, entry) for entry in tail.entries)
+                depth = directory.count("/") + 1 if directory else 0
+                known.entries.update(
+                    (entry.component, entry) for entry in tail.entries if not _leads_out(entry.record, depth)
+                )
             known.position = tail.position if tail is not None else None
             known.checked = trio.current_time()
 
@@ -254,3 +259,8 @@ class Catalogue:
 
 def _first_words(attempts: Sequence[Attempt]) -> str:
     return "; ".join(f"{attempt.share}: {attempt.detail}" for attempt in attempts)
+
+
+def _leads_out(record: object, depth: int) -> bool:
+    """Whether a share would have a symlink point to what is not in the mount (DESIGN 3)."""
+    return isinstance(record, SymlinkRecord) and not target_stays_inside(record.target, depth)
