@@ -44,7 +44,17 @@ def errno_of(operation: Callable[[], object]) -> int:
 
 
 def errno_of_read(path: Path) -> int:
-    return errno_of(path.read_bytes)
+    """Of reading the whole file, by system calls: Python's files take EAGAIN for an end."""
+    return errno_of(lambda: _read_whole(path))
+
+
+def _read_whole(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        while os.read(fd, MIB):
+            pass
+    finally:
+        os.close(fd)
 
 
 def read_at(path: Path, offset: int, length: int) -> bytes:
