@@ -22,9 +22,9 @@ def part(number: int, count: int = 1) -> bytes:
     return RAW[start : start + length]
 
 
-def shares(**scripts: str) -> tuple[FakeShare, FakeShare]:
+def shares(blob: str = "") -> tuple[FakeShare, FakeShare]:
     """The first one fails as it is told, the second one has everything."""
-    one, two = FakeShare("http://one/", **scripts), FakeShare("http://two/")
+    one, two = FakeShare("http://one/", blob=blob), FakeShare("http://two/")
     for share in one, two:
         share.add_blob(RAW)
         share.add_blob(SMALL)
