@@ -8,7 +8,8 @@
    loses nothing: at the next start the mark is found and done (P2).
 4. Under the lock of the names: the blob is linked into the share, its name's record written.
    The seal is done. A rename or unlink that came before this moment has changed the job instead.
-5. Later, with a flush that many share, the marked files in `incoming/` are removed.
+5. Later, with a flush that many share, the marked files in `incoming/` are removed. Until then they are
+   links to the blobs, so the blobs whose names were removed meanwhile go now.
 """
 
 import contextlib
@@ -93,7 +94,7 @@ class Sealer:
         self._namespace = namespace
         self._delay = delay
         self._pending: list[Job] = []
-        self._unconfirmed: list[Incoming] = []
+        self._unconfirmed: list[SealJob] = []
         self._failed: list[Job] = []
         self._failed_some = trio.Event()
         self._published = trio.Event()
@@ -258,7 +259,7 @@ class Sealer:
         await self._disk.run(self._place, job, record)
         if name is not None:
             await self._namespace.put(name, record)
-        self._unconfirmed.append(job.incoming)
+        self._unconfirmed.append(job)
         self._published.set()
         return record
 
@@ -304,6 +305,13 @@ class Sealer:
                 self._unconfirmed = published + self._unconfirmed
                 _log.warning("could not make %d sealed files durable: %s", len(published), failure)
                 raise
+            async with self._namespace.lock:
+                await self._disk.run(self._drop_unnamed, published)
+
+    def _drop_unnamed(self, published: list[SealJob]) -> None:
+        for job in published:
+            if job.content is not None:
+                sealed.drop_blob_if_unnamed(self._store, job.content.blob)
 
     async def drain(self, seconds: float) -> bool:
         """At the end: seals what was closed, within a bound; whether that is done.
@@ -319,10 +327,11 @@ class Sealer:
         return False
 
 
-def _discard_all(published: list[Incoming]) -> None:
-    for incoming in published:
-        incoming.clear_intent()
-        incoming.discard()
+def _discard_all(published: list[SealJob]) -> None:
+    for job in published:
+        if job.incoming.fd >= 0:  # else it is gone already, and another one had failed
+            job.incoming.clear_intent()
+            job.incoming.discard()
 
 
 def _describe(job: Job) -> str:
