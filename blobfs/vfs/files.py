@@ -89,6 +89,7 @@ async def open_file(state: MountState, node: FileNode, flags: int) -> Opened:
     content = node.settle()
     wants_write = flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC
     if isinstance(content, Writing):
+        content.demand_here()
         if wants_write:
             state.demand_writable()
             if content.job is not None:
@@ -170,6 +171,7 @@ async def truncate(state: MountState, writing: Writing, size: int) -> None:
 
 async def _before_change(state: MountState, writing: Writing, end: int) -> None:
     """A redo mark on content that changes again would be redone as what it no longer is."""
+    writing.demand_here()
     if end > MAX_BLOB_SIZE:
         raise errors.ContentTooLong(f"{end} bytes, a blob has at most {MAX_BLOB_SIZE}")
     if writing.marked == writing.version:

@@ -49,6 +49,11 @@ class Writing:
         """Whether the last close was probably seen: RELEASE is on its way, or the seal is."""
         return self.job is not None or (bool(self.open) and all(self.open.values()))
 
+    def demand_here(self) -> None:
+        """Raises `StaleHandle` for what was removed while the caller looked it up: it looks again then."""
+        if self.incoming.fd < 0:
+            raise errors.StaleHandle("it was removed before it was sealed")
+
 
 @dataclass(frozen=True, slots=True)
 class Settled:
