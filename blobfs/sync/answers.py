@@ -65,6 +65,15 @@ def is_conclusive(answer: ShareAnswer) -> bool:
     return answer.record is not None and not isinstance(answer.record, GoneRecord)
 
 
+def winner(records: Sequence[tuple[LogRecord, Peer]]) -> tuple[LogRecord, Peer]:
+    """Of what the shares, in their order, have under one name; a tombstone only if nothing is left of it."""
+    newest = max(records, key=lambda pair: pair[0].published_ns)  # the first of equals
+    if not isinstance(newest[0], GoneRecord):
+        return newest
+    # One node's tombstone of a directory does not bury what others keep in theirs.
+    return next((pair for pair in records if isinstance(pair[0], DirRecord)), newest)
+
+
 def conclude(answers: Sequence[ShareAnswer]) -> Answer:
     """The newest record wins, then the order of the shares; records go before plain files.
 
@@ -74,14 +83,9 @@ def conclude(answers: Sequence[ShareAnswer]) -> Answer:
     failures = tuple(answer.failure for answer in answers if answer.failure is not None)
     records = [(answer.record, answer.peer) for answer in answers if answer.record is not None]
     if records:
-        # max() keeps the first of equals, and the answers come in the order of the shares.
-        record, peer = max(records, key=lambda pair: pair[0].published_ns)
+        record, peer = winner(records)
         if not isinstance(record, GoneRecord):
             return Present(record, peer)
-        # One node's tombstone of a directory does not bury what others keep in theirs.
-        directories = [Present(found, peer) for found, peer in records if isinstance(found, DirRecord)]
-        if directories:
-            return directories[0]
         return Unknown(failures) if failures else Absent()
     for answer in answers:
         if answer.plain is not None:

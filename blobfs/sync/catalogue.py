@@ -19,7 +19,16 @@ from blobfs.record import DirRecord, LogEntry, LogRecord, SymlinkRecord, target_
 from blobfs.shares.client import DirectoryHere
 from blobfs.shares.failure import ShareFailure
 from blobfs.shares.log_tail import LogPosition
-from blobfs.sync.answers import Absent, Answer, ShareAnswer, Unknown, conclude, failure_from, is_conclusive
+from blobfs.sync.answers import (
+    Absent,
+    Answer,
+    ShareAnswer,
+    Unknown,
+    conclude,
+    failure_from,
+    is_conclusive,
+    winner,
+)
 from blobfs.sync.peer import Peer
 
 _log = logging.getLogger(__name__)
@@ -130,7 +139,7 @@ class Catalogue:
     def _listed(self, name: Name) -> ShareAnswer | None:
         """What fresh logs say, when all of them that could be asked were."""
         directory, component = split(name)
-        best: ShareAnswer | None = None
+        found: list[tuple[LogRecord, Peer]] = []
         for peer in self._peers:
             known = self._logs.get((peer, directory))
             if known is None or not self._is_fresh(known):
@@ -138,11 +147,12 @@ class Catalogue:
                     continue
                 return None
             entry = known.entries.get(component)
-            if entry is None:
-                continue
-            if best is None or best.record is None or entry.record.published_ns > best.record.published_ns:
-                best = ShareAnswer(peer, record=entry.record)
-        return best
+            if entry is not None:
+                found.append((entry.record, peer))
+        if not found:
+            return None
+        record, holder = winner(found)
+        return ShareAnswer(holder, record=record)
 
     def newer_than(self, name: Name, published_ns: int) -> ShareAnswer | None:
         """What the kept logs, fresh or not, know of a name that was published later. No request."""
@@ -167,7 +177,7 @@ class Catalogue:
                 for peer, known in logs:
                     if not self._is_fresh(known):
                         nursery.start_soon(self._refresh_log, peer, directory, known)
-        entries: dict[str, tuple[LogRecord, Peer]] = {}
+        found: dict[str, list[tuple[LogRecord, Peer]]] = {}
         failures = []
         for peer, known in logs:
             if not self._is_fresh(known) and known.failure is None:
@@ -175,9 +185,8 @@ class Catalogue:
             if known.failure is not None:
                 failures.append(known.failure)
             for component, entry in known.entries.items():
-                best = entries.get(component)
-                if best is None or entry.record.published_ns > best[0].published_ns:
-                    entries[component] = (entry.record, peer)
+                found.setdefault(component, []).append((entry.record, peer))
+        entries = {component: winner(records) for component, records in found.items()}
         return Listing(entries, any(known.exists for _, known in logs), tuple(failures))
 
     async def blob_size(self, blob: BlobId) -> int | None:

@@ -156,10 +156,10 @@ class SyncService:
             other = found.get(component)
             if other is not None and other.record.published_ns > entry.record.published_ns:
                 continue
-            if isinstance(entry.record, GoneRecord):
-                found.pop(component, None)
-            else:
+            if not isinstance(entry.record, GoneRecord):
                 found[component] = Present(entry.record, None, entry.loaded)
+            elif other is not None and not isinstance(other.record, DirRecord):
+                del found[component]  # a directory stays while others keep something in it
         return found
 
     # Blobs
