@@ -153,7 +153,7 @@ class Listing:
 def look_up(shares: list[Share], name: str) -> Record | str:
     """A record, or one of the words: absent, unknown, unusable."""
     found: list[Record] = []
-    failed = []
+    failed: list[Exception] = []
     for share in shares:
         try:
             record = share.record(name)
@@ -161,14 +161,20 @@ def look_up(shares: list[Share], name: str) -> Record | str:
             failed.append(failure)
         else:
             found += [record] if record else []
-    if found:
-        newest = max(found, key=lambda record: ns_of(record["published"]))
-        directories = [record for record in found if record["kind"] == "dir"]
-        alive = newest if newest["kind"] != "gone" else next(iter(directories), None)
-        return alive or "absent"
-    if any(isinstance(failure, Refused) for failure in failed):
+    alive = newest_alive(found)
+    if alive is not None:
+        return alive
+    if failed and not found and all(isinstance(failure, Refused) for failure in failed):
         return "unusable"
     return "unknown" if failed else "absent"
+
+
+def newest_alive(records: list[Record]) -> Record | None:
+    """Steps 2 and 3, of records in the order of the shares."""
+    newest = max(records, key=lambda record: ns_of(record["published"]), default=None)
+    if newest is None or newest["kind"] != "gone":
+        return newest
+    return next((record for record in records if record["kind"] == "dir"), None)
 
 
 # 9. Writing a share; a whole one at once, nobody reads it yet
