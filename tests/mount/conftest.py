@@ -42,3 +42,20 @@ def two_nodes(start_node: StartNode) -> tuple[BlobfsNode, BlobfsNode]:
     """A, which serves its share, and B, which loads from it and serves its own as well."""
     a = start_node("a", listen=True)
     return a, start_node("b", listen=True, shares=[a.url])
+
+
+@pytest.fixture(scope="module")
+def shared_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BlobfsNode]:
+    """One node for all tests of a module; they work in directories of their own (`place`)."""
+    with BlobfsNode(tmp_path_factory.mktemp("shared")) as node:
+        yield node
+
+
+@pytest.fixture
+def place(shared_node: BlobfsNode, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """An empty directory in a mount, for what does not need a node of its own."""
+    shared_node.prolong()
+    path = shared_node.path(f"{request.node.name[:100]}")
+    path.mkdir()
+    yield path
+    shared_node.check_log()

@@ -125,7 +125,13 @@ class BlobfsNode:
             if not readable or not ready.read(1):
                 self._clear_away()
                 raise AssertionError(f"{self.name} did not start; its log:\n{self.log()}")
-        self._watchdog = threading.Timer(LIFETIME, self.process.kill)
+        self.prolong()
+
+    def prolong(self) -> None:
+        """Another `LIFETIME` from now on."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        self._watchdog = threading.Timer(LIFETIME, self._running().kill)
         self._watchdog.daemon = True
         self._watchdog.start()
 
