@@ -190,8 +190,8 @@ class Sealer:
         for job in alive:
             await self._guarded(job, self._publish)
         for job in group:
-            if job.failure is not None and not (isinstance(job, SealJob) and job.dropped):
-                self._failed.append(job)
+            if job.failure is not None:
+                self._failed.append(job)  # one that was dropped meanwhile is then removed from the disk
                 self._failed_some.set()
             job.done.set()
 
@@ -235,8 +235,10 @@ class Sealer:
                     for fd in files:
                         nursery.start_soon(self._disk.run, self._store.flushes.file, fd)
         except* errors.StoreError as failures:
+            first = failures.exceptions[0]
+            kind = type(first) if isinstance(first, errors.StoreError) else errors.StoreBroken
             for job in group:
-                job.failure = errors.StoreBroken(f"the disk would not keep it: {failures.exceptions[0]}")
+                job.failure = kind(f"the disk would not keep it: {first}")
 
     async def _publish(self, job: Job) -> None:
         if isinstance(job, KeepJob):
