@@ -1,8 +1,9 @@
 """Name records and directory logs: the JSON that says which blob a name means (docs/formats.md).
 
 A record is one JSON object. A log is a header line and then one object a line: a record plus the
-entry's last component as ``name``. Readers ignore keys they do not know, refuse another ``v``, and
-skip a log line that does not parse (a crash may have cut it short). Everything here is pure.
+entry's last component as ``name``; a log that was made from records ends with its header again.
+Readers ignore keys they do not know, refuse another ``v``, and skip a log line that does not parse (a
+crash may have cut it short). Everything here is pure.
 """
 
 import json
