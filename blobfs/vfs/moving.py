@@ -43,6 +43,7 @@ async def rename(
         return
     if isinstance(target, DirectoryNode):
         raise errors.IsADirectory(f"{new_name} is a directory")
+    dropped = None
     async with state.sync.namespace.lock:
         await state.sync.namespace.ensure_directory(new_directory.name)
         await _move(state, node, directory, component, new_name)
@@ -52,8 +53,10 @@ async def rename(
             and target is not node
         ):
             state.inodes.detach(target, new_directory, new_component)
-            await end_writing(state, target, replaced)
+            dropped = await end_writing(state, target, replaced)
         _place(state, node, directory, component, new_directory, new_component)
+    if dropped is not None:
+        await state.sync.sealer.wait_dropped(dropped)
     if isinstance(node, FileNode):
         await wait_sealed(state, node)
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from blobfs import errors, model
 from blobfs.model import join
 from blobfs.record import DirRecord, GoneRecord, SymlinkRecord, parse_target, target_stays_inside
+from blobfs.sync.sealer import SealJob
 from blobfs.vfs.files import discard, wait_sealed
 from blobfs.vfs.nodes import Container, DirectoryNode, FileNode, Node, Settled, SymlinkNode, Writing
 from blobfs.vfs.resolve import component_of, name_in, named_directory, resolve
@@ -111,7 +112,9 @@ async def unlink(state: MountState, container: Container, raw: bytes) -> None:
     if isinstance(node, DirectoryNode):
         raise errors.IsADirectory(f"{component} is a directory")
     async with state.sync.namespace.lock:
-        await _remove(state, container, component, node)
+        dropped = await _remove(state, container, component, node)
+    if dropped is not None:
+        await state.sync.sealer.wait_dropped(dropped)
 
 
 async def _unlink_incoming(state: MountState, container: Container, raw: bytes) -> None:
@@ -125,8 +128,8 @@ async def _unlink_incoming(state: MountState, container: Container, raw: bytes) 
         await discard(state, node, writing)
 
 
-async def _remove(state: MountState, directory: DirectoryNode, component: str, node: Node) -> None:
-    """Takes one name away, whatever it means. The lock of the names is held."""
+async def _remove(state: MountState, directory: DirectoryNode, component: str, node: Node) -> SealJob | None:
+    """Takes one name away, whatever it means. The lock of the names is held. As `end_writing`."""
     name = join(directory.name, component)
     namespace = state.sync.namespace
     known = await namespace.entry(name)
@@ -135,19 +138,25 @@ async def _remove(state: MountState, directory: DirectoryNode, component: str, n
         if known is not None and not isinstance(known.record, GoneRecord):
             await namespace.put(name, GoneRecord(namespace.next_published(known.record)))
         state.inodes.detach(node, directory, component)
-        await end_writing(state, node, writing)
-        return
+        return await end_writing(state, node, writing)
     if known is None or known.loaded or isinstance(known.record, GoneRecord):
         raise errors.ForeignName(f"{name} is published by another node")
     await namespace.put(name, GoneRecord(namespace.next_published(known.record)))
     state.inodes.detach(node, directory, component)
+    return None
 
 
-async def end_writing(state: MountState, node: FileNode, writing: Writing) -> None:
+async def end_writing(state: MountState, node: FileNode, writing: Writing) -> SealJob | None:
+    """Content that has lost its name; a job that is returned must be waited for, without the lock."""
     if writing.job is not None:
         writing.job.dropped = True
-    elif not writing.open:
+        return writing.job
+    if not writing.open:
         await discard(state, node, writing)
+    elif writing.marked == writing.version:
+        await state.sync.disk.run(writing.incoming.clear_intent)
+        writing.marked = -1
+    return None
 
 
 async def rmdir(state: MountState, container: Container, raw: bytes) -> None:
