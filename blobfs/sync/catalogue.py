@@ -172,16 +172,18 @@ class Catalogue:
     async def listing(self, directory: Name) -> Listing:
         """Every share's log of a directory, together; never longer than the lookup's bound."""
         logs = [(peer, self._log_of(peer, directory)) for peer in self._peers if not peer.is_plain]
+        asked = [(peer, known) for peer, known in logs if not self._is_fresh(known)]
+        started = trio.current_time()
         with trio.move_on_after(self._settings.lookup_timeout):
             async with trio.open_nursery() as nursery:
-                for peer, known in logs:
-                    if not self._is_fresh(known):
-                        nursery.start_soon(self._refresh_log, peer, directory, known)
+                for peer, known in asked:
+                    nursery.start_soon(self._refresh_log, peer, directory, known)
+        for peer, known in asked:
+            if known.failure is None and known.checked < started:
+                known.failure = peer.too_late("log", self._settings.lookup_timeout)
         found: dict[str, list[tuple[LogRecord, Peer]]] = {}
         failures = []
         for peer, known in logs:
-            if not self._is_fresh(known) and known.failure is None:
-                known.failure = peer.too_late("log", self._settings.lookup_timeout)
             if known.failure is not None:
                 failures.append(known.failure)
             for component, entry in known.entries.items():
@@ -194,32 +196,24 @@ class Catalogue:
 
         Raises `LoadFailed` when nobody has it but not everybody could be asked.
         """
-        sizes: dict[Peer, int] = {}
-        failures: list[Attempt] = []
+        answers: dict[Peer, int | Attempt | None] = {}
         asked = [peer for peer in self._peers if not peer.is_plain]
         with trio.move_on_after(self._settings.lookup_timeout) as scope:
             async with trio.open_nursery() as nursery:
 
                 async def ask(peer: Peer) -> None:
-                    try:
-                        if peer.is_down():
-                            failures.append(peer.not_asked("size"))
-                            return
-                        with peer.asking() as share:
-                            size = await share.blob_size(blob)
-                    except ShareFailure as failure:
-                        failures.append(failure.attempt)
-                        return
-                    if size is not None:
-                        sizes[peer] = size
+                    answers[peer] = answer = await _ask_size(peer, blob)
+                    if isinstance(answer, int):
                         scope.cancel()
 
                 for peer in asked:
                     nursery.start_soon(ask, peer)
+        sizes = [answer for answer in answers.values() if isinstance(answer, int)]
         if sizes:
-            return next(iter(sizes.values()))
-        if scope.cancelled_caught:
-            failures += [peer.too_late("size", self._settings.lookup_timeout) for peer in asked]
+            return sizes[0]
+        late = [peer for peer in asked if peer not in answers]
+        failures = [answer for answer in answers.values() if isinstance(answer, Attempt)]
+        failures += [peer.too_late("size", self._settings.lookup_timeout) for peer in late]
         if failures:
             raise failure_from(failures)
         return None
@@ -264,6 +258,17 @@ class Catalogue:
         self._absent.move_to_end(name)
         if len(self._absent) > KEPT_ABSENCES:
             self._absent.popitem(last=False)
+
+
+async def _ask_size(peer: Peer, blob: BlobId) -> int | Attempt | None:
+    """One share's word; None: it has not got the blob."""
+    if peer.is_down():
+        return peer.not_asked("size")
+    try:
+        with peer.asking() as share:
+            return await share.blob_size(blob)
+    except ShareFailure as failure:
+        return failure.attempt
 
 
 def _first_words(attempts: Sequence[Attempt]) -> str:

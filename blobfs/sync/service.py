@@ -109,12 +109,11 @@ class SyncService:
         match here.record:
             case GoneRecord(published_ns):
                 return await self._lookup_removed(name, published_ns)
-            case BlobRecord() | SymlinkRecord() if here.loaded:
+            case BlobRecord() | SymlinkRecord() as record:
                 self._refresh_nowait(split(name)[0])
-                return _newer(self.catalogue.newer_than(name, here.record.published_ns)) or Present(
-                    here.record, None
-                )
-            case record:
+                newer = _newer(self.catalogue.newer_than(name, record.published_ns))
+                return newer or Present(record, None, here.loaded)
+            case DirRecord() as record:
                 return Present(record, None, loaded=False)
 
     async def _lookup_removed(self, name: Name, gone_ns: int) -> Answer:

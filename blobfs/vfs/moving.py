@@ -13,7 +13,8 @@ from dataclasses import replace
 
 from blobfs import errors, model
 from blobfs.model import Name, join
-from blobfs.record import BlobRecord, DirRecord, GoneRecord, SymlinkRecord
+from blobfs.record import BlobRecord, DirRecord, GoneRecord, LogRecord, SymlinkRecord, target_stays_inside
+from blobfs.sync.namespace import Namespace
 from blobfs.vfs.files import wait_sealed
 from blobfs.vfs.naming import end_writing, rmdir
 from blobfs.vfs.nodes import Container, DirectoryNode, FileNode, Node, Settled, SymlinkNode, Writing
@@ -99,6 +100,7 @@ async def _move(
             raise errors.ForeignName(f"{name} is published by another node")
         record = known.record
         assert not isinstance(record, DirRecord)
+        _demand_inside(record, new_name)
         before = await namespace.entry(new_name)
         moved = replace(record, published_ns=namespace.next_published(before.record if before else record))
         await namespace.put(new_name, moved)
@@ -134,31 +136,49 @@ async def _rename_directory(
     old, new = node.name, name_in(new_directory, new_component)
     namespace = state.sync.namespace
     async with namespace.lock:
-        names = await namespace.entries_below(old)
-        try:
-            for name, _ in names:
-                join(new, name[len(old) + 1 :])
-        except model.TooLong as wrong:
-            raise errors.NameTooLong(str(wrong)) from None
-        await namespace.ensure_directory(new)
-        for name, entry in names:
-            moved = join(new, name[len(old) + 1 :])
-            if isinstance(entry.record, DirRecord):
-                await namespace.ensure_directory(moved)
-            elif not isinstance(entry.record, GoneRecord):
-                await namespace.put(moved, replace(entry.record, published_ns=namespace.next_published()))
-        for name, entry in reversed(names):
-            if isinstance(entry.record, DirRecord):
-                await namespace.remove_directory(name)
-            else:
-                await namespace.put(name, GoneRecord(namespace.next_published(entry.record)))
-        await namespace.remove_directory(old)
+        await _move_names(namespace, old, new)
         _place(state, node, directory, component, new_directory, new_component)
         node.parent, node.component = new_directory, new_component
         for file in node.writing_below():
             writing = file.settle()
             if isinstance(writing, Writing) and writing.job is not None:
                 writing.job.name = file.names()[0]
+
+
+async def _move_names(namespace: Namespace, old: Name, new: Name) -> None:
+    """First everything gets its new name, then the old ones go: a crash between leaves both, and all."""
+    known = await namespace.entry(old)
+    if known is None or not isinstance(known.record, DirRecord):
+        raise errors.ForeignName(f"{old} is another node's directory")
+    names = await namespace.entries_below(old)
+    moves = [(_moved(name, entry.record, old, new), entry.record) for name, entry in names]
+    await namespace.ensure_directory(new)
+    for moved, record in moves:
+        if isinstance(record, DirRecord):
+            await namespace.ensure_directory(moved)
+        elif not isinstance(record, GoneRecord):
+            await namespace.put(moved, replace(record, published_ns=namespace.next_published()))
+    for name, entry in reversed(names):
+        if isinstance(entry.record, DirRecord):
+            await namespace.remove_directory(name)
+        else:
+            await namespace.put(name, GoneRecord(namespace.next_published(entry.record)))
+    await namespace.remove_directory(old)
+
+
+def _moved(name: Name, record: LogRecord, old: Name, new: Name) -> Name:
+    """The new name of something below a directory that moves. Raises what forbids the move."""
+    try:
+        moved = join(new, name[len(old) + 1 :])
+    except model.TooLong as wrong:
+        raise errors.NameTooLong(str(wrong)) from None
+    _demand_inside(record, moved)
+    return moved
+
+
+def _demand_inside(record: LogRecord, name: Name) -> None:
+    if isinstance(record, SymlinkRecord) and not target_stays_inside(record.target, name.count("/")):
+        raise errors.InvalidArgument(f"as {name} the symlink to {record.target!r} would leave the mount")
 
 
 async def _demand_own_below(state: MountState, directory: Name) -> None:

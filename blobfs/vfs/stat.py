@@ -60,8 +60,10 @@ def _file(state: MountState, node: FileNode) -> Attributes:
             return _make(state, node, mode, size, blocks_of(size), writing.mtime_ns, links, entry, 0.0)
         case Settled(record) as settled:
             present = present_bytes(state, node)
-            entry = LASTING if settled.is_own or _is_by_id(node) else PASSING
-            steady = LASTING if present == record.size and entry == LASTING else PASSING
+            # Where there are shares, another node may publish something newer under a name of ours.
+            is_alone = settled.is_own and not state.sync.peers
+            entry = LASTING if is_alone or _is_by_id(node) else PASSING
+            steady = LASTING if present == record.size else PASSING
             mode = stat.S_IFREG | record.mode
             blocks = blocks_of(present)
             return _make(state, node, mode, record.size, blocks, record.mtime_ns, links, entry, steady)

@@ -12,7 +12,8 @@ from blobfs.vfs.nodes import FileNode, Node, PlainContent, Settled, Writing
 from blobfs.vfs.stat import present_bytes
 from blobfs.vfs.state import MountState
 
-PREFIX = b"user.blobfs."
+NAMESPACE = b"user."
+PREFIX = NAMESPACE + b"blobfs."
 
 ALWAYS = ("state", "present", "verified", "shares", "pinned")
 """Those that every file has; ``id`` and ``last_error`` only when there is one."""
@@ -30,7 +31,13 @@ async def list_attributes(state: MountState, node: Node) -> list[bytes]:
 
 
 async def get_attribute(state: MountState, node: Node, name: bytes) -> bytes:
-    """Raises `AttributeMissing`. Reading ``id`` waits for the seal of a file that was just closed."""
+    """Raises `AttributeMissing`. Reading ``id`` waits for the seal of a file that was just closed.
+
+    Other namespaces (ACLs, capabilities, labels) are not supported at all: who is told so, like `ls -l`,
+    does not ask about each file again.
+    """
+    if not name.startswith(NAMESPACE):
+        raise errors.NotSupported("only user attributes are known")
     if not name.startswith(PREFIX) or not isinstance(node, FileNode):
         raise errors.AttributeMissing("no such attribute")
     match name.removeprefix(PREFIX):
