@@ -120,6 +120,12 @@ def present_chunks(node: BlobfsNode, blob: str) -> set[int]:
     return {8 * index + bit for index, byte in enumerate(bits) for bit in range(8) if byte >> bit & 1}
 
 
+def children_of(pid: int) -> list[int]:
+    """Whichever of its threads started them."""
+    texts = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [int(child) for text in texts for child in text.split()]
+
+
 @contextmanager
 def scripted() -> Iterator[ScriptedServer]:
     """`scripted_server` in a thread of its own: tests of mounts block."""
