@@ -16,7 +16,7 @@ from blobfs.record import BlobRecord, DirRecord, GoneRecord, SymlinkRecord
 from blobfs.store import recovery, sealed
 from blobfs.store.incoming import Incoming
 from blobfs.store.opening import Store
-from blobfs.sync.answers import Absent, Answer, Present, ShareAnswer, Unknown
+from blobfs.sync.answers import Absent, Answer, Present, ShareAnswer, Unknown, failure_from
 from blobfs.sync.catalogue import Catalogue
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.loads import Loads
@@ -143,11 +143,13 @@ class SyncService:
     async def listing(self, directory: Name) -> dict[str, Present]:
         """Every live name of a directory, here and on the shares; the newest record wins.
 
-        Raises `NameMissing` when nobody has such a directory.
+        Raises `NameMissing` when nobody has such a directory, `LoadFailed` when that cannot be known.
         """
         here = await self.namespace.directory(directory)
         there = await self.catalogue.listing(directory)
         if here is None and not there.exists and directory:
+            if there.failures:
+                raise failure_from(there.failures)
             raise errors.NameMissing(f"no directory {directory}")
         found: dict[str, Present] = {}
         for component, (record, peer) in there.entries.items():
