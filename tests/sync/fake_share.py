@@ -122,10 +122,10 @@ class FakeShare:
         directory, component = split(Name(name))
         self.ensure_log(directory)
         self.logs[directory] += encode_log_entry(LogEntry(component, record))
-        if isinstance(record, DirRecord):
-            self.ensure_log(Name(name))
-        else:
+        if not isinstance(record, DirRecord):
             self.records[Name(name)] = record
+        elif Name(name) not in self.logs:
+            self.rebuild_log(Name(name), [])
 
     def ensure_log(self, directory: Name) -> None:
         """An empty log where there is none; its parents list it."""
