@@ -64,10 +64,13 @@ def mount(mountpoint: Path, background: bool, log_level: str, ready_fd: int | No
     start = _BackgroundStart(ready_fd) if ready_fd is not None else None
     try:
         trio.run(_run, settings, start)
-    except* BlobfsError as group:
+    except (BlobfsError, ExceptionGroup) as failure:
+        refusal = _refusal(failure)
+        if refusal is None:
+            raise
         if start is not None:
             start.give_up()
-        raise click.ClickException(_first(group)) from group
+        raise click.ClickException(str(refusal)) from failure
 
 
 async def _run(settings: NodeSettings, start: "_BackgroundStart | None") -> None:
@@ -82,11 +85,11 @@ async def _run(settings: NodeSettings, start: "_BackgroundStart | None") -> None
     await run_node(settings, on_opened=on_opened, on_ready=on_ready)
 
 
-def _first(group: BaseExceptionGroup[BlobfsError]) -> str:
-    leaf: BaseException = group
-    while isinstance(leaf, BaseExceptionGroup):
-        leaf = leaf.exceptions[0]
-    return str(leaf)
+def _refusal(failure: BaseException) -> BlobfsError | None:
+    """What the operator is told in one line; None where there is more to it than that."""
+    while isinstance(failure, BaseExceptionGroup) and len(failure.exceptions) == 1:
+        failure = failure.exceptions[0]
+    return failure if isinstance(failure, BlobfsError) else None
 
 
 def _settings(
