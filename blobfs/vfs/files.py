@@ -6,6 +6,7 @@ also before the first write: it never seals a named file. It only puts a redo ma
 was fsynced, because from then on a crash must not lose it (P2).
 """
 
+import logging
 import os
 import stat
 import time
@@ -23,6 +24,8 @@ from blobfs.vfs.attributes import Opened
 from blobfs.vfs.nodes import Container, FileNode, PlainContent, Settled, ViewNode, Writing
 from blobfs.vfs.resolve import component_of, name_in, named_directory
 from blobfs.vfs.state import FileHandle, MountState
+
+_log = logging.getLogger(__name__)
 
 FOLLOW_FROM = 1 << 20
 """Bytes of a file after which hashing follows its writing; a shorter one is hashed when it is closed."""
@@ -195,6 +198,9 @@ async def _hash_along(state: MountState, writing: Writing) -> None:
     try:
         while writing.job is None and await state.sync.disk.run(writing.incoming.hash_some):
             pass
+    except errors.StoreError as failure:
+        # It may have been removed under us; otherwise the seal hashes it, and says what is wrong.
+        _log.debug("hashing did not follow the writing of %s: %s", writing.incoming, failure)
     finally:
         writing.following = False
 
