@@ -139,12 +139,12 @@ class Sealer:
 
     async def wait_dropped(self, job: SealJob) -> None:
         """Until nothing of a dropped job is left that the next start could bring back."""
+        if job not in self._failed:
+            self.hurry()
+            await job.done.wait()
         if job in self._failed:
             self._failed.remove(job)
             await self._disk.run(job.incoming.discard)
-        else:
-            self.hurry()
-            await job.done.wait()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Works until it is cancelled."""
