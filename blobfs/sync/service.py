@@ -40,6 +40,7 @@ class SyncService:
     ) -> None:
         self.store = store
         self.peers = peers
+        self.settings = settings
         self.disk = disk or DiskThreads()
         self.namespace = Namespace(store, self.disk)
         self.sealer = Sealer(store, self.disk, self.namespace, seal_delay)

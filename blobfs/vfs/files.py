@@ -105,7 +105,8 @@ async def open_file(state: MountState, node: FileNode, flags: int) -> Opened:
     if wants_write:
         raise errors.Sealed("a sealed file is immutable: remove it, or move another one over it")
     reader = await _open_settled(state, node, content)
-    return _opened(state, FileHandle(node, reader=reader, nonblocking=bool(flags & os.O_NONBLOCK)))
+    nonblocking = bool(flags & os.O_NONBLOCK) and state.sync.settings.nonblock
+    return _opened(state, FileHandle(node, reader=reader, nonblocking=nonblocking))
 
 
 async def _truncate_opened(state: MountState, writing: Writing, opened: Opened) -> None:
