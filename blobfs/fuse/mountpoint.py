@@ -39,7 +39,8 @@ async def prepare_mountpoint(path: str, *, nonempty: bool = False) -> str:
     target = await _probe(path, os.path.realpath)
     for _ in range(_MAX_LAYERS):
         try:
-            await _probe(target, os.stat)
+            # Not stat: for a second or so the kernel answers that for a daemon that is dead.
+            await _probe(target, os.statvfs)
             break
         except OSError as error:
             await _remove_dead_mount(target, error)
