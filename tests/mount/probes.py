@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ import trio
 from blobfs.merkle import StreamHasher
 from tests.mount.node import BlobfsNode
 from tests.servers.scripted import ScriptedServer, scripted_server
+from tests.structure import ROOT
 
 T = TypeVar("T")
 
@@ -145,3 +148,21 @@ def scripted() -> Iterator[ScriptedServer]:
     finally:
         trio.from_thread.run_sync(stop.set, trio_token=token)
         thread.join(PATIENCE)
+
+
+def blobfs(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command, to its end."""
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "blobfs", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str]) -> None:
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "Traceback" not in done.stderr
