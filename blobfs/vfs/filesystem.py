@@ -152,7 +152,7 @@ class FileSystem:
         return await listing.read_directory(self._state, handle, cookie)
 
     async def releasedir(self, handle: int) -> None:
-        self._state.drop(handle)
+        listing.close_directory(self._state, handle)
 
     async def fsyncdir(self, handle: int, datasync: bool) -> None:
         """Until all that was closed in the directory is sealed, shared and durable."""

@@ -27,6 +27,7 @@ async def read_directory(state: MountState, number: int, cookie: int) -> list[Di
     handle = state.open_directory(number)
     if not isinstance(handle.node, DirectoryNode):
         return []  # reserved directories open by name and are never listed
+    _take_back(state, handle)
     if cookie == 0 or handle.names is None:
         handle.names = await _snapshot(state, handle.node)
     entries = []
@@ -35,7 +36,20 @@ async def read_directory(state: MountState, number: int, cookie: int) -> list[Di
         node = _node(state, handle.node, component, found)
         if node is not None:
             entries.append(DirEntry(component.encode("utf-8"), attributes_of(state, node), position + 1))
+    handle.offered = [entry.attributes.inode for entry in entries]
     return entries
+
+
+def close_directory(state: MountState, number: int) -> None:
+    _take_back(state, state.open_directory(number))
+    state.drop(number)
+
+
+def _take_back(state: MountState, handle: DirectoryHandle) -> None:
+    """What nobody refers to need not be known."""
+    offered, handle.offered = handle.offered, []
+    for inode in offered:
+        state.inodes.forget(inode, 0)
 
 
 async def _snapshot(state: MountState, directory: DirectoryNode) -> list[tuple[str, Present | None]]:
@@ -64,9 +78,3 @@ def _node(state: MountState, directory: DirectoryNode, component: str, found: Pr
     if isinstance(child, FileNode) and isinstance(child.settle(), Writing):
         return child
     return child if found is None else node_for(state, directory, component, found)
-
-
-def take_back(state: MountState, entries: list[DirEntry]) -> None:
-    """Entries that the kernel did not take: what nobody refers to need not be known."""
-    for entry in entries:
-        state.inodes.forget(entry.attributes.inode, 0)

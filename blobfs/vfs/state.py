@@ -28,6 +28,8 @@ class DirectoryHandle:
 
     node: Container
     names: "list[tuple[str, Present | None]] | None" = None
+    offered: list[int] = field(default_factory=list)
+    """Inodes of the last page: those that the kernel did not take go with the next page or the close."""
 
 
 Handle = FileHandle | DirectoryHandle
