@@ -127,8 +127,10 @@ def test_extended_attributes(place: Path):
         assert set(os.listxattr(path)) == {f"user.blobfs.{name}" for name in always}
     attribute(path, "id")
     assert set(os.listxattr(path)) == {f"user.blobfs.{name}" for name in always | {"id"}}
-    for name in ("user.other", "user.blobfs.other", "security.capability"):
+    for name in ("user.other", "user.blobfs.other"):
         assert errno_of(partial(os.getxattr, path, name)) == errno.ENODATA
+    for name in ("system.posix_acl_access", "security.capability", "security.selinux", "trusted.x"):
+        assert errno_of(partial(os.getxattr, path, name)) == errno.EOPNOTSUPP
     for name in ("user.other", "user.blobfs.id", "user.blobfs.other"):
         assert errno_of(partial(os.setxattr, path, name, b"1")) == errno.EOPNOTSUPP
     assert errno_of(partial(os.removexattr, path, "user.blobfs.pinned")) == errno.EPERM

@@ -123,7 +123,7 @@ def test_wrong_kinds(place: Path):
     """[S22] Each mismatch of file and directory has its errno."""
     (place / "f").write_text("x")
     (place / "d").mkdir()
-    attempts = {
+    attempts: dict[str, tuple[Callable[[], object], int]] = {
         "rmdir a file": ((place / "f").rmdir, errno.ENOTDIR),
         "unlink a directory": ((place / "d").unlink, errno.EISDIR),
         "through a file": ((place / "f/x").stat, errno.ENOTDIR),

@@ -5,6 +5,7 @@ import fcntl
 import mmap
 import os
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def test_immutable(place: Path):
             os.O_RDONLY | os.O_TRUNC,
             os.O_WRONLY | os.O_CREAT,
         ):
-            assert errno_of(lambda flags=flags: os.open(path, flags)) == errno.EPERM
+            assert errno_of(partial(os.open, path, flags)) == errno.EPERM
         assert errno_of(lambda: os.truncate(path, 0)) == errno.EPERM
         assert errno_of(lambda: os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)) == errno.EEXIST
         assert path.read_text() == content

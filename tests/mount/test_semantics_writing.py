@@ -4,13 +4,16 @@ import errno
 import mmap
 import os
 import stat
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from blobfs.model import EMPTY_BLOB
 from tests.mount.node import BlobfsNode
-from tests.mount.probes import attribute, blob_id, errno_of
-from tests.mount.programs import bash, bash_fails, sync_directory
+from tests.mount.probes import attribute, blob_id, errno_of, until
+from tests.mount.programs import bash, bash_fails, run, sync_directory
 
 
 def test_creating(two_nodes: tuple[BlobfsNode, BlobfsNode]):
@@ -174,6 +177,30 @@ def test_too_large(place: Path):
         assert errno_of(lambda: os.pwrite(file.fileno(), b"x", 1 << 61)) == errno.EFBIG
         assert "not supported" in bash_fails("fallocate --length 1M f", place)
     assert (place / "f").read_bytes() == b"small"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MiB."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    run("mount", "-t", "tmpfs", "-o", "size=4M", "tmpfs", path)
+    yield path
+    run("umount", path)
+
+
+def test_full_disk(small_disk: Path):
+    """[S11] On a full disk a write is ENOSPC; what is here is read as ever, and there is room after an rm."""
+    with BlobfsNode(small_disk) as node:
+        node.path("kept").write_bytes(b"k" * 1_000_000)
+        with node.path("f").open("wb", buffering=0) as file:
+            assert errno_of(lambda: [file.write(bytes(100_000)) for _ in range(100)]) == errno.ENOSPC
+            node.path("f").unlink()
+        assert node.path("kept").read_bytes() == b"k" * 1_000_000
+        until(
+            lambda: errno_of(lambda: node.path("g").write_bytes(bytes(2_000_000))) == 0, "there is room again"
+        )
+        assert attribute(node.path("g"), "id") == blob_id(bytes(2_000_000))
 
 
 def test_crash_after_removing(node: BlobfsNode):

@@ -1,0 +1,46 @@
+"""docs/semantics.md, "Cost". Counted, never timed."""
+
+import os
+
+from tests.mount.node import BlobfsNode
+from tests.mount.probes import attribute
+from tests.mount.programs import run, sync_directory
+
+
+def test_small_files(node: BlobfsNode):
+    """[S54] A thousand small files, sealed and durable, cost fewer than a hundred flushes."""
+    before = node.flushes()
+    node.path("many").mkdir()
+    for number in range(1000):
+        node.path(f"many/{number}").write_text(f"content {number}")
+    sync_directory(node.path("many"))
+    assert node.flushes() - before < 100
+    assert len(list((node.share / "many").iterdir())) == 1000
+    assert (node.share / "many/999").read_text() == "content 999"
+
+
+def test_page_cache(two_nodes: tuple[BlobfsNode, BlobfsNode]):
+    """[S55] The second read causes no READ, where the file was written and where it was loaded."""
+    a, b = two_nodes
+    a.path("f").write_bytes(os.urandom(3_000_000))
+    attribute(a.path("f"), "id")
+    for node in (a, b):
+        node.path("f").read_bytes()
+        assert attribute(node.path("f"), "state") in ("sealed", "whole")
+        before = node.operations("read")
+        for _ in range(3):
+            node.path("f").read_bytes()
+        assert node.operations("read") == before
+
+
+def test_stat_after_readdir(node: BlobfsNode):
+    """[S56] `ls -l` and `find` over 300 files that the kernel has never seen: no request for any of them."""
+    node.path("d").mkdir()
+    for number in range(300):
+        node.path(f"d/{number}").write_text("x")
+    sync_directory(node.path("d"))
+    kinds = ("lookup", "getattr", "getxattr", "listxattr", "open")
+    for command in (("ls", "-l"), ("find", "-size", "+1k"), ("ls", "-l")):
+        node.restart()
+        run(*command, cwd=node.path("d"))
+        assert sum(node.operations(kind) for kind in kinds) < 10
