@@ -15,6 +15,7 @@ from blobfs import errors, model
 from blobfs.model import Name, join
 from blobfs.record import BlobRecord, DirRecord, GoneRecord, LogRecord, SymlinkRecord, target_stays_inside
 from blobfs.sync.namespace import Namespace
+from blobfs.sync.sealer import SealJob
 from blobfs.vfs.files import wait_sealed
 from blobfs.vfs.naming import end_writing, rmdir
 from blobfs.vfs.nodes import Container, DirectoryNode, FileNode, Node, Settled, SymlinkNode, Writing
@@ -92,9 +93,8 @@ async def _move(
     if isinstance(node, FileNode) and isinstance(writing := node.settle(), Writing):
         if writing.job is not None:
             writing.job.name = new_name
-        elif writing.marked == writing.version:
-            await state.sync.disk.run(writing.incoming.clear_intent)
-            writing.marked = -1
+        else:
+            await _renew_mark(state, writing, new_name)
     else:
         if known is None or known.loaded or isinstance(known.record, GoneRecord):
             raise errors.ForeignName(f"{name} is published by another node")
@@ -107,6 +107,13 @@ async def _move(
         _renew(node, moved)
     if known is not None and not isinstance(known.record, GoneRecord):
         await namespace.put(name, GoneRecord(namespace.next_published(known.record)))
+
+
+async def _renew_mark(state: MountState, writing: Writing, name: Name) -> None:
+    """What was fsynced and closed keeps its redo mark, under its new name: a crash must not lose it now."""
+    if writing.marked == writing.version:
+        job = SealJob(writing.incoming, name, writing.mode, writing.mtime_ns)
+        await state.sync.disk.run(state.sync.sealer.mark, job)
 
 
 def _renew(node: Node, record: BlobRecord | SymlinkRecord) -> None:
@@ -139,10 +146,13 @@ async def _rename_directory(
         await _move_names(namespace, old, new)
         _place(state, node, directory, component, new_directory, new_component)
         node.parent, node.component = new_directory, new_component
-        for file in node.writing_below():
+        for file in list(node.writing_below()):
             writing = file.settle()
-            if isinstance(writing, Writing) and writing.job is not None:
+            assert isinstance(writing, Writing)  # under the lock nothing is sealed
+            if writing.job is not None:
                 writing.job.name = file.names()[0]
+            else:
+                await _renew_mark(state, writing, file.names()[0])
 
 
 async def _move_names(namespace: Namespace, old: Name, new: Name) -> None:
