@@ -1,0 +1,401 @@
+"""The life of a file from `creat` to the seal: which close seals, what waits, what a crash leaves."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from blobfs import errors
+from blobfs.model import LEAF_SIZE
+from blobfs.store.marks import RECORD, get_mark
+from blobfs.store.opening import Store, open_store
+from blobfs.vfs.attributes import Change
+from tests.sync.crashes import SteppingDisk, check_store, named_bytes
+from tests.sync.fake_share import blob_of
+from tests.sync.running import ScriptedDisk, content, copy_of, jumping, running, until
+from tests.vfs.kernel import Kernel, mounted
+
+RAW = content(3 * LEAF_SIZE + 100)
+
+
+async def after_a_crash(root: Path, copies: Path) -> dict[str, bytes]:
+    """What a start on a copy of the store, as it is now, brings back."""
+    store = open_store(copy_of(root, copies))
+    async with running(store) as sync:
+        while not await sync.finish(5):
+            await wait_all_tasks_blocked()
+    check_store(store)
+    store.close(clean=False)
+    return named_bytes(store)
+
+
+def marks(store: Store) -> list[bytes]:
+    """The redo marks of what is in incoming/."""
+    found = (get_mark(path, RECORD) for path in store.layout.incoming.iterdir())
+    return [mark for mark in found if mark is not None]
+
+
+async def state_of(kernel: Kernel, path: str) -> str:
+    return await kernel.xattr(path, "state")
+
+
+async def test_a_file_is_sealed_by_its_last_close(store: Store) -> None:
+    """Until then it is ordinary: seekable, with the mode that was asked for, readable by others."""
+    async with mounted(store) as kernel:
+        handle = await kernel.create("file", 0o640)
+        assert await kernel.fs.write(handle, 5, b"world") == 5
+        assert await kernel.fs.write(handle, 0, b"hello") == 5
+        assert await kernel.fs.read(handle, 0, 100) == b"helloworld"
+        assert await kernel.read_file("file") == b"helloworld"
+        attributes = await kernel.stat("file")
+        assert (stat.S_IMODE(attributes.mode), attributes.size) == (0o640, 10)
+        assert await state_of(kernel, "file") == "writing"
+        assert await kernel.listdir() == ["file"]
+        assert not (store.layout.share / "file").exists()
+        await kernel.close(handle)
+        assert await kernel.sealed_id("file") == blob_of(b"helloworld")
+        assert await state_of(kernel, "file") == "sealed"
+        assert stat.S_IMODE((await kernel.stat("file")).mode) == 0o444
+    assert (store.layout.share / "file").read_bytes() == b"helloworld"
+
+
+async def test_holes_and_truncation(store: Store) -> None:
+    """What was never written reads as zeros; what was cut off and grown again too."""
+    async with mounted(store) as kernel:
+        handle = await kernel.create("file")
+        await kernel.fs.write(handle, 20_000, b"end")
+        await kernel.set("file", Change(size=20_001))
+        await kernel.set("file", Change(size=30_000))
+        await kernel.fs.write(handle, 0, b"begin")
+        await kernel.close(handle)
+        expected = b"begin".ljust(20_000, b"\0") + b"e" + bytes(9_999)
+        assert await kernel.sealed_id("file") == blob_of(expected)
+        assert await kernel.read_file("file") == expected
+
+
+async def test_a_flush_before_the_first_write_seals_nothing(store: Store) -> None:
+    """FLUSH comes at every close of every duplicate: a shell's redirection closes one first."""
+    async with mounted(store) as kernel:
+        handle = await kernel.create("file")
+        await kernel.fs.flush(handle)
+        await kernel.fs.write(handle, 0, b"one")
+        await kernel.fs.flush(handle)
+        await kernel.fs.write(handle, 3, b"two")
+        await wait_all_tasks_blocked()
+        assert await state_of(kernel, "file") == "writing"
+        await kernel.close(handle)
+        assert await kernel.sealed_id("file") == blob_of(b"onetwo")
+
+
+async def test_the_last_of_several_writers_seals(store: Store) -> None:
+    """Each has its own descriptor; readers do not count."""
+    async with mounted(store) as kernel:
+        one = await kernel.create("file")
+        two = await kernel.open("file", os.O_WRONLY)
+        reader = await kernel.open("file")
+        await kernel.fs.write(one, 0, b"one")
+        await kernel.close(one)
+        await wait_all_tasks_blocked()
+        assert await state_of(kernel, "file") == "writing"
+        await kernel.fs.write(two, 3, b"two")
+        await kernel.close(two)
+        assert await kernel.sealed_id("file") == blob_of(b"onetwo")
+        assert await kernel.read_all(reader) == b"onetwo"
+        await kernel.close(reader)
+
+
+async def test_an_empty_file_is_sealed_too(store: Store) -> None:
+    """`touch` shares the empty blob."""
+    async with mounted(store) as kernel:
+        await kernel.write_file("empty", b"")
+        assert await kernel.sealed_id("empty") == blob_of(b"")
+        assert await kernel.read_file("empty") == b""
+
+
+async def test_truncation_on_open_is_for_what_is_being_written(store: Store) -> None:
+    """O_TRUNC empties it; on a sealed file it is EPERM."""
+    async with mounted(store) as kernel:
+        handle = await kernel.create("file")
+        await kernel.fs.write(handle, 0, b"long content")
+        again = await kernel.open("file", os.O_WRONLY | os.O_TRUNC)
+        await kernel.fs.write(again, 0, b"short")
+        await kernel.close(handle)
+        await kernel.close(again)
+        assert await kernel.sealed_id("file") == blob_of(b"short")
+        with pytest.raises(errors.Sealed):
+            await kernel.open("file", os.O_WRONLY | os.O_TRUNC)
+        with pytest.raises(errors.Sealed):
+            await kernel.open("file", os.O_RDONLY | os.O_TRUNC)
+
+
+async def test_between_close_and_seal_nothing_can_be_changed(store: Store) -> None:
+    """EPERM as for a sealed file; it can be read, and chmod and utimens still count."""
+    disk = ScriptedDisk()
+    resume = disk.pausing["file"] = trio.Event()
+    async with mounted(store, disk=disk) as kernel:
+        await kernel.write_file("file", b"content")
+        await disk.paused.wait()
+        with pytest.raises(errors.Sealed):
+            await kernel.open("file", os.O_WRONLY)
+        with pytest.raises(errors.Sealed):
+            await kernel.set("file", Change(size=0))
+        assert await kernel.read_file("file") == b"content"
+        await kernel.set("file", Change(mode=0o755, mtime_ns=12_345))
+        resume.set()
+        await kernel.sealed_id("file")
+        attributes = await kernel.stat("file")
+        assert (stat.S_IMODE(attributes.mode), attributes.mtime_ns) == (0o555, 12_345)
+
+
+async def test_a_rename_right_after_the_close_waits_for_the_seal(store: Store) -> None:
+    """The way to replace a file: write a new one, close it, rename it over the old one."""
+    async with mounted(store) as kernel:
+        await kernel.write_file("name", b"old")
+        await kernel.write_file("temp", b"new")
+        await kernel.rename("temp", "name")
+        assert await state_of(kernel, "name") == "sealed"
+        assert await kernel.listdir() == ["name"]
+        assert (store.layout.share / "name").read_bytes() == b"new"
+
+
+async def test_a_rename_waits_for_a_release_that_must_be_on_its_way(store: Store) -> None:
+    """The kernel sends RELEASE after close(2) has returned: the rename may overtake it."""
+    async with mounted(store) as kernel:
+        handle = await kernel.create("temp")
+        await kernel.fs.write(handle, 0, b"content")
+        await kernel.fs.flush(handle)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(kernel.rename, "temp", "name")
+            await wait_all_tasks_blocked()
+            await kernel.fs.release(handle)
+        assert await state_of(kernel, "name") == "sealed"
+
+
+async def test_a_rename_does_not_wait_for_ever(store: Store, mock_clock: MockClock) -> None:
+    """A duplicate that was closed looks like a release on its way: the wait for that one has a bound."""
+    async with mounted(store) as kernel:
+        handle = await kernel.create("temp")
+        await kernel.fs.write(handle, 0, b"content")
+        await kernel.fs.flush(handle)
+        await jumping(mock_clock, kernel.rename, "temp", "name")
+        await kernel.fs.write(handle, 7, b" and more")
+        await kernel.close(handle)
+        await until(lambda: kernel.sync.sealer.statistics()["sealed"] == 1, kernel.sync.sealer.hurry)
+        assert await kernel.read_file("name") == b"content and more"
+
+
+async def test_a_file_that_is_being_written_can_be_renamed(store: Store) -> None:
+    """Its last close publishes it under its new name, and nothing under the old one."""
+    async with mounted(store) as kernel:
+        handle = await kernel.create("old")
+        await kernel.fs.write(handle, 0, b"content")
+        await kernel.mkdir("d")
+        await kernel.rename("old", "d/new")
+        await kernel.fs.write(handle, 7, b" more")
+        await kernel.close(handle)
+        await kernel.sync_directory("d")
+        assert await kernel.listdir() == ["d"]
+        assert await kernel.read_file("d/new") == b"content more"
+    assert not (store.layout.share / "old").exists()
+
+
+async def test_unlinked_before_its_close_it_is_nobody_s(store: Store) -> None:
+    """The writer goes on as on any file system; at the close all is gone."""
+    async with mounted(store) as kernel:
+        handle = await kernel.create("file")
+        await kernel.fs.write(handle, 0, b"content")
+        await kernel.unlink("file")
+        assert await kernel.listdir() == []
+        await kernel.fs.write(handle, 7, b" more")
+        assert await kernel.fs.read(handle, 0, 100) == b"content more"
+        await kernel.close(handle)
+        assert os.listdir(store.layout.incoming) == []
+
+
+async def test_unlinked_between_close_and_seal_it_is_gone_when_unlink_returns(
+    store: Store, tmp_path: Path
+) -> None:
+    """Also for the next start."""
+    disk = ScriptedDisk()
+    resume = disk.pausing["file"] = trio.Event()
+    async with mounted(store, disk=disk) as kernel:
+        await kernel.write_file("file", b"content")
+        await disk.paused.wait()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(kernel.unlink, "file")
+            await wait_all_tasks_blocked()
+            resume.set()
+        assert await kernel.listdir() == []
+        assert await after_a_crash(store.layout.root, tmp_path / "crashed") == {}
+
+
+# What a crash leaves
+
+
+async def test_what_was_closed_and_fsynced_survives_a_crash(store: Store, tmp_path: Path) -> None:
+    """P2: from the return of close on, at every step of the seal that follows."""
+    disk = SteppingDisk(store.layout.root, tmp_path / "copies")
+    async with mounted(store, disk=disk) as kernel:
+        handle = await kernel.create("file")
+        await kernel.fs.write(handle, 0, RAW)
+        await kernel.fs.fsync(handle, False)
+        await kernel.fs.flush(handle)
+        assert len(marks(store)) == 1
+        disk.crashes.clear()
+        assert await after_a_crash(store.layout.root, tmp_path / "flushed") == {"file": RAW}
+        await kernel.fs.release(handle)
+        await kernel.sync_directory()
+    assert len(disk.crashes) > 3
+    for crash in disk.crashes:
+        assert await after_a_crash(crash.root, tmp_path / "crashed") == {"file": RAW}, crash.steps
+
+
+async def test_a_rename_of_it_loses_it_at_no_step(store: Store, tmp_path: Path) -> None:
+    """P2: after a crash it has the old name or the new one; what it replaces is there until then."""
+    disk = SteppingDisk(store.layout.root, tmp_path / "copies")
+    async with mounted(store, disk=disk) as kernel:
+        await kernel.write_file("name", b"old")
+        await kernel.sealed_id("name")
+        await kernel.sync.sealer.settle()
+        handle = await kernel.create("temp")
+        await kernel.fs.write(handle, 0, RAW)
+        await kernel.fs.fsync(handle, False)
+        await kernel.fs.flush(handle)
+        disk.crashes.clear()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(kernel.rename, "temp", "name")
+            await until(lambda: bool(disk.crashes))
+            await wait_all_tasks_blocked()
+            await kernel.fs.release(handle)
+    assert len(disk.crashes) > 3
+    before_or_after = {"name": b"old", "temp": RAW}, {"name": RAW}
+    for crash in disk.crashes:
+        found = await after_a_crash(crash.root, tmp_path / "crashed")
+        assert found in before_or_after, crash.steps
+
+
+async def test_a_rename_of_its_directory_loses_it_neither(store: Store, tmp_path: Path) -> None:
+    """P2: it is below the old directory, or both, or the new one."""
+    disk = SteppingDisk(store.layout.root, tmp_path / "copies")
+    async with mounted(store, disk=disk) as kernel:
+        await kernel.mkdir("old")
+        handle = await kernel.create("old/file")
+        await kernel.fs.write(handle, 0, RAW)
+        await kernel.fs.fsync(handle, False)
+        await kernel.fs.flush(handle)
+        disk.crashes.clear()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(kernel.rename, "old", "new")
+            await wait_all_tasks_blocked()
+            await kernel.fs.release(handle)
+        await kernel.sync_directory("new")
+    for crash in disk.crashes:
+        found = await after_a_crash(crash.root, tmp_path / "crashed")
+        assert found
+        assert found.keys() <= {"old/file", "new/file"}, crash.steps
+        assert set(found.values()) == {RAW}
+    assert found == {"new/file": RAW}
+
+
+async def test_a_mark_follows_its_file_to_another_directory(
+    store: Store, tmp_path: Path, mock_clock: MockClock
+) -> None:
+    """P2: also while a descriptor of it stays open, which is when no seal comes."""
+    async with mounted(store) as kernel:
+        await kernel.mkdir("old")
+        handle = await kernel.create("old/file")
+        await kernel.fs.write(handle, 0, RAW)
+        await kernel.fs.fsync(handle, False)
+        await kernel.fs.flush(handle)
+        await jumping(mock_clock, kernel.rename, "old", "new")
+        assert await after_a_crash(store.layout.root, tmp_path / "directory") == {"new/file": RAW}
+        await jumping(mock_clock, kernel.rename, "new/file", "name")
+        assert await after_a_crash(store.layout.root, tmp_path / "file") == {"name": RAW}
+        await kernel.fs.release(handle)
+
+
+async def test_what_was_still_being_written_is_not_there_after_a_crash(store: Store, tmp_path: Path) -> None:
+    """Nothing half-written is shown, fsynced or not."""
+    async with mounted(store) as kernel:
+        for name, is_synced in ("one", False), ("two", True):
+            handle = await kernel.create(name)
+            await kernel.fs.write(handle, 0, RAW)
+            if is_synced:
+                await kernel.fs.fsync(handle, False)
+        assert await after_a_crash(store.layout.root, tmp_path / "crashed") == {}
+
+
+async def test_what_changed_after_its_fsync_is_not_half_there(store: Store, tmp_path: Path) -> None:
+    """A mark speaks of exactly the bytes that were fsynced: another write takes it away first."""
+    async with mounted(store) as kernel:
+        handle = await kernel.create("file")
+        await kernel.fs.write(handle, 0, RAW)
+        await kernel.fs.fsync(handle, False)
+        await kernel.fs.flush(handle)
+        await kernel.fs.write(handle, 10, b"changed")
+        assert marks(store) == []
+        assert await after_a_crash(store.layout.root, tmp_path / "crashed") == {}
+        await kernel.fs.flush(handle)
+        assert marks(store) == []
+        await kernel.fs.fsync(handle, False)
+        await kernel.fs.flush(handle)
+        changed = RAW[:10] + b"changed" + RAW[17:]
+        assert await after_a_crash(store.layout.root, tmp_path / "crashed") == {"file": changed}
+        await kernel.set("file", Change(size=5))
+        assert await after_a_crash(store.layout.root, tmp_path / "crashed") == {}
+        await kernel.fs.release(handle)
+
+
+async def test_an_fsynced_file_that_is_unlinked_does_not_come_back(store: Store, tmp_path: Path) -> None:
+    """Though a descriptor of it is still open."""
+    async with mounted(store) as kernel:
+        handle = await kernel.create("file")
+        await kernel.fs.write(handle, 0, RAW)
+        await kernel.fs.fsync(handle, False)
+        await kernel.fs.flush(handle)
+        await kernel.unlink("file")
+        assert await after_a_crash(store.layout.root, tmp_path / "crashed") == {}
+        await kernel.fs.flush(handle)
+        assert marks(store) == []
+        await kernel.fs.release(handle)
+
+
+async def test_fsync_of_a_directory_seals_what_was_closed_in_it(store: Store, tmp_path: Path) -> None:
+    """When it returns all of it is durable and shared, and no redo mark is needed any more."""
+    async with mounted(store) as kernel:
+        await kernel.mkdir("d")
+        for number in range(10):
+            await kernel.write_file(f"d/{number}", b"%d" % number)
+        await kernel.sync_directory("d")
+        assert kernel.sync.sealer.statistics()["pending"] == 0
+        assert marks(store) == []
+        found = await after_a_crash(store.layout.root, tmp_path / "crashed")
+        assert found == {f"d/{number}": b"%d" % number for number in range(10)}
+
+
+async def test_fsync_of_a_directory_says_what_could_not_be_sealed(store: Store) -> None:
+    """ENOSPC goes to whoever asks whether it is safe."""
+    disk = ScriptedDisk()
+    disk.failing["mark"] = errors.StoreFull("No space left on device")
+    async with mounted(store, disk=disk) as kernel:
+        await kernel.write_file("file", b"content")
+        with pytest.raises(errors.StoreFull):
+            await kernel.sync_directory()
+
+
+async def test_a_full_disk_is_the_writer_s_enospc(store: Store) -> None:
+    """At the write, and the file can be written on when there is room."""
+    disk = ScriptedDisk()
+    async with mounted(store, disk=disk) as kernel:
+        handle = await kernel.create("file")
+        await kernel.fs.write(handle, 0, b"one")
+        disk.failing["write"] = errors.StoreFull("No space left on device")
+        with pytest.raises(errors.StoreFull):
+            await kernel.fs.write(handle, 3, b"two")
+        disk.failing.clear()
+        await kernel.fs.write(handle, 3, b"TWO")
+        await kernel.close(handle)
+        assert await kernel.sealed_id("file") == blob_of(b"oneTWO")
