@@ -6,8 +6,8 @@ from blobfs.model import CHUNK_SIZE
 
 FIRST_WINDOW = 4 * CHUNK_SIZE
 """Bytes asked for ahead once a reader has gone on where it had stopped; doubled with each read."""
-SLACK = 8 * CHUNK_SIZE
-"""A sequential reader's requests arrive out of order by about the kernel's own read-ahead in flight."""
+SLACK = 64 * CHUNK_SIZE
+"""A sequential reader's requests arrive out of order by up to twice the kernel's read-ahead, 4 MiB."""
 WHOLE_BELOW = 8 * CHUNK_SIZE
 """A blob of up to so many bytes is asked for in one request, whatever part of it is read."""
 
