@@ -1,0 +1,151 @@
+"""A disk that is full: told to whoever writes or reads, survived by the node, forgotten with room again."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from errno import ENOSPC
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.mount.conftest import StartNode
+from tests.mount.node import BlobfsNode
+from tests.mount.probes import (
+    MIB,
+    assert_sound,
+    attribute,
+    blob_id,
+    errno_of,
+    errno_of_read,
+    put,
+    stored,
+    until,
+)
+
+DISK_SIZE = 48 * MIB
+
+
+class SmallDisk:
+    """A file system of its own at `path`: ext4 on a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.ballast = path / "ballast"
+
+    def fill(self, leave: int = 0) -> None:
+        """Somebody else takes the room, but for about `leave` bytes."""
+        with self.ballast.open("wb", buffering=0) as file:
+            for block in (bytes(64 * 1024), bytes(1024)):
+                while self.free() > leave and errno_of(partial(file.write, block)) == 0:
+                    pass
+            os.fsync(file.fileno())
+
+    def free(self) -> int:
+        space = os.statvfs(self.path)
+        return space.f_bavail * space.f_frsize
+
+    def make_room(self) -> None:
+        self.ballast.unlink()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """Where the node `b` has its store."""
+    image, path = tmp_path / "image", tmp_path / "b-store"
+    with image.open("wb") as file:
+        file.truncate(DISK_SIZE)
+    path.mkdir()
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True, timeout=20)
+    subprocess.run(["mount", "-o", "loop", image, path], check=True, timeout=20)
+    yield SmallDisk(path)
+    subprocess.run(["umount", "--lazy", path], check=True, timeout=20)
+
+
+@pytest.fixture
+def node(disk: SmallDisk, start_node: StartNode) -> BlobfsNode:
+    """A node on the small disk; its complaints about it are in order."""
+    node = start_node("b", listen=True)
+    node.expect_log("No space left on device|could not seal", perhaps=True)
+    return node
+
+
+def write(path: Path, content: bytes) -> None:
+    with path.open("wb", buffering=0) as file:
+        written = 0
+        while written < len(content):
+            written += file.write(content[written : written + MIB])
+
+
+def test_a_writer_on_a_full_disk(node: BlobfsNode, disk: SmallDisk):
+    """Who writes more than fits gets ENOSPC; nothing that was closed is lost, and there is room again
+    once the torso is removed."""
+    kept = os.urandom(8 * MIB)
+    put(node, "kept", kept)
+    assert errno_of(lambda: write(node.path("big"), bytes(DISK_SIZE))) == ENOSPC
+    assert node.path("kept").read_bytes() == kept
+    node.path("big").unlink()
+    until(lambda: disk.free() > 20 * MIB, "the torso is gone")
+    more = os.urandom(16 * MIB)
+    put(node, "more", more)
+    assert node.path("more").read_bytes() == more
+    assert set(stored(node.share)) == {blob_id(kept), blob_id(more)}
+    assert_sound(node.share)
+
+
+def test_df_shows_the_disk(node: BlobfsNode, disk: SmallDisk):
+    """statfs says what is left on the store's disk."""
+    seen = os.statvfs(node.path(""))
+    assert abs(seen.f_bavail * seen.f_frsize - disk.free()) < MIB
+    disk.fill()
+    assert os.statvfs(node.path("")).f_bavail * seen.f_frsize < MIB
+
+
+def test_a_file_closed_on_a_full_disk(node: BlobfsNode, disk: SmallDisk):
+    """P2: a file that was written and cannot be shared for want of room is not lost: it is read
+    meanwhile, and shared when there is room."""
+    content = os.urandom(3 * MIB)
+    file = node.path("f").open("wb", buffering=0)
+    file.write(content)
+    os.fsync(file.fileno())
+    disk.fill()
+    assert errno_of(file.close) in (0, ENOSPC)  # that it would survive a crash cannot be promised now
+    assert node.path("f").read_bytes() == content
+    until(lambda: node.status()["sealing"]["pending"] == 0, "sealing was tried")
+    assert_sound(node.share)
+    disk.make_room()
+    until(lambda: blob_id(content) in stored(node.share), "it is sealed")
+    until(lambda: attribute(node.path("f"), "state") == "sealed", "the mount says so")
+    assert node.path("f").read_bytes() == content
+
+
+def test_a_kill_on_a_full_disk(node: BlobfsNode, disk: SmallDisk):
+    """P2: what was fsynced and closed before the disk filled up survives a kill, and is served while
+    it is still full (P6)."""
+    content = os.urandom(3 * MIB)
+    put(node, "f", content)
+    disk.fill()
+    node.kill9()
+    node.restart()
+    assert node.path("f").read_bytes() == content
+    disk.make_room()
+    assert put(node, "g", b"room again") in stored(node.share)
+
+
+def test_loading_to_a_full_disk(node: BlobfsNode, disk: SmallDisk, start_node: StartNode):
+    """A load for which there is no room is ENOSPC to its reader; with room it goes on."""
+    content = os.urandom(16 * MIB)
+    a = start_node("a", listen=True)
+    put(a, "f", content)
+    node.stop()
+    node.arguments.append(f"--share={a.url}")
+    node.start()
+    put(node, "mine", b"mine")
+    disk.fill(leave=4 * MIB)
+    assert errno_of_read(node.path("f")) == ENOSPC
+    assert node.path("mine").read_bytes() == b"mine"
+    assert_sound(node.share)
+    disk.make_room()
+    until(lambda: errno_of_read(node.path("f")) == 0, "the load goes on")
+    assert node.path("f").read_bytes() == content
+    until(lambda: blob_id(content) in stored(node.share), "it is shared in turn")
