@@ -158,8 +158,11 @@ def _share_options(share: ShareSetting, settings: NodeSettings) -> ShareOptions:
 
 def _demand_outside(settings: NodeSettings, mountpoint: str) -> None:
     store = os.path.realpath(settings.store)
-    if os.path.commonpath([store, mountpoint]) == mountpoint:
+    above = os.path.commonpath([store, mountpoint])
+    if above == mountpoint:
         raise errors.StartRefused(f"the store {store} would be hidden below the mountpoint {mountpoint}")
+    if above == store:
+        raise errors.StartRefused(f"the mountpoint {mountpoint} is inside the store {store}")
 
 
 async def _serve_until_ended(node: Node, on_ready: Callable[[Node], None]) -> None:

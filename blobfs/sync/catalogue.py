@@ -15,7 +15,7 @@ import trio
 
 from blobfs.config import LoadSettings
 from blobfs.model import Attempt, BlobId, Name, split
-from blobfs.record import DirRecord, LogEntry, LogRecord, SymlinkRecord, target_stays_inside
+from blobfs.record import BlobRecord, DirRecord, LogEntry, LogRecord, SymlinkRecord, target_stays_inside
 from blobfs.shares.client import DirectoryHere
 from blobfs.shares.failure import ShareFailure
 from blobfs.shares.log_tail import LogPosition
@@ -164,6 +164,17 @@ class Catalogue:
             if entry is not None and entry.record.published_ns > published_ns:
                 best, published_ns = ShareAnswer(peer, record=entry.record), entry.record.published_ns
         return best
+
+    def listed_by(self, name: Name, blob: BlobId) -> list[Peer]:
+        """The shares whose kept logs say that they have this blob under this name. No request."""
+        directory, component = split(name)
+        found = []
+        for peer in self._peers:
+            known = self._logs.get((peer, directory))
+            entry = known.entries.get(component) if known else None
+            if entry is not None and isinstance(entry.record, BlobRecord) and entry.record.blob == blob:
+                found.append(peer)
+        return found
 
     def is_listing_fresh(self, directory: Name) -> bool:
         known = (self._logs.get((peer, directory)) for peer in self._peers if not peer.is_plain)

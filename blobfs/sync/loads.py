@@ -8,13 +8,14 @@ nothing fills is put to sleep: its bytes and its map stay on the disk.
 import logging
 import math
 import os
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import trio
 
 from blobfs import errors
 from blobfs.config import Fill, LoadSettings
-from blobfs.model import CHUNK_SIZE, EMPTY_BLOB, BlobId, Invalid, Name, parse_blob_id
+from blobfs.model import CHUNK_SIZE, EMPTY_BLOB, Attempt, BlobId, Invalid, Name, parse_blob_id
 from blobfs.record import BlobRecord, SymlinkRecord
 from blobfs.shares.plain import PlainFile
 from blobfs.store import sealed
@@ -35,6 +36,8 @@ _log = logging.getLogger(__name__)
 
 FILL_RETRY = 30.0
 """Seconds until a blob that could not be filled is tried again."""
+KEPT_FAILURES = 1024
+"""Loads that nobody works on whose last failure can still be asked for."""
 NAMES_SAVED_FROM = 8 * CHUNK_SIZE
 """Blobs up to this size arrive in one request: what to call them is not written down before."""
 
@@ -64,6 +67,7 @@ class Loads:
         self._loads: dict[str, Load] = {}
         self._opening: dict[str, trio.Lock] = {}
         self._asleep: dict[str, tuple[int, float]] = {}
+        self._attempts: OrderedDict[str, tuple[Attempt, ...]] = OrderedDict()
         self._stirred = trio.Event()
         self._nursery: trio.Nursery | None = None
         self.completed = 0
@@ -79,6 +83,11 @@ class Loads:
 
     def load_of(self, key: str) -> Load | None:
         return self._loads.get(key)
+
+    def last_attempts(self, key: str) -> tuple[Attempt, ...]:
+        """Those of the last failure to load something, also when nobody loads it any more."""
+        load = self._loads.get(key)
+        return load.attempts if load is not None else self._attempts.get(key, ())
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Owns the tasks of all loads, until it is cancelled."""
@@ -293,8 +302,15 @@ class Loads:
         if unused and self._loads.get(load.key) is load:
             del self._loads[load.key]
             load.partial.close()
+            self._keep_attempts(load)
             if isinstance(load.source, MerkleSource):
                 self._asleep[load.key] = (load.size, until)
+
+    def _keep_attempts(self, load: Load) -> None:
+        if load.attempts:
+            self._attempts[load.key] = load.attempts
+            if len(self._attempts) > KEPT_FAILURES:
+                self._attempts.popitem(last=False)
 
     async def _wake_next(self) -> None:
         now = trio.current_time()

@@ -103,10 +103,15 @@ async def _is_verified(state: MountState, node: FileNode) -> bool:
 
 
 def _shares(state: MountState, node: FileNode) -> list[str]:
+    """The shares that are known to have it, without asking them."""
     content = node.settle()
-    if isinstance(content, Writing) or content.peer is None:
+    if isinstance(content, Writing):
         return []
-    return [content.peer.shown]
+    found = [] if content.peer is None else [content.peer]
+    if isinstance(content, Settled):
+        for name in node.names():
+            found += state.sync.catalogue.listed_by(name, content.record.blob)
+    return list(dict.fromkeys(peer.shown for peer in found))
 
 
 def _key(state: MountState, node: FileNode) -> str | None:
@@ -126,8 +131,7 @@ async def _is_pinned(state: MountState, node: FileNode) -> bool:
 
 def _last_attempts(state: MountState, node: FileNode) -> tuple[Attempt, ...]:
     key = _key(state, node)
-    load = state.sync.loads.load_of(key) if key is not None else None
-    return load.attempts if load is not None else ()
+    return () if key is None else state.sync.loads.last_attempts(key)
 
 
 def _last_error(state: MountState, node: FileNode) -> bytes:
