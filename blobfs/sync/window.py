@@ -16,7 +16,8 @@ class ReadWindow:
     """One open file's reading position.
 
     `_next` is the end of the furthest sequential read, `_window` how many bytes beyond it are worth
-    having. Reading somewhere else closes the window.
+    having. Going on right there opens the window; once it is open, requests may overtake each other
+    by the slack. Reading somewhere else closes it.
     """
 
     def __init__(self, largest: int) -> None:
@@ -32,7 +33,7 @@ class ReadWindow:
         end = offset + length
         if self._next == 0 and offset == 0:
             self._next = end
-        elif abs(offset - self._next) <= SLACK:
+        elif offset == self._next or (self._window and abs(offset - self._next) <= SLACK):
             self._window = min(max(self._window * 2, FIRST_WINDOW), self._largest)
             self._next = max(self._next, end)
         else:
