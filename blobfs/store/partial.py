@@ -59,6 +59,11 @@ class Partial:
         return f"Partial({self.key[:16]}, size={self.size}, chunks={here}/{self.chunks}, claimed={claimed})"
 
     @property
+    def is_resumed(self) -> bool:
+        """Whether there is a map on the disk: from before, or saved meanwhile."""
+        return self._saved
+
+    @property
     def is_whole(self) -> bool:
         return self.present_bytes == self.size
 

@@ -22,7 +22,7 @@ from blobfs.store import sealed
 from blobfs.store.opening import Store
 from blobfs.store.partial import Partial, list_partials, open_partial, partial_bytes
 from blobfs.store.sealed import Content
-from blobfs.store.waiting import forget_waiting, list_waiting
+from blobfs.store.waiting import WaitingName, forget_waiting, list_waiting
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.load import Load
 from blobfs.sync.namespace import Namespace
@@ -122,8 +122,9 @@ class Loads:
 
     async def _open_here(self, blob: BlobId, size: int) -> SealedReader | None:
         fd = await self._disk.run(sealed.open_blob, self._store, blob)
-        if fd is None:
-            return None
+        return None if fd is None else self._sealed_reader(fd, size)
+
+    def _sealed_reader(self, fd: int, size: int) -> SealedReader:
         if (found := os.fstat(fd).st_size) != size:
             os.close(fd)
             raise errors.WrongEverywhere(f"its record gives it {size} bytes, the blob has {found}")
@@ -132,11 +133,11 @@ class Loads:
     async def _open_load(self, blob: BlobId, size: int) -> Reader:
         async with self._opening.setdefault(blob, trio.Lock()):
             load = self._loads.get(blob)
-            # It may have become whole since it was looked for: then there is nothing to load.
-            here = await self._open_here(blob, size) if load is None else None
-            if here is not None:
-                return here
-            load = load or await self._wake(blob, size)
+            if load is None:
+                found = await self._disk.run(self._open_either, blob, size)
+                if isinstance(found, int):
+                    return self._sealed_reader(found, size)
+                load = self._wake(blob, size, *found)
             if load.size != size:
                 raise errors.WrongEverywhere(f"a record gives it {size} bytes, another {load.size}")
             # No await since the load was found or made: before it has a reader it may be put to sleep.
@@ -162,9 +163,15 @@ class Loads:
             load.names[name] = None
             return LoadReader(load, self._settings.read_ahead, self._release)
 
-    async def _wake(self, blob: BlobId, size: int) -> Load:
-        partial = await self._disk.run(open_partial, self._store, blob, size)
-        names = await self._disk.run(partial.names)
+    def _open_either(self, blob: BlobId, size: int) -> int | tuple[Partial, list[WaitingName]]:
+        """The blob, if it has become whole since it was looked for, or what there is of it. Blocks."""
+        fd = sealed.open_blob(self._store, blob)
+        if fd is not None:
+            return fd
+        partial = open_partial(self._store, blob, size)
+        return partial, partial.names() if partial.is_resumed else []
+
+    def _wake(self, blob: BlobId, size: int, partial: Partial, names: list[WaitingName]) -> Load:
         self._asleep.pop(blob, None)
         load = self._start(blob, partial, MerkleSource(blob, size, partial, self._disk))
         load.names.update((each.name, each.record) for each in names)
@@ -204,7 +211,8 @@ class Loads:
                 await job.done.wait()
             for name, record in list(load.names.items()):
                 await self.adopt(name, record or _plain_record(load, content))
-            await self._disk.run(forget_waiting, self._store, load.key)
+            if load.partial.is_resumed or load.size > NAMES_SAVED_FROM:
+                await self._disk.run(forget_waiting, self._store, load.key)
         except errors.BlobfsError as error:
             _log.warning("could not keep %s: %s", load.key, error)
         finally:
@@ -326,8 +334,14 @@ class Loads:
             del self._asleep[key]  # part of a plain file: worth something only to its next reader
             return
         async with self._opening.setdefault(blob, trio.Lock()):
-            if blob not in self._loads:
-                await self._wake(blob, size)
+            if blob in self._loads:
+                return
+            found = await self._disk.run(self._open_either, blob, size)
+            if isinstance(found, int):
+                os.close(found)
+                self._asleep.pop(key, None)
+            else:
+                self._wake(blob, size, *found)
 
     def present_bytes(self, key: str, size: int) -> int:
         """How much of a blob is on the disk; two cheap calls to the file system at most."""

@@ -59,6 +59,7 @@ class MerkleSource:
         self._geometry = merkle.Geometry(size)
         self._verified: dict[int, set[int]] = {level.number: set() for level in self._geometry.levels}
         self._lock = trio.Lock()
+        self._resumed = partial.is_resumed
 
     def offers(self, peer: Peer) -> bool:
         return not peer.is_plain
@@ -75,7 +76,10 @@ class MerkleSource:
                 width = merkle.DIGESTS_PER_NODE**level.number
                 nodes = range(first_leaf // width, last_leaf // width + 1)
                 missing = [node for node in nodes if node not in self._verified[level.number]]
-                if missing and not await self._disk.run(self._adopt, level, missing):
+                if not missing:
+                    continue
+                # Only a load that was resumed can have nodes on the disk that are not verified yet.
+                if not self._resumed or not await self._disk.run(self._adopt, level, missing):
                     await self._fetch(peer, level, missing)
 
     async def _fetch(self, peer: Peer, level: merkle.Level, missing: list[int]) -> None:
