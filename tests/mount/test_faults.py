@@ -36,13 +36,20 @@ WRONG_AT = 3 * MIB + 5
 Tamper = Callable[[Path], None]
 
 
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The share of a node with the file `f`, and `g`, which nobody tampers with."""
+    directory = tmp_path_factory.mktemp("good")
+    with BlobfsNode(directory) as a:
+        assert put(a, "f", CONTENT) == BLOB
+        put(a, "g", b"good")
+    return a.share
+
+
 @pytest.fixture
-def good(start_node: StartNode) -> BlobfsNode:
-    """A node with the file `f`, and `g`, which nobody tampers with."""
-    a = start_node("a", listen=True)
-    assert put(a, "f", CONTENT) == BLOB
-    put(a, "g", b"good")
-    return a
+def bad(good: Path, tmp_path: Path) -> Path:
+    """A copy of it to tamper with."""
+    return copy_of(good, tmp_path / "bad")
 
 
 def flip_data(share: Path) -> None:
@@ -85,9 +92,8 @@ TAMPERINGS = [flip_data, flip_tree, cut_tree, cut_data, lengthen_data, lengthen_
 
 
 @pytest.mark.parametrize("tamper", TAMPERINGS)
-def test_wrong_bytes_reach_nobody(good: BlobfsNode, start_node: StartNode, tmp_path: Path, tamper: Tamper):
+def test_wrong_bytes_reach_nobody(bad: Path, start_node: StartNode, tamper: Tamper):
     """P1, P8: what does not match the blob id is EBADMSG; it is not kept, and the node goes on."""
-    bad = copy_of(good.share, tmp_path / "bad")
     tamper(bad)
     with Nginx(bad) as nginx:
         b = start_node("b", shares=[nginx.url])
@@ -111,14 +117,11 @@ def assert_kept_chunks_right(node: BlobfsNode) -> None:
 
 
 @pytest.mark.parametrize("tamper", TAMPERINGS)
-def test_a_good_share_makes_up_for_a_bad_one(
-    good: BlobfsNode, start_node: StartNode, tmp_path: Path, tamper: Tamper
-):
+def test_a_good_share_makes_up_for_a_bad_one(good: Path, bad: Path, start_node: StartNode, tamper: Tamper):
     """P1, P5: with a second share that has the blob its reader gets the right bytes."""
-    bad = copy_of(good.share, tmp_path / "bad")
     tamper(bad)
-    with Nginx(bad) as nginx:
-        b = start_node("b", shares=[nginx.url, good.url])
+    with Nginx(bad) as nginx, Nginx(good) as other:
+        b = start_node("b", shares=[nginx.url, other.url])
         b.expect_log(f"{nginx.url}.* sent wrong bytes", perhaps=True)
         os.listdir(b.path(""))  # the listings know better than a record that was tampered with
         assert b.path("f").read_bytes() == CONTENT
@@ -127,9 +130,8 @@ def test_a_good_share_makes_up_for_a_bad_one(
         assert attribute(b.path("f"), "id") == BLOB
 
 
-def test_what_is_right_of_a_bad_blob_is_read(good: BlobfsNode, start_node: StartNode, tmp_path: Path):
+def test_what_is_right_of_a_bad_blob_is_read(bad: Path, start_node: StartNode):
     """P1: chunks that verify are given out, though another chunk of the blob is wrong."""
-    bad = copy_of(good.share, tmp_path / "bad")
     flip_data(bad)
     with Nginx(bad) as nginx:
         b = start_node("b", shares=[nginx.url])
@@ -165,15 +167,14 @@ def test_any_flipped_bit_of_a_record(start_node: StartNode, tmp_path: Path):
 
 
 def test_a_record_that_lies_about_the_size_of_a_blob_that_is_here(
-    good: BlobfsNode, start_node: StartNode, tmp_path: Path
+    good: Path, bad: Path, start_node: StartNode
 ):
     """P1: a record with another size than the blob's is EBADMSG also where the blob itself is here."""
-    bad = copy_of(good.share, tmp_path / "bad")
     record = (bad / ".blobfs/names/f").read_text()
     for name, size in (("shorter", 1000), ("longer", len(CONTENT) + 1)):
         (bad / ".blobfs/names" / name).write_text(record.replace(str(len(CONTENT)), str(size)))
-    with Nginx(bad) as nginx:
-        b = start_node("b", shares=[nginx.url, good.url])
+    with Nginx(bad) as nginx, Nginx(good) as other:
+        b = start_node("b", shares=[nginx.url, other.url])
         assert b.path("f").read_bytes() == CONTENT
         until(lambda: BLOB in stored(b.share), "it is here")
         assert errno_of_read(b.path("shorter")) == EBADMSG
@@ -181,9 +182,8 @@ def test_a_record_that_lies_about_the_size_of_a_blob_that_is_here(
         assert sorted(path.name for path in b.share.iterdir()) == [".blobfs", "f"]
 
 
-def test_a_record_of_another_blob(good: BlobfsNode, start_node: StartNode, tmp_path: Path):
+def test_a_record_of_another_blob(bad: Path, start_node: StartNode):
     """A record whose blob no share has is ENOENT: the name means what is absent everywhere."""
-    bad = copy_of(good.share, tmp_path / "bad")
     rewrite_record(bad, BLOB, blob_id(b"something else" * 100_000))
     with Nginx(bad) as nginx:
         b = start_node("b", shares=[nginx.url])
@@ -192,10 +192,13 @@ def test_a_record_of_another_blob(good: BlobfsNode, start_node: StartNode, tmp_p
         assert b.path("g").read_bytes() == b"good"
 
 
-def test_a_tampered_store_is_noticed_by_the_reader(good: BlobfsNode, start_node: StartNode):
+def test_a_tampered_store_is_noticed_by_the_reader(start_node: StartNode):
     """P1: what a share's own disk made of a blob is found out by whoever loads it; its node lives on."""
-    flip(good.store / "share/.blobfs/blobs" / BLOB, WRONG_AT)
-    b = start_node("b", shares=[good.url])
+    a = start_node("a", listen=True)
+    put(a, "f", CONTENT)
+    put(a, "g", b"good")
+    flip_data(a.share)
+    b = start_node("b", shares=[a.url])
     b.expect_log("wrong bytes|no share has the right bytes")
     assert errno_of_read(b.path("f")) == EBADMSG
-    assert good.path("g").read_bytes() == b.path("g").read_bytes() == b"good"
+    assert a.path("g").read_bytes() == b.path("g").read_bytes() == b"good"

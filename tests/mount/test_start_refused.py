@@ -98,11 +98,18 @@ def test_a_store_below_its_mountpoint(empty: Path):
 
 
 @pytest.mark.parametrize(
-    "url",
-    ["htp://typo/", "ftp://host/", "host/path", "http://", "http://host:99999/", "http://host/?query", ""],
+    ("option", "url"),
+    [
+        ("--share", "htp://typo/"),
+        ("--share", "host/path"),
+        ("--share", "http://"),
+        ("--share", "http://host:99999/"),
+        ("--share", "http://host/?query"),
+        ("--share", ""),
+        ("--plain-share", "ftp://host/"),
+    ],
 )
-@pytest.mark.parametrize("option", ["--share", "--plain-share"])
-def test_a_bad_share_url(empty: Path, url: str, option: str):
+def test_a_bad_share_url(empty: Path, option: str, url: str):
     """A share that cannot be one is refused before the store is made."""
     done = blobfs("mount", "--store", empty / "store", option, url, empty / "mnt")
     assert_refused(done, "share")
