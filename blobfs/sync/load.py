@@ -89,11 +89,15 @@ class Load:
         return all(self.partial.present(chunk) for chunk in range(*chunk_range(offset, length, self.size)))
 
     async def need(self, offset: int, length: int) -> None:
+        """Until these bytes are here, for a reader. As `bring`, and the fill keeps quiet meanwhile."""
+        if not self.is_here(offset, length):
+            self.last_needed = trio.current_time()
+            await self.bring(offset, length)
+            self.last_needed = trio.current_time()
+
+    async def bring(self, offset: int, length: int) -> None:
         """Until these bytes are here. Raises `LoadFailed`; never waits longer than `read_timeout`."""
         first, stop = chunk_range(offset, length, self.size)
-        if self.is_here(offset, length):
-            return
-        self.last_needed = trio.current_time()
         with trio.move_on_after(self.settings.read_timeout):
             await self._need(first, stop)
             return

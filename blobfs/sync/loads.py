@@ -1,12 +1,11 @@
 """All loads of this node: one per blob, from its first reader until it is whole and shared in turn.
 
 When the last chunk of a blob is here it is made durable, put into the share and its names with it
-(`Sealer`). What nobody reads on is filled while the mount is idle. A load that nobody reads and
-nothing fills is put to sleep: its bytes and its map stay on the disk.
+(`Sealer`). A load that nobody reads and that the fill cannot finish (`fill.py`) is put to sleep: its bytes
+and its map stay on the disk.
 """
 
 import logging
-import math
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from collections.abc import Sequence
 import trio
 
 from blobfs import errors
-from blobfs.config import Fill, LoadSettings
+from blobfs.config import LoadSettings
 from blobfs.model import CHUNK_SIZE, EMPTY_BLOB, Attempt, BlobId, Invalid, Name, parse_blob_id
 from blobfs.record import BlobRecord, SymlinkRecord
 from blobfs.shares.plain import PlainFile
@@ -24,18 +23,16 @@ from blobfs.store.partial import Partial, list_partials, open_partial, partial_b
 from blobfs.store.sealed import Content
 from blobfs.store.waiting import WaitingName, forget_waiting, list_waiting
 from blobfs.sync.disk import DiskThreads
+from blobfs.sync.jobs import KeepJob
 from blobfs.sync.load import Load
 from blobfs.sync.namespace import Namespace
 from blobfs.sync.peer import Peer
 from blobfs.sync.reader import LoadReader, Reader, SealedReader
-from blobfs.sync.sealer import KeepJob, Sealer
+from blobfs.sync.sealer import Sealer
 from blobfs.sync.source import MerkleSource, PlainSource, plain_key
-from blobfs.sync.window import runs
 
 _log = logging.getLogger(__name__)
 
-FILL_RETRY = 30.0
-"""Seconds until a blob that could not be filled is tried again."""
 KEPT_FAILURES = 1024
 """Loads that nobody works on whose last failure can still be asked for."""
 NAMES_SAVED_FROM = 8 * CHUNK_SIZE
@@ -68,7 +65,8 @@ class Loads:
         self._opening: dict[str, trio.Lock] = {}
         self._asleep: dict[str, tuple[int, float]] = {}
         self._attempts: OrderedDict[str, tuple[Attempt, ...]] = OrderedDict()
-        self._stirred = trio.Event()
+        self.stirred = trio.Event()
+        """Set when there may be something to fill; whoever waits for it puts a new one here."""
         self._nursery: trio.Nursery | None = None
         self.completed = 0
 
@@ -96,8 +94,8 @@ class Loads:
         await self._publish_waiting()
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            nursery.start_soon(self._fill)
             task_status.started()
+            await trio.sleep_forever()
 
     async def _publish_waiting(self) -> None:
         """Names of blobs that became whole just before the last run ended."""
@@ -184,7 +182,7 @@ class Loads:
         )
         load.last_needed = trio.current_time()
         self._loads[key] = load
-        self._stirred.set()
+        self.stirred.set()
         load.check_whole()
         return load
 
@@ -195,7 +193,7 @@ class Loads:
     def _release(self, load: Load) -> None:
         load.readers -= 1
         load.last_needed = trio.current_time()
-        self._stirred.set()
+        self.stirred.set()
         if load.readers == 0 and self._loads.get(load.key) is not load:
             load.partial.close()
 
@@ -239,80 +237,28 @@ class Loads:
             if known is None or known.record.published_ns < record.published_ns:
                 await self._namespace.put(name, record, loaded=True)
 
-    # The fill
+    # What the fill works on
 
-    async def _fill(self) -> None:
-        """While nobody waits for a share: loads what is missing of the blobs that were read in part."""
-        while True:
-            await self._stirred.wait()
-            self._stirred = trio.Event()
-            try:
-                await self._work_off()
-            except Exception:
-                # Nobody waits for the fill: its defects must not cost the mount.
-                _log.exception("unexpected, the fill goes on with the next load")
-                await trio.sleep(FILL_RETRY)
-
-    async def _work_off(self) -> None:
-        while self._unfinished() or (self._asleep and self._settings.fill is Fill.IDLE):
-            await self._until_idle()
-            if self._settings.fill is Fill.IDLE:
-                await self._fill_next()
-            elif not await self._rest():
-                break
-
-    def _unfinished(self) -> list[Load]:
+    def unfinished(self) -> list[Load]:
         return [load for load in self._loads.values() if not load.partial.is_whole]
 
-    async def _rest(self) -> bool:
-        """Without a fill: what nobody reads goes to sleep. True when something did."""
-        unread = [load for load in self._unfinished() if not load.readers and not load.in_flight]
-        for load in unread:
-            await self._put_to_sleep(load, math.inf)
-        return bool(unread)
+    def asleep(self) -> list[tuple[str, float]]:
+        """Partial blobs on the disk that no load works on, with the time from which they may be woken."""
+        return [(key, until) for key, (_, until) in self._asleep.items()]
 
-    async def _until_idle(self) -> None:
-        while True:
-            last = max((load.last_needed for load in self._loads.values()), default=-math.inf)
-            wait = last + self._settings.fill_after - trio.current_time()
-            if wait <= 0:
-                return
-            await trio.sleep(wait)
-
-    async def _fill_next(self) -> None:
-        """One span of one blob; a blob that cannot be had sleeps for a while."""
-        unfinished = self._unfinished()
-        if not unfinished:
-            if self._asleep:
-                await self._wake_next()
-            return
-        load = unfinished[0]
-        most = self._settings.span_size // CHUNK_SIZE
-        wanted = next(runs(0, load.partial.chunks, lambda chunk: not load.partial.present(chunk), most), None)
-        if wanted is None:
-            return
-        before = load.last_needed
-        try:
-            offset = wanted[0] * CHUNK_SIZE
-            await load.need(offset, min(wanted[1] * CHUNK_SIZE, load.size) - offset)
-        except errors.BlobfsError as error:
-            _log.info("filling %s: %s", load.key, error)
-            await self._put_to_sleep(load, trio.current_time() + FILL_RETRY)
-        finally:
-            load.last_needed = before
-
-    async def _put_to_sleep(self, load: Load, until: float) -> None:
-        if load.readers or load.in_flight:
-            await trio.sleep(self._settings.fill_after)
-            return
+    async def put_to_sleep(self, load: Load, until: float) -> bool:
+        """Lets go of a load that nobody reads; its bytes stay. False when somebody does."""
+        if not _is_unused(load):
+            return False
         await self._disk.run(load.partial.save_map)
-        unused = not (load.readers or load.in_flight or load.partial.is_whole)
-        if unused and self._loads.get(load.key) is load:
-            del self._loads[load.key]
-            load.partial.close()
-            self._keep_attempts(load)
-            if isinstance(load.source, MerkleSource):
-                self._asleep[load.key] = (load.size, until)
+        if not _is_unused(load) or self._loads.get(load.key) is not load:
+            return False
+        del self._loads[load.key]
+        load.partial.close()
+        self._keep_attempts(load)
+        if isinstance(load.source, MerkleSource):  # part of a plain file: worth something to a reader only
+            self._asleep[load.key] = (load.size, until)
+        return True
 
     def _keep_attempts(self, load: Load) -> None:
         if load.attempts:
@@ -320,26 +266,19 @@ class Loads:
             if len(self._attempts) > KEPT_FAILURES:
                 self._attempts.popitem(last=False)
 
-    async def _wake_next(self) -> None:
-        now = trio.current_time()
-        key, (size, until) = min(self._asleep.items(), key=lambda item: item[1][1])
-        if until > now:
-            self._stirred = trio.Event()
-            with trio.move_on_after(until - now):
-                await self._stirred.wait()
-            return
+    async def wake(self, key: str) -> None:
+        """Makes a load of what is asleep."""
+        size, _ = self._asleep.pop(key)
         try:
             blob = parse_blob_id(key)
         except Invalid:
-            del self._asleep[key]  # part of a plain file: worth something only to its next reader
-            return
+            return  # part of a plain file
         async with self._opening.setdefault(blob, trio.Lock()):
             if blob in self._loads:
                 return
             found = await self._disk.run(self._open_either, blob, size)
             if isinstance(found, int):
                 os.close(found)
-                self._asleep.pop(key, None)
             else:
                 self._wake(blob, size, *found)
 
@@ -357,6 +296,10 @@ class Loads:
         for load in list(self._loads.values()):
             if not load.partial.is_whole:
                 await self._disk.run(load.partial.save_map)
+
+
+def _is_unused(load: Load) -> bool:
+    return not (load.readers or load.in_flight or load.partial.is_whole)
 
 
 def _mtime_of(load: Load) -> int:

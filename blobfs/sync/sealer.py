@@ -15,19 +15,17 @@
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
 
 import trio
 
 from blobfs import errors
-from blobfs.model import Name
 from blobfs.record import BlobRecord
 from blobfs.store import sealed
-from blobfs.store.incoming import Incoming
 from blobfs.store.opening import Store
-from blobfs.store.partial import Partial, place_partial
+from blobfs.store.partial import place_partial
 from blobfs.store.sealed import Content
 from blobfs.sync.disk import DiskThreads
+from blobfs.sync.jobs import Job, KeepJob, SealJob
 from blobfs.sync.namespace import Namespace
 
 _log = logging.getLogger(__name__)
@@ -41,44 +39,6 @@ DURABLE_DELAY = 1.0
 MAX_GROUP = 1000
 RETRY_DELAY = 5.0
 """Seconds until a job that failed (a full disk, mostly) is tried again."""
-
-
-@dataclass(eq=False)
-class SealJob:
-    """One closed file on its way into the share.
-
-    `name`, `mode` and `mtime_ns` may be changed by whoever holds the lock of the names until
-    `record` is set; `name` None means content that is kept by its id, `dropped` that the file was
-    unlinked. `record` or `failure` is set once, before `done`.
-    """
-
-    incoming: Incoming
-    name: Name | None
-    mode: int
-    mtime_ns: int
-    already_durable: bool = False
-    dropped: bool = False
-    content: Content | None = None
-    record: BlobRecord | None = None
-    failure: errors.BlobfsError | None = None
-    done: trio.Event = field(default_factory=trio.Event)
-
-    def sealed_mode(self) -> int:
-        return 0o555 if self.mode & 0o111 else 0o444
-
-
-@dataclass(eq=False)
-class KeepJob:
-    """A blob that was loaded to its last chunk; `done` is set when it is in the share, or failed."""
-
-    partial: Partial
-    content: Content
-    mtime_ns: int
-    failure: errors.BlobfsError | None = None
-    done: trio.Event = field(default_factory=trio.Event)
-
-
-Job = SealJob | KeepJob
 
 
 class Sealer:
@@ -212,10 +172,10 @@ class Sealer:
             await step(job)
         except errors.BlobfsError as failure:
             job.failure = failure
-            _log.warning("could not seal %s: %s", _describe(job), failure)
+            _log.warning("could not seal %s: %s", job, failure)
         except Exception as failure:
             job.failure = errors.StoreBroken(f"unexpected: {failure!r}")
-            _log.exception("could not seal %s", _describe(job))
+            _log.exception("could not seal %s", job)
 
     async def _make_ready(self, job: Job) -> None:
         if isinstance(job, SealJob) and not job.dropped and not job.already_durable:
@@ -343,7 +303,3 @@ def _discard_all(published: list[SealJob]) -> None:
         if job.incoming.fd >= 0:  # else it is gone already, and another one had failed
             job.incoming.clear_intent()
             job.incoming.discard()
-
-
-def _describe(job: Job) -> str:
-    return repr(job.name) if isinstance(job, SealJob) else job.content.blob

@@ -19,6 +19,7 @@ from blobfs.store.opening import Store
 from blobfs.sync.answers import Absent, Answer, Present, ShareAnswer, Unknown, failure_from
 from blobfs.sync.catalogue import Catalogue
 from blobfs.sync.disk import DiskThreads
+from blobfs.sync.fill import Filler
 from blobfs.sync.loads import Loads
 from blobfs.sync.namespace import Namespace
 from blobfs.sync.peer import Peer
@@ -40,6 +41,7 @@ class SyncService:
     ) -> None:
         self.store = store
         self.peers = peers
+        self._settings = settings
         self.settings = settings
         self.disk = disk or DiskThreads()
         self.namespace = Namespace(store, self.disk)
@@ -57,6 +59,7 @@ class SyncService:
             self._nursery = nursery
             await nursery.start(self.sealer.run)
             await nursery.start(self.loads.run)
+            await nursery.start(Filler(self.loads, self._settings).run)
             if not self.store.was_clean:
                 nursery.start_soon(self._repair)
             task_status.started()

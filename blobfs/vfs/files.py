@@ -18,8 +18,8 @@ from blobfs.model import EMPTY_BLOB, BlobId, Name, parse_blob_id
 from blobfs.record import MAX_BLOB_SIZE
 from blobfs.store.files import read_at, read_at_nowait
 from blobfs.sync.disk import DiskThreads
+from blobfs.sync.jobs import SealJob
 from blobfs.sync.reader import Reader
-from blobfs.sync.sealer import SealJob
 from blobfs.vfs.attributes import Opened
 from blobfs.vfs.nodes import Container, FileNode, PlainContent, Settled, ViewNode, Writing
 from blobfs.vfs.resolve import component_of, name_in, named_directory
@@ -235,7 +235,7 @@ async def _mark_closed(state: MountState, node: FileNode, writing: Writing) -> N
     await state.sync.disk.run(state.sync.sealer.mark, job)
     await state.sync.disk.run(state.sync.store.flushes.file, writing.incoming.fd)
     if writing.version == version:
-        writing.marked = version
+        writing.marked, writing.marked_content = version, job.content
 
 
 async def _check_expected(state: MountState, node: FileNode, writing: Writing) -> None:
@@ -271,12 +271,9 @@ async def release(state: MountState, number: int) -> None:
 
 def _submit(state: MountState, node: FileNode, writing: Writing) -> None:
     names = node.names()
-    writing.job = SealJob(
-        writing.incoming,
-        names[0] if names else None,
-        writing.mode,
-        writing.mtime_ns,
-    )
+    writing.job = SealJob(writing.incoming, names[0] if names else None, writing.mode, writing.mtime_ns)
+    if writing.marked == writing.version and writing.marked_content is not None:
+        writing.job.content, writing.job.already_durable = writing.marked_content, True
     state.sync.sealer.submit(writing.job)
     writing.submitted.set()
 

@@ -155,10 +155,10 @@ class FileSystem:
         listing.close_directory(self._state, handle)
 
     async def fsyncdir(self, handle: int, datasync: bool) -> None:
-        """Until all that was closed in the directory is sealed, shared and durable."""
+        """Until all that was closed in the directory or below it is sealed, shared and durable."""
         node = self._state.open_directory(handle).node
         if isinstance(node, DirectoryNode):
-            for file in [child for child in node.children.values() if isinstance(child, FileNode)]:
+            for file in list(node.writing_below()):
                 await files.wait_sealed(self._state, file)
         await self._state.sync.sealer.confirm()
 

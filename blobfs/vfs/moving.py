@@ -14,8 +14,8 @@ from dataclasses import replace
 from blobfs import errors, model
 from blobfs.model import Name, join
 from blobfs.record import BlobRecord, DirRecord, GoneRecord, LogRecord, SymlinkRecord, target_stays_inside
+from blobfs.sync.jobs import SealJob
 from blobfs.sync.namespace import Namespace
-from blobfs.sync.sealer import SealJob
 from blobfs.vfs.files import wait_sealed
 from blobfs.vfs.naming import end_writing, rmdir
 from blobfs.vfs.nodes import Container, DirectoryNode, FileNode, Node, Settled, SymlinkNode, Writing

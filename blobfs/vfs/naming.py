@@ -13,7 +13,7 @@ from dataclasses import replace
 from blobfs import errors, model
 from blobfs.model import join
 from blobfs.record import DirRecord, GoneRecord, SymlinkRecord, parse_target, target_stays_inside
-from blobfs.sync.sealer import SealJob
+from blobfs.sync.jobs import SealJob
 from blobfs.vfs.files import discard, wait_sealed
 from blobfs.vfs.nodes import Container, DirectoryNode, FileNode, Node, Settled, SymlinkNode, Writing
 from blobfs.vfs.resolve import component_of, name_in, named_directory, resolve

@@ -16,8 +16,9 @@ from blobfs.model import ROOT, BlobId, Name, join
 from blobfs.record import BlobRecord, SymlinkRecord
 from blobfs.shares.plain import PlainFile
 from blobfs.store.incoming import Incoming
+from blobfs.store.sealed import Content as Stored
+from blobfs.sync.jobs import SealJob
 from blobfs.sync.peer import Peer
-from blobfs.sync.sealer import SealJob
 
 ROOT_INODE = 1
 
@@ -39,6 +40,7 @@ class Writing:
     version: int = 0
     synced: int = -1
     marked: int = -1
+    marked_content: Stored | None = None
     open: dict[int, bool] = field(default_factory=dict)
     following: bool = False
     job: SealJob | None = None

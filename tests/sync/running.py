@@ -20,9 +20,9 @@ from blobfs.store import sealed
 from blobfs.store.incoming import Incoming
 from blobfs.store.opening import Store
 from blobfs.sync.disk import DiskThreads
+from blobfs.sync.jobs import SealJob
 from blobfs.sync.peer import Peer
 from blobfs.sync.reader import Reader
-from blobfs.sync.sealer import SealJob
 from blobfs.sync.service import SyncService
 from tests.sync.fake_share import FakeShare
 

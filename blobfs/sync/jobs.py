@@ -1,0 +1,57 @@
+"""What the sealer works on. Values that change while they are on their way, and nothing else."""
+
+from dataclasses import dataclass, field
+
+import trio
+
+from blobfs import errors
+from blobfs.model import Name
+from blobfs.record import BlobRecord
+from blobfs.store.incoming import Incoming
+from blobfs.store.partial import Partial
+from blobfs.store.sealed import Content
+
+
+@dataclass(eq=False)
+class SealJob:
+    """One closed file on its way into the share.
+
+    `name`, `mode` and `mtime_ns` may be changed by whoever holds the lock of the names until
+    `record` is set; `name` None means content that is kept by its id, `dropped` that the file was
+    unlinked. `record` or `failure` is set once, before `done`.
+    """
+
+    incoming: Incoming
+    name: Name | None
+    mode: int
+    mtime_ns: int
+    content: Content | None = None
+    already_durable: bool = False
+    """The content is known, and on the disk with its redo mark."""
+    dropped: bool = False
+    record: BlobRecord | None = None
+    failure: errors.BlobfsError | None = None
+    done: trio.Event = field(default_factory=trio.Event)
+
+    def sealed_mode(self) -> int:
+        return 0o555 if self.mode & 0o111 else 0o444
+
+    def __str__(self) -> str:
+        return repr(self.name) if self.name is not None else "a blob without a name"
+
+
+@dataclass(eq=False)
+class KeepJob:
+    """A blob that was loaded to its last chunk; `done` is set when it is in the share, or failed."""
+
+    partial: Partial
+    content: Content
+    mtime_ns: int
+    failure: errors.BlobfsError | None = None
+    done: trio.Event = field(default_factory=trio.Event)
+
+    def __str__(self) -> str:
+        return self.content.blob
+
+
+Job = SealJob | KeepJob
