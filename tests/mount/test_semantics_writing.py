@@ -141,16 +141,17 @@ def test_fsync(node: BlobfsNode):
 
 
 def test_fsync_of_a_directory(node: BlobfsNode):
-    """[S9] When fsync of a directory returns, what was closed in it is shared, and survives a SIGKILL."""
-    node.path("d").mkdir()
-    for number in range(50):
-        node.path(f"d/{number}").write_text(str(number))
-    sync_directory(node.path("d"))
-    shared = {path.name: path.read_text() for path in (node.share / "d").iterdir()}
+    """[S9] When it returns, what was closed in it and below is shared, and survives a SIGKILL."""
+    node.path("d/sub").mkdir(parents=True)
+    names = [f"{directory}/{number}" for directory in ("d", "d/sub") for number in range(30)]
+    for name in names:
+        node.path(name).write_text(name)
+    run("sync", node.path("d"))
+    shared = {name: (node.share / name).read_text() for name in names}
     node.kill9()
-    assert shared == {str(number): str(number) for number in range(50)}
+    assert shared == {name: name for name in names}
     node.restart()
-    assert {path.name: path.read_text() for path in node.path("d").iterdir()} == shared
+    assert {name: node.path(name).read_text() for name in names} == shared
 
 
 def test_crash(node: BlobfsNode):
@@ -193,6 +194,7 @@ def test_full_disk(small_disk: Path):
     """[S11] On a full disk a write is ENOSPC; what is here is read as ever, and there is room after an rm."""
     with BlobfsNode(small_disk) as node:
         node.path("kept").write_bytes(b"k" * 1_000_000)
+        run("sync", node.path())
         with node.path("f").open("wb", buffering=0) as file:
             assert errno_of(lambda: [file.write(bytes(100_000)) for _ in range(100)]) == errno.ENOSPC
             node.path("f").unlink()
