@@ -48,16 +48,18 @@ def errno_of(operation: Callable[[], object]) -> int:
 
 def errno_of_read(path: Path) -> int:
     """Of reading the whole file, by system calls: Python's files take EAGAIN for an end."""
-    return errno_of(lambda: _read_whole(path))
-
-
-def _read_whole(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
     try:
-        while os.read(fd, MIB):
-            pass
+        fd = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        return error.errno or -1
+    try:
+        return errno_of(lambda: read_to_end(fd))
     finally:
         os.close(fd)
+
+
+def read_to_end(fd: int) -> bytes:
+    return b"".join(iter(lambda: os.read(fd, MIB), b""))
 
 
 def read_at(path: Path, offset: int, length: int) -> bytes:

@@ -2,16 +2,19 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from errno import EACCES, EAGAIN, EBADMSG, EHOSTUNREACH, ENOENT, ETIMEDOUT
+from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from blobfs.merkle import StreamHasher
 from tests.mount.conftest import StartNode
 from tests.mount.node import BlobfsNode
-from tests.mount.probes import blob_id, errno_of_read, last_error, put, scripted, until
+from tests.mount.probes import blob_id, errno_of, errno_of_read, put, read_to_end, scripted, until
 from tests.servers import scripted as answers
 from tests.servers.nginx import Nginx
 from tests.servers.scripted import Behaviour, ScriptedServer
@@ -75,21 +78,21 @@ def test_bad_records(start_node: StartNode, server: ScriptedServer, read_only: b
     for number, text in enumerate(BAD_RECORDS.values()):
         server.route(f"/.blobfs/names/bad{number}", answers.ok(text))
     server.route("/.blobfs/names/f", answers.ok(record()))
-    route_blob(server, CONTENT)
+    route_blob(server)
     b = start_reader(start_node, server.url, read_only=read_only)
     found = {kind: errno_of_read(b.path(f"bad{number}")) for number, kind in enumerate(BAD_RECORDS)}
     assert found == dict.fromkeys(BAD_RECORDS, EBADMSG)
     assert b.path("f").read_bytes() == CONTENT
 
 
-def route_blob(server: ScriptedServer, content: bytes, tree: bytes | None = None) -> None:
-    server.route(f"/.blobfs/blobs/{BLOB}", answers.ranged(content))
-    server.route(f"/.blobfs/trees/{BLOB}", answers.ranged(right_tree() if tree is None else tree))
+def route_blob(server: ScriptedServer) -> None:
+    server.route(f"/.blobfs/blobs/{BLOB}", answers.ranged(CONTENT))
+    server.route(f"/.blobfs/trees/{BLOB}", answers.ranged(tree_of(CONTENT)))
 
 
-def right_tree() -> bytes:
+def tree_of(content: bytes) -> bytes:
     hasher = StreamHasher()
-    hasher.append(CONTENT)
+    hasher.append(content)
     return hasher.finish().tree
 
 
@@ -145,7 +148,7 @@ def test_odd_answers_to_a_lookup(
     """P3, P4, P8: each ends, with the errno of what happened, and the share is asked again later."""
     server.route("/.blobfs/names/f", behaviour)
     server.route("/.blobfs/names/.blobfs-log", answers.ok(b'{"log":1,"generation":"x"}\n'))
-    route_blob(server, CONTENT)
+    route_blob(server)
     b = start_reader(start_node, server.url)
     assert errno_of_read(b.path("f")) == expected
     server.route("/.blobfs/names/f", answers.ok(record()))
@@ -153,62 +156,66 @@ def test_odd_answers_to_a_lookup(
     assert b.path("f").read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "expected"),
-    [
-        pytest.param(answers.ok(PAGE, Content_Type="text/html"), EHOSTUNREACH, id="page"),
-        pytest.param(answers.ok(CONTENT), 0, id="no ranges"),
-        pytest.param(answers.ok(CONTENT + b"x"), EBADMSG, id="longer"),
-        pytest.param(answers.ranged(CONTENT[:-1]), EBADMSG, id="shorter"),
-        pytest.param(answers.ranged(bytes(len(CONTENT))), EBADMSG, id="zeros"),
-        pytest.param(
-            answers.partial(CONTENT, f"bytes 1-{len(CONTENT)}/{len(CONTENT)}"), EBADMSG, id="shifted"
-        ),
-        pytest.param(answers.partial(CONTENT, "bytes */7"), EBADMSG, id="bad range"),
-        pytest.param(answers.endless(CONTENT, b"more" * 10_000), 0, id="endless"),
-        pytest.param(answers.broken_off(CONTENT[:200_000], len(CONTENT)), EHOSTUNREACH, id="broken off"),
-        pytest.param(answers.stalled(CONTENT[:200_000], len(CONTENT)), ETIMEDOUT, id="stalled"),
-        pytest.param(answers.silent(), ETIMEDOUT, id="silent"),
-        pytest.param(answers.reset(), EHOSTUNREACH, id="reset"),
-        pytest.param(answers.status(404), ENOENT, id="404"),
-        pytest.param(answers.status(403), EACCES, id="403"),
-        pytest.param(answers.status(503), EAGAIN, id="503"),
-        pytest.param(answers.status(500), EHOSTUNREACH, id="500"),
-        pytest.param(answers.redirect("http://elsewhere.invalid/"), EHOSTUNREACH, id="redirect elsewhere"),
-    ],
-)
-def test_odd_answers_to_a_read(
-    start_node: StartNode, server: ScriptedServer, behaviour: Behaviour, expected: int
-):
-    """P1, P3, P8: the reader gets the right bytes or the errno of what happened; the attempts tell."""
-    server.route("/.blobfs/names/f", answers.ok(record()))
-    route_blob(server, CONTENT)
-    server.route(f"/.blobfs/blobs/{BLOB}", behaviour)
-    b = start_reader(start_node, server.url)
-    assert errno_of_read(b.path("f")) == expected
-    if expected:
-        attempts = last_error(b.path("f"))
-        assert {attempt["share"] for attempt in attempts} == {server.url}
-    else:
-        assert b.path("f").read_bytes() == CONTENT
+def read_cases() -> dict[str, tuple[bytes, Behaviour, Behaviour, int]]:
+    """A blob for each, what its share does about its bytes and its tree, and the errno of its reader."""
+    bytes_cases: dict[str, tuple[Callable[[bytes], Behaviour], int]] = {
+        "no ranges": (answers.ok, 0),
+        "endless": (lambda right: answers.endless(right, b"more" * 10_000), 0),
+        "longer": (lambda right: answers.ok(right + b"x"), EBADMSG),
+        "shorter": (lambda right: answers.ranged(right[:-1]), EBADMSG),
+        "zeros": (lambda right: answers.ranged(bytes(len(right))), EBADMSG),
+        "shifted": (lambda right: answers.partial(right, f"bytes 1-{len(right)}/{len(right)}"), EBADMSG),
+        "bad range": (lambda right: answers.partial(right, "bytes */7"), EBADMSG),
+        "compressed": (lambda right: answers.ok(right, Content_Encoding="gzip"), EBADMSG),
+        "404": (lambda right: answers.status(404), ENOENT),
+        "403": (lambda right: answers.status(403), EACCES),
+        "page": (lambda right: answers.ok(PAGE, Content_Type="text/html"), EHOSTUNREACH),
+        "broken off": (lambda right: answers.broken_off(right[:200_000], len(right)), EHOSTUNREACH),
+        "reset": (lambda right: answers.reset(), EHOSTUNREACH),
+        "500": (lambda right: answers.status(500), EHOSTUNREACH),
+        "elsewhere": (lambda right: answers.redirect("http://elsewhere.invalid/"), EHOSTUNREACH),
+        "503": (lambda right: answers.status(503), EAGAIN),
+        "stalled": (lambda right: answers.stalled(right[:200_000], len(right)), ETIMEDOUT),
+        "silent": (lambda right: answers.silent(), ETIMEDOUT),
+    }
+    tree_cases: dict[str, tuple[Callable[[bytes], bytes], int]] = {
+        "no tree": (lambda tree: b"", EBADMSG),
+        "tree too short": (lambda tree: tree[:-32], EBADMSG),
+        "tree too long": (lambda tree: tree + bytes(32), 0),
+        "tree of zeros": (lambda tree: bytes(len(tree)), EBADMSG),
+    }
+    cases = {}
+    for name, (behave, expected) in bytes_cases.items():
+        content = name.encode() + CONTENT
+        cases[name] = (content, behave(content), answers.ranged(tree_of(content)), expected)
+    for name, (tree, expected) in tree_cases.items():
+        content = name.encode() + CONTENT
+        cases[name] = (content, answers.ranged(content), answers.ranged(tree(tree_of(content))), expected)
+    return cases
 
 
-@pytest.mark.parametrize(
-    ("tree", "expected"),
-    [
-        pytest.param(b"", EBADMSG, id="empty"),
-        pytest.param(right_tree()[:-32], EBADMSG, id="too short"),
-        pytest.param(right_tree() + bytes(32), 0, id="too long"),
-        pytest.param(bytes(len(right_tree())), EBADMSG, id="zeros"),
-    ],
-)
-def test_odd_trees(start_node: StartNode, server: ScriptedServer, tree: bytes, expected: int):
-    """P1: a tree that is not the blob's is EBADMSG; bytes behind its end do not matter."""
-    server.route("/.blobfs/names/f", answers.ok(record()))
-    route_blob(server, CONTENT, tree)
+def test_odd_answers_to_a_read(start_node: StartNode, server: ScriptedServer):
+    """P1, P3, P8: each reader gets the right bytes or the errno of what happened, and the attempts tell;
+    other blobs of that share are read as ever."""
+    cases = read_cases()
+    for name, (content, blob_answer, tree_answer, _) in cases.items():
+        blob = blob_id(content)
+        server.route(f"/.blobfs/names/{quote(name)}", answers.ok(record(blob=blob, size=len(content))))
+        server.route(f"/.blobfs/blobs/{blob}", blob_answer)
+        server.route(f"/.blobfs/trees/{blob}", tree_answer)
     b = start_reader(start_node, server.url)
-    assert errno_of_read(b.path("f")) == expected
-    assert expected or b.path("f").read_bytes() == CONTENT
+    with ExitStack() as stack:
+        # Opened all before the first one fails: then the share counts as down for a moment.
+        files = {name: stack.enter_context(b.path(name).open("rb", buffering=0)) for name in cases}
+        found = {name: errno_of(partial(read_to_end, file.fileno())) for name, file in files.items()}
+        assert found == {name: expected for name, (*_, expected) in cases.items()}
+        for name, file in files.items():
+            if found[name]:
+                attempts = json.loads(os.getxattr(file.fileno(), "user.blobfs.last_error"))
+                assert {attempt["share"] for attempt in attempts} == {server.url}
+            else:
+                assert file.seek(0) == 0
+                assert file.read() == cases[name][0]
 
 
 def test_a_missing_tree_beside_a_whole_share(start_node: StartNode, server: ScriptedServer):
