@@ -11,7 +11,7 @@ from pathlib import Path
 import trio
 
 from blobfs.model import ROOT, Name, join
-from blobfs.record import BlobRecord, GoneRecord
+from blobfs.record import BlobRecord, DirRecord
 from blobfs.store import names, sealed
 from blobfs.store.opening import Store
 from blobfs.sync.disk import DiskThreads
@@ -69,10 +69,10 @@ def named_bytes(store: Store) -> dict[str, bytes]:
                     assert len(raw) == record.size
                     assert path.stat().st_mode & 0o222 == 0
                     found[str(name)] = raw
-                case GoneRecord():
-                    assert not path.exists(), f"{name} is gone and yet in the share"
-                case _:
+                case DirRecord():
                     directories.append(Name(name))
+                case _:
+                    assert not path.exists(), f"{name} is gone, or a symlink, and yet in the share"
     return found
 
 
