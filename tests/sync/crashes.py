@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from blobfs.model import ROOT, Name, join
 from blobfs.record import BlobRecord, DirRecord
 from blobfs.store import names, sealed
-from blobfs.store.opening import Store
+from blobfs.store.marks import RECORD, get_mark
+from blobfs.store.opening import Store, open_store
 from blobfs.sync.disk import DiskThreads
-from tests.sync.fake_share import tree_of
-from tests.sync.running import T, Ts, copy_of
+from blobfs.sync.service import SyncService
+from tests.sync.fake_share import FakeShare, tree_of
+from tests.sync.running import T, Ts, copy_of, running
 
 
 @dataclass(frozen=True)
@@ -93,3 +96,32 @@ def files_in_share(store: Store) -> set[str]:
     share = store.layout.share
     files = (path.relative_to(share) for path in share.rglob("*") if path.is_file())
     return {str(path) for path in files if path.parts[0] != ".blobfs"}
+
+
+async def settled(sync: SyncService) -> None:
+    """Until nothing is left to redo or to repair."""
+    while not await sync.finish(5):
+        await wait_all_tasks_blocked()
+
+
+async def restarted(root: Path, *shares: FakeShare) -> dict[str, bytes]:
+    """Starts on what a crash left, waits for the repair, and says which names there are."""
+    store = open_store(root)
+    try:
+        async with running(store, *shares) as sync:
+            await settled(sync)
+        check_store(store)
+        return named_bytes(store)
+    finally:
+        store.close(clean=False)
+
+
+async def after_a_crash(root: Path, copies: Path) -> dict[str, bytes]:
+    """What a start on a copy of the store, as it is now, brings back."""
+    return await restarted(copy_of(root, copies))
+
+
+def marks(store: Store) -> list[bytes]:
+    """The redo marks of what is in incoming/."""
+    found = (get_mark(path, RECORD) for path in store.layout.incoming.iterdir())
+    return [mark for mark in found if mark is not None]

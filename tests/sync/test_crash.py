@@ -3,37 +3,17 @@
 from pathlib import Path
 
 import pytest
-from trio.testing import wait_all_tasks_blocked
 
 from blobfs.model import Name
 from blobfs.record import GoneRecord
 from blobfs.store import names
 from blobfs.store.opening import Store, open_store
-from blobfs.sync.service import SyncService
-from tests.sync.crashes import Crash, SteppingDisk, check_store, named_bytes
+from tests.sync.crashes import Crash, SteppingDisk, restarted, settled
 from tests.sync.fake_share import FakeShare, blob_of
 from tests.sync.running import content, copy_of, kept, open_named, running, written
 from tests.sync.samples import RAW
 
 OLD, NEW, OTHER, BY_ID = (content(size, seed=7) for size in (9_000, 20_000, 100, 300_000))
-
-
-async def restarted(root: Path, *shares: FakeShare) -> dict[str, bytes]:
-    """Starts on what a crash left, waits for the repair, and says which names there are."""
-    store = open_store(root)
-    try:
-        async with running(store, *shares) as sync:
-            await settled(sync)
-        check_store(store)
-        return named_bytes(store)
-    finally:
-        store.close(clean=False)
-
-
-async def settled(sync: SyncService) -> None:
-    """Until nothing is left to redo or to repair."""
-    while not await sync.finish(5):
-        await wait_all_tasks_blocked()
 
 
 async def crashes_while_sealing(store: Store, copies: Path) -> list[Crash]:

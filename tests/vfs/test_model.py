@@ -244,7 +244,7 @@ async def finish(running: Run) -> None:
     assert running.kernel.fs.statistics() == {"inodes": 1, "handles": 0}
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(operations, min_size=3, max_size=30))
 def test_the_file_system_is_what_the_model_says(steps: list[Operation]) -> None:
     """Any operations, in any order: the same results, the same errors, the same after each restart."""

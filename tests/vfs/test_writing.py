@@ -1,4 +1,4 @@
-"""The life of a file from `creat` to the seal: which close seals, what waits, what a crash leaves."""
+"""The life of a file from `creat` to the seal: which close seals, and what waits for it."""
 
 import os
 import stat
@@ -9,33 +9,12 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from blobfs import errors
-from blobfs.model import LEAF_SIZE
-from blobfs.store.marks import RECORD, get_mark
-from blobfs.store.opening import Store, open_store
+from blobfs.store.opening import Store
 from blobfs.vfs.attributes import Change
-from tests.sync.crashes import SteppingDisk, check_store, named_bytes
+from tests.sync.crashes import after_a_crash, marks
 from tests.sync.fake_share import blob_of
-from tests.sync.running import ScriptedDisk, content, copy_of, jumping, running, until
+from tests.sync.running import ScriptedDisk, jumping, until
 from tests.vfs.kernel import Kernel, mounted
-
-RAW = content(3 * LEAF_SIZE + 100)
-
-
-async def after_a_crash(root: Path, copies: Path) -> dict[str, bytes]:
-    """What a start on a copy of the store, as it is now, brings back."""
-    store = open_store(copy_of(root, copies))
-    async with running(store) as sync:
-        while not await sync.finish(5):
-            await wait_all_tasks_blocked()
-    check_store(store)
-    store.close(clean=False)
-    return named_bytes(store)
-
-
-def marks(store: Store) -> list[bytes]:
-    """The redo marks of what is in incoming/."""
-    found = (get_mark(path, RECORD) for path in store.layout.incoming.iterdir())
-    return [mark for mark in found if mark is not None]
 
 
 async def state_of(kernel: Kernel, path: str) -> str:
@@ -230,137 +209,6 @@ async def test_unlinked_between_close_and_seal_it_is_gone_when_unlink_returns(
             resume.set()
         assert await kernel.listdir() == []
         assert await after_a_crash(store.layout.root, tmp_path / "crashed") == {}
-
-
-# What a crash leaves
-
-
-async def test_what_was_closed_and_fsynced_survives_a_crash(store: Store, tmp_path: Path) -> None:
-    """P2: from the return of close on, at every step of the seal that follows."""
-    disk = SteppingDisk(store.layout.root, tmp_path / "copies")
-    async with mounted(store, disk=disk) as kernel:
-        handle = await kernel.create("file")
-        await kernel.fs.write(handle, 0, RAW)
-        await kernel.fs.fsync(handle, False)
-        await kernel.fs.flush(handle)
-        assert len(marks(store)) == 1
-        disk.crashes.clear()
-        assert await after_a_crash(store.layout.root, tmp_path / "flushed") == {"file": RAW}
-        await kernel.fs.release(handle)
-        await kernel.sync_directory()
-    assert len(disk.crashes) > 3
-    for crash in disk.crashes:
-        assert await after_a_crash(crash.root, tmp_path / "crashed") == {"file": RAW}, crash.steps
-
-
-async def test_a_rename_of_it_loses_it_at_no_step(store: Store, tmp_path: Path) -> None:
-    """P2: after a crash it has the old name or the new one; what it replaces is there until then."""
-    disk = SteppingDisk(store.layout.root, tmp_path / "copies")
-    async with mounted(store, disk=disk) as kernel:
-        await kernel.write_file("name", b"old")
-        await kernel.sealed_id("name")
-        await kernel.sync.sealer.settle()
-        handle = await kernel.create("temp")
-        await kernel.fs.write(handle, 0, RAW)
-        await kernel.fs.fsync(handle, False)
-        await kernel.fs.flush(handle)
-        disk.crashes.clear()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(kernel.rename, "temp", "name")
-            await until(lambda: bool(disk.crashes))
-            await wait_all_tasks_blocked()
-            await kernel.fs.release(handle)
-    assert len(disk.crashes) >= 3
-    before_or_after = {"name": b"old", "temp": RAW}, {"name": RAW}
-    for crash in disk.crashes:
-        found = await after_a_crash(crash.root, tmp_path / "crashed")
-        assert found in before_or_after, crash.steps
-
-
-async def test_a_rename_of_its_directory_loses_it_neither(store: Store, tmp_path: Path) -> None:
-    """P2: it is below the old directory, or both, or the new one."""
-    disk = SteppingDisk(store.layout.root, tmp_path / "copies")
-    async with mounted(store, disk=disk) as kernel:
-        await kernel.mkdir("old")
-        handle = await kernel.create("old/file")
-        await kernel.fs.write(handle, 0, RAW)
-        await kernel.fs.fsync(handle, False)
-        await kernel.fs.flush(handle)
-        disk.crashes.clear()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(kernel.rename, "old", "new")
-            await wait_all_tasks_blocked()
-            await kernel.fs.release(handle)
-        await kernel.sync_directory("new")
-    for crash in disk.crashes:
-        found = await after_a_crash(crash.root, tmp_path / "crashed")
-        assert found
-        assert found.keys() <= {"old/file", "new/file"}, crash.steps
-        assert set(found.values()) == {RAW}
-    assert found == {"new/file": RAW}
-
-
-async def test_a_mark_follows_its_file_to_another_directory(
-    store: Store, tmp_path: Path, mock_clock: MockClock
-) -> None:
-    """P2: also while a descriptor of it stays open, which is when no seal comes."""
-    async with mounted(store) as kernel:
-        await kernel.mkdir("old")
-        handle = await kernel.create("old/file")
-        await kernel.fs.write(handle, 0, RAW)
-        await kernel.fs.fsync(handle, False)
-        await kernel.fs.flush(handle)
-        await jumping(mock_clock, kernel.rename, "old", "new")
-        assert await after_a_crash(store.layout.root, tmp_path / "directory") == {"new/file": RAW}
-        await jumping(mock_clock, kernel.rename, "new/file", "name")
-        assert await after_a_crash(store.layout.root, tmp_path / "file") == {"name": RAW}
-        await kernel.fs.release(handle)
-
-
-async def test_what_was_still_being_written_is_not_there_after_a_crash(store: Store, tmp_path: Path) -> None:
-    """Nothing half-written is shown, fsynced or not."""
-    async with mounted(store) as kernel:
-        for name, is_synced in ("one", False), ("two", True):
-            handle = await kernel.create(name)
-            await kernel.fs.write(handle, 0, RAW)
-            if is_synced:
-                await kernel.fs.fsync(handle, False)
-        assert await after_a_crash(store.layout.root, tmp_path / "crashed") == {}
-
-
-async def test_what_changed_after_its_fsync_is_not_half_there(store: Store, tmp_path: Path) -> None:
-    """A mark speaks of exactly the bytes that were fsynced: another write takes it away first."""
-    async with mounted(store) as kernel:
-        handle = await kernel.create("file")
-        await kernel.fs.write(handle, 0, RAW)
-        await kernel.fs.fsync(handle, False)
-        await kernel.fs.flush(handle)
-        await kernel.fs.write(handle, 10, b"changed")
-        assert marks(store) == []
-        assert await after_a_crash(store.layout.root, tmp_path / "crashed") == {}
-        await kernel.fs.flush(handle)
-        assert marks(store) == []
-        await kernel.fs.fsync(handle, False)
-        await kernel.fs.flush(handle)
-        changed = RAW[:10] + b"changed" + RAW[17:]
-        assert await after_a_crash(store.layout.root, tmp_path / "crashed") == {"file": changed}
-        await kernel.set("file", Change(size=5))
-        assert await after_a_crash(store.layout.root, tmp_path / "crashed") == {}
-        await kernel.fs.release(handle)
-
-
-async def test_an_fsynced_file_that_is_unlinked_does_not_come_back(store: Store, tmp_path: Path) -> None:
-    """Though a descriptor of it is still open."""
-    async with mounted(store) as kernel:
-        handle = await kernel.create("file")
-        await kernel.fs.write(handle, 0, RAW)
-        await kernel.fs.fsync(handle, False)
-        await kernel.fs.flush(handle)
-        await kernel.unlink("file")
-        assert await after_a_crash(store.layout.root, tmp_path / "crashed") == {}
-        await kernel.fs.flush(handle)
-        assert marks(store) == []
-        await kernel.fs.release(handle)
 
 
 async def test_fsync_of_a_directory_seals_what_was_closed_in_it(store: Store, tmp_path: Path) -> None:
