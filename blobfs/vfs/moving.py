@@ -40,6 +40,8 @@ async def rename(
     target = await _existing(state, new_directory, new_raw)
     if target is not None and noreplace:
         raise errors.NameExists(f"{new_name} exists")
+    if target is node:
+        return  # one file under both names: POSIX has nothing done then
     if isinstance(node, DirectoryNode):
         await _rename_directory(state, node, directory, component, new_directory, new_component, target)
         return
