@@ -1,0 +1,228 @@
+"""Names of other nodes: what is loaded when, what may be done with them, and what is said of them."""
+
+import json
+import os
+import stat
+from dataclasses import replace
+
+import pytest
+from trio.testing import MockClock
+
+from blobfs import errors
+from blobfs.model import CHUNK_SIZE
+from blobfs.record import GoneRecord, SymlinkRecord
+from blobfs.store.opening import Store
+from blobfs.vfs.attributes import Change
+from tests.sync.fake_share import FakeShare
+from tests.sync.running import SETTINGS, kept, until
+from tests.sync.samples import BLOB, RAW, SMALL, chunk, part
+from tests.vfs.kernel import mounted
+
+
+def sharing(**scripts: str) -> FakeShare:
+    """`d/large` and `small`, and a symlink."""
+    share = FakeShare("http://share/", **scripts)  # type: ignore[arg-type]
+    share.publish("d/large", RAW, 50)
+    share.publish("small", SMALL, 60)
+    share.put("link", SymlinkRecord("d/large", 70, 70))
+    return share
+
+
+async def test_looking_loads_nothing(store: Store) -> None:
+    """`ls -l`, `find`, `du`, `stat` and xattrs of a missing file ask for names and for nothing else."""
+    share = sharing()
+    async with mounted(store, share) as kernel:
+        assert await kernel.listdir() == ["d", "link", "small"]
+        assert await kernel.listdir("d") == ["large"]
+        found = await kernel.stat("d/large")
+        assert (found.size, found.blocks, found.mtime_ns) == (len(RAW), 0, 500)
+        assert stat.S_IMODE(found.mode) == 0o444
+        assert await kernel.sealed_id("d/large") == BLOB
+        assert await kernel.xattr("d/large", "state") == "missing"
+        assert await kernel.xattr("d/large", "shares") == "http://share/"
+        handle = await kernel.open("d/large")
+        await kernel.close(handle)
+    assert set(share.counts()) <= {"record", "log"}
+
+
+async def test_a_file_is_missing_then_partial_then_whole(store: Store) -> None:
+    """`.state`, `.present` and `st_blocks` count what is here."""
+    share = sharing()
+    async with mounted(store, share) as kernel:
+        handle = await kernel.open("d/large")
+        start, length = chunk(10)
+        assert await kernel.fs.read(handle, start, length) == part(10)
+        assert await kernel.xattr("d/large", "state") == "partial"
+        assert await kernel.xattr("d/large", "present") == str(CHUNK_SIZE)
+        assert (await kernel.stat("d/large")).blocks == CHUNK_SIZE // 512
+        assert await kernel.read_all(handle) == RAW
+        await kernel.close(handle)
+        await kept(kernel.sync)
+        assert await kernel.xattr("d/large", "state") == "whole"
+        assert (await kernel.stat("d/large")).blocks == -(-len(RAW) // 512)
+        assert await kernel.xattr("d/large", "verified") == "yes"
+
+
+async def test_what_another_node_publishes_is_not_ours_to_change(store: Store) -> None:
+    """EPERM, before it was loaded and after; EXDEV for a directory with its names."""
+    share = sharing()
+    async with mounted(store, share) as kernel:
+        for is_loaded in (False, True):
+            if is_loaded:
+                assert await kernel.read_file("small") == SMALL
+                await kernel.read_file("d/large")
+                await kept(kernel.sync)
+            for call in (
+                kernel.unlink("small"),
+                kernel.rename("small", "other"),
+                kernel.set("small", Change(mode=0o755)),
+                kernel.set("small", Change(mtime_ns=1)),
+                kernel.open("small", os.O_WRONLY),
+                kernel.open("small", os.O_RDWR),
+            ):
+                with pytest.raises(errors.OperationRefused) as caught:
+                    await call
+                assert isinstance(caught.value, errors.ForeignName | errors.Sealed)
+            with pytest.raises(errors.CrossesNodes):
+                await kernel.rename("d", "e")
+            with pytest.raises(errors.DirectoryNotEmpty):
+                await kernel.rmdir("d")
+        assert await kernel.listdir() == ["d", "link", "small"]
+
+
+async def test_a_name_of_another_node_can_be_replaced(store: Store) -> None:
+    """A newer record of ours takes its place: `mv new old`."""
+    share = sharing()
+    async with mounted(store, share) as kernel:
+        await kernel.write_file("mine", b"mine")
+        await kernel.rename("mine", "small")
+        assert await kernel.read_file("small") == b"mine"
+        assert await kernel.listdir() == ["d", "link", "small"]
+        assert await kernel.xattr("small", "state") == "sealed"
+
+
+async def test_a_link_needs_the_bytes_here(store: Store) -> None:
+    """EXDEV before the blob is here; then a name of our own for the same blob, which is ours to remove."""
+    share = sharing()
+    async with mounted(store, share) as kernel:
+        with pytest.raises(errors.CrossesNodes):
+            await kernel.link("small", "mine")
+        await kernel.read_file("small")
+        await kept(kernel.sync)
+        kernel.forget_all()
+        await kernel.link("small", "mine")
+        assert await kernel.read_file("mine") == SMALL
+        assert await kernel.xattr("mine", "state") == "sealed"
+        await kernel.unlink("mine")
+        assert await kernel.read_file("small") == SMALL
+
+
+async def test_a_name_that_is_replaced_elsewhere_is_another_file(store: Store, mock_clock: MockClock) -> None:
+    """Who has the old one open keeps reading it, also what of it was not here yet."""
+    share = sharing()
+    async with mounted(store, share) as kernel:
+        handle = await kernel.open("d/large")
+        before = await kernel.lookup("d/large")
+        share.publish("d/large", SMALL, 51)
+        mock_clock.jump(SETTINGS.listing_ttl)
+        after = await kernel.lookup("d/large")
+        assert after.inode != before.inode
+        assert after.size == len(SMALL)
+        assert await kernel.read_file("d/large") == SMALL
+        assert await kernel.read_all(handle) == RAW
+        await kernel.close(handle)
+
+
+async def test_a_name_that_is_removed_elsewhere_is_gone(store: Store, mock_clock: MockClock) -> None:
+    """Unless it was loaded: what is here stays."""
+    share = sharing()
+    async with mounted(store, share) as kernel:
+        await kernel.read_file("small")
+        await kept(kernel.sync)
+        for name in ("small", "d/large"):
+            share.put(name, GoneRecord(100))
+        mock_clock.jump(SETTINGS.listing_ttl)
+        assert await kernel.read_file("small") == SMALL
+        with pytest.raises(errors.NameMissing):
+            await kernel.lookup("d/large")
+
+
+async def test_a_symlink_that_was_read_is_shared_in_turn(store: Store) -> None:
+    """Like a blob; it works without its publisher from then on."""
+    share = sharing()
+    async with mounted(store, share) as kernel:
+        assert await kernel.readlink("link") == "d/large"
+        with pytest.raises(errors.ForeignName):
+            await kernel.unlink("link")
+    async with mounted(store, FakeShare("http://down/", record="u*", log="u*")) as kernel:
+        assert await kernel.readlink("link") == "d/large"
+
+
+async def test_a_failed_load_is_told_in_detail(store: Store) -> None:
+    """`.last_error` lists every attempt of the last failure; there is none before."""
+    share = sharing(blob="u*")
+    async with mounted(store, share) as kernel:
+        inode = (await kernel.lookup("d/large")).inode
+        with pytest.raises(errors.AttributeMissing):
+            await kernel.fs.getxattr(inode, b"user.blobfs.last_error")
+        with pytest.raises(errors.Unreachable):
+            await kernel.read_file("d/large")
+        attempts = json.loads(await kernel.fs.getxattr(inode, b"user.blobfs.last_error"))
+        assert [(each["share"], each["phase"], each["outcome"]) for each in attempts] == [
+            ("http://share/", "blob", "unreachable")
+        ]
+        assert b"user.blobfs.last_error" in await kernel.fs.listxattr(inode)
+
+
+async def test_a_nonblocking_open_waits_for_nothing(store: Store) -> None:
+    """Where the mount says so: EAGAIN for what is missing, and the load goes on."""
+    share = sharing(blob="g")
+    async with mounted(store, share, settings=replace(SETTINGS, nonblock=True)) as kernel:
+        handle = await kernel.open("small", os.O_RDONLY | os.O_NONBLOCK)
+        with pytest.raises(errors.WouldBlock):
+            await kernel.fs.read(handle, 0, 100)
+        share.gate.set()
+        await until(lambda: kernel.sync.loads.statistics()["spans"] == 0)
+        assert await kernel.fs.read(handle, 0, 100) == SMALL[:100]
+        await kernel.close(handle)
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+async def test_an_unknown_name_is_unreachable_only_where_nothing_is_written(
+    store: Store, read_only: bool
+) -> None:
+    """P4: EHOSTUNREACH on a read-only mount; writing must work offline, so ENOENT on a writable one."""
+    expected = errors.Unreachable if read_only else errors.NameMissing
+    async with mounted(store, sharing(record="u*", log="u*"), read_only=read_only) as kernel:
+        with pytest.raises(expected):
+            await kernel.lookup("small")
+        if not read_only:
+            await kernel.write_file("small", b"written offline")
+            assert await kernel.read_file("small") == b"written offline"
+
+
+async def test_wrong_records_are_an_error_and_not_an_absence(store: Store) -> None:
+    """EBADMSG."""
+    async with mounted(store, sharing(record="w*")) as kernel:
+        with pytest.raises(errors.WrongEverywhere):
+            await kernel.lookup("small")
+
+
+async def test_a_plain_file_says_that_nothing_vouches_for_it(store: Store) -> None:
+    """`.verified` is no, there is no id before it is whole, and it is not ours."""
+    share = FakeShare("http://plain/", plain=True)
+    share.put_file("file", RAW)
+    async with mounted(store, share) as kernel:
+        handle = await kernel.open("file")
+        assert await kernel.fs.read(handle, 0, 100) == RAW[:100]
+        assert await kernel.xattr("file", "verified") == "no"
+        assert await kernel.xattr("file", "state") == "partial"
+        with pytest.raises(errors.AttributeMissing):
+            await kernel.xattr("file", "id")
+        with pytest.raises(errors.ForeignName):
+            await kernel.unlink("file")
+        share.put_file("file", SMALL, '"2"')
+        with pytest.raises(errors.PlainFileChanged):
+            await kernel.read_all(handle)
+        await kernel.close(handle)
+        assert await kernel.read_file("file") == SMALL
