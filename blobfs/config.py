@@ -57,9 +57,9 @@ class LoadSettings:
     fill: Fill = Fill.IDLE
     fill_after: float = 5.0
     """The mount is idle when no reader waited for a share for so long."""
-    nonblock: bool = False
-    """Whether what is not here is EAGAIN to a reader that opened with O_NONBLOCK, instead of a wait. Not by
-    itself: tar, grep -r, gzip and file open every file so, and expect a file to be read like a file."""
+    nonblock_wait: float = 2.0
+    """For how long a reader that opened with O_NONBLOCK waits for what is not here before it gets EAGAIN. Not
+    0 by itself: tar, grep -r, gzip and file open every file so, and take EAGAIN for a broken one."""
     allow_redirects: bool = False
     """Whether a share may redirect to another origin."""
 

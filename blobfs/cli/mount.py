@@ -18,13 +18,6 @@ from blobfs.errors import BlobfsError
 DEFAULT_STORE = Path("/var/lib/blobfs")
 
 
-def _switch(value: str) -> bool:
-    """``-o nonblock`` is on, and so is ``-o nonblock=yes``."""
-    if value not in ("", "yes", "no"):
-        raise ValueError(value)
-    return value != "no"
-
-
 _LOAD_OPTIONS: dict[str, Callable[[str], Any]] = {
     "lookup_timeout": float,
     "read_timeout": float,
@@ -35,7 +28,7 @@ _LOAD_OPTIONS: dict[str, Callable[[str], Any]] = {
     "fill": Fill,
     "fill_after": float,
     "read_ahead": int,
-    "nonblock": _switch,
+    "nonblock_wait": float,
 }
 """What ``-o`` understands of loading, as KEY=VALUE; the keys are those of `LoadSettings`."""
 

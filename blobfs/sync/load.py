@@ -130,14 +130,6 @@ class Load:
                 if any(chunk in self.in_flight for chunk in missing):
                     await self._changed.wait()
 
-    def begin(self, offset: int, length: int) -> None:
-        """Starts loading without waiting. Raises the failure that is remembered for these bytes."""
-        first, stop = chunk_range(offset, length, self.size)
-        for chunk in range(first, stop):
-            self._raise_remembered(chunk)
-        self.last_needed = trio.current_time()
-        self.start(first, stop)
-
     def ahead(self, offset: int, length: int) -> None:
         """Starts loading what a sequential reader will want, as far as that pays and nobody waits for it."""
         first, stop = chunk_range(offset, length, self.size)

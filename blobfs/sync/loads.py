@@ -216,7 +216,9 @@ class Loads:
         finally:
             if self._loads.get(load.key) is load:
                 del self._loads[load.key]
-            self._opening.pop(load.key, None)
+            opening = self._opening.get(load.key)
+            if opening is not None and not opening.locked():
+                del self._opening[load.key]
             if load.readers == 0:
                 load.partial.close()
         self.completed += 1

@@ -1,8 +1,11 @@
 """Reading a blob's bytes, whether it is here already or on its way."""
 
+import math
 import os
 from collections.abc import Callable
 from typing import Protocol
+
+import trio
 
 from blobfs import errors
 from blobfs.store.files import read_at, read_at_nowait
@@ -18,8 +21,8 @@ class Reader(Protocol):
     def size(self) -> int:
         """Bytes of the whole."""
 
-    async def read(self, offset: int, length: int, *, wait: bool = True) -> bytes:
-        """Raises `LoadFailed`; with `wait` false `WouldBlock` for what is not here, and the load goes on."""
+    async def read(self, offset: int, length: int, *, wait: float = math.inf) -> bytes:
+        """Raises `LoadFailed`; `WouldBlock` for what is not here after `wait` seconds: the load goes on."""
 
     def close(self) -> None:
         """Once; synchronous, for what it lets go of needs no I/O that waits."""
@@ -37,7 +40,7 @@ class SealedReader:
     def size(self) -> int:
         return self._size
 
-    async def read(self, offset: int, length: int, *, wait: bool = True) -> bytes:
+    async def read(self, offset: int, length: int, *, wait: float = math.inf) -> bytes:
         length = min(length, self.size - offset)
         if length <= 0:
             return b""
@@ -59,30 +62,35 @@ class LoadReader:
         self.load = load
         self._window = ReadWindow(read_ahead)
         self._release = release
+        self._patient_from = -math.inf
         load.readers += 1
 
     @property
     def size(self) -> int:
         return self.load.size
 
-    async def read(self, offset: int, length: int, *, wait: bool = True) -> bytes:
+    async def read(self, offset: int, length: int, *, wait: float = math.inf) -> bytes:
         length = min(length, self.size - offset)
         if length <= 0:
             return b""
         ahead = self._window.advance(offset, length)
-        here = self.load.is_here(offset, length)
-        if not here and not wait:
-            self.load.begin(offset, length)
-            raise errors.WouldBlock("not here yet, and the file was opened with O_NONBLOCK")
         if ahead and not self.load.partial.is_whole:
             self.load.ahead(offset + length, ahead)
-        if not here:
-            await self.load.need(offset, length)
+        if not self.load.is_here(offset, length):
+            await self._await(offset, length, wait)
         fd = self.load.partial.fd
         content = read_at_nowait(fd, offset, length)
         if content is None:
             content = await self.load.disk.run(read_at, fd, offset, length)
         return content
+
+    async def _await(self, offset: int, length: int, wait: float) -> None:
+        # The kernel asks again for a read that failed: the second time nothing is waited for.
+        with trio.move_on_after(wait if trio.current_time() >= self._patient_from else 0):
+            await self.load.need(offset, length)
+            return
+        self._patient_from = trio.current_time() + self.load.settings.failure_memory
+        raise errors.WouldBlock("not here yet, and the file was opened with O_NONBLOCK")
 
     def close(self) -> None:
         self._release(self.load)

@@ -7,6 +7,7 @@ was fsynced, because from then on a crash must not lose it (P2).
 """
 
 import logging
+import math
 import os
 import stat
 import time
@@ -45,7 +46,7 @@ class GrowingReader:
     def size(self) -> int:
         return os.fstat(self._fd).st_size
 
-    async def read(self, offset: int, length: int, *, wait: bool = True) -> bytes:
+    async def read(self, offset: int, length: int, *, wait: float = math.inf) -> bytes:
         content = read_at_nowait(self._fd, offset, length)
         return await self._disk.run(read_at, self._fd, offset, length) if content is None else content
 
@@ -105,8 +106,8 @@ async def open_file(state: MountState, node: FileNode, flags: int) -> Opened:
     if wants_write:
         raise errors.Sealed("a sealed file is immutable: remove it, or move another one over it")
     reader = await _open_settled(state, node, content)
-    nonblocking = bool(flags & os.O_NONBLOCK) and state.sync.settings.nonblock
-    return _opened(state, FileHandle(node, reader=reader, nonblocking=nonblocking))
+    wait = state.sync.settings.nonblock_wait if flags & os.O_NONBLOCK else math.inf
+    return _opened(state, FileHandle(node, reader=reader, wait=wait))
 
 
 async def _truncate_opened(state: MountState, writing: Writing, opened: Opened) -> None:
@@ -150,7 +151,7 @@ async def read(state: MountState, number: int, offset: int, size: int) -> bytes:
     handle = state.file(number)
     if handle.reader is None:
         raise errors.InvalidArgument("not open for reading")
-    return await handle.reader.read(offset, size, wait=not handle.nonblocking)
+    return await handle.reader.read(offset, size, wait=handle.wait)
 
 
 async def write(state: MountState, number: int, offset: int, content: bytes) -> int:

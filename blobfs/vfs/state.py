@@ -1,6 +1,7 @@
 """What the parts of the file system share: settings, the service below, inodes and open handles."""
 
 import itertools
+import math
 from dataclasses import dataclass, field
 
 import trio
@@ -19,7 +20,8 @@ class FileHandle:
     node: FileNode
     reader: Reader | None = None
     writing: Writing | None = None
-    nonblocking: bool = False
+    wait: float = math.inf
+    """Seconds for which a read waits for what is not here."""
 
 
 @dataclass(eq=False)

@@ -55,7 +55,7 @@ def test_reading_foreign_files(two_nodes: Two):
 
 
 def test_nonblocking(two_nodes: Two):
-    """[S47] O_NONBLOCK means nothing by itself, or else tar and grep -r would fail."""
+    """[S47] A read waits for a moment, or else tar and grep -r would fail."""
     a, b = two_nodes
     a.path("d").mkdir()
     for name in ("d/f", "d/g", "d/h"):
@@ -69,12 +69,12 @@ def test_nonblocking(two_nodes: Two):
 
 
 def test_nonblocking_as_asked_for(start_node: StartNode):
-    """[S47] With `-o nonblock`: EAGAIN for what is not here yet; the load goes on by itself."""
+    """[S47] With `-o nonblock_wait=0`: EAGAIN for what is not here yet; the load goes on by itself."""
     a = start_node("a", listen=True)
     content = os.urandom(400_000)
     a.path("f").write_bytes(content)
     attribute(a.path("f"), "id")
-    b = start_node("b", shares=[a.url], options=["fill=never", "nonblock"])
+    b = start_node("b", shares=[a.url], options=["fill=never", "nonblock_wait=0"])
     with open(b.path("f"), "rb", buffering=0, opener=lambda path, _: os.open(path, NONBLOCKING)) as file:
         assert errno_of(partial(os.pread, file.fileno(), 10, 0)) == errno.EAGAIN
         until(lambda: file.seek(0) or file.readall() == content, "the load goes on")

@@ -179,11 +179,11 @@ async def test_a_nonblocking_read_starts_the_load_and_does_not_wait(store: Store
         reader = await sync.loads.open(BLOB, len(RAW), None, None)
         for _ in range(2):
             with pytest.raises(errors.WouldBlock):
-                await reader.read(*chunk(7), wait=False)
+                await reader.read(*chunk(7), wait=0)
             await share.waiting.wait()
         share.gate.set()
         await until(lambda: sync.loads.statistics()["spans"] == 0)
-        assert await reader.read(*chunk(7), wait=False) == part(7)
+        assert await reader.read(*chunk(7), wait=0) == part(7)
         reader.close()
     assert share.ranges() == [chunk(7)]
 

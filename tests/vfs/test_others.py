@@ -177,7 +177,7 @@ async def test_a_failed_load_is_told_in_detail(store: Store) -> None:
 async def test_a_nonblocking_open_waits_for_nothing(store: Store) -> None:
     """Where the mount says so: EAGAIN for what is missing, and the load goes on."""
     share = sharing(blob="g")
-    async with mounted(store, share, settings=replace(SETTINGS, nonblock=True)) as kernel:
+    async with mounted(store, share, settings=replace(SETTINGS, nonblock_wait=0)) as kernel:
         handle = await kernel.open("small", os.O_RDONLY | os.O_NONBLOCK)
         with pytest.raises(errors.WouldBlock):
             await kernel.fs.read(handle, 0, 100)
