@@ -35,6 +35,8 @@ _log = logging.getLogger(__name__)
 
 KEPT_FAILURES = 1024
 """Loads that nobody works on whose last failure can still be asked for."""
+KEPT_PLAIN_BLOBS = 4096
+"""Versions of plain files whose blob id is known; the kernel may ask for one again until it forgets it."""
 NAMES_SAVED_FROM = 8 * CHUNK_SIZE
 """Blobs up to this size arrive in one request: what to call them is not written down before."""
 
@@ -65,6 +67,7 @@ class Loads:
         self._opening: dict[str, trio.Lock] = {}
         self._asleep: dict[str, tuple[int, float]] = {}
         self._attempts: OrderedDict[str, tuple[Attempt, ...]] = OrderedDict()
+        self._plain_blobs: OrderedDict[str, BlobId] = OrderedDict()
         self.stirred = trio.Event()
         """Set when there may be something to fill; whoever waits for it puts a new one here."""
         self._nursery: trio.Nursery | None = None
@@ -155,6 +158,10 @@ class Loads:
         key = plain_key(peer, name, file)
         async with self._opening.setdefault(key, trio.Lock()):
             load = self._loads.get(key)
+            if load is None and key in self._plain_blobs:
+                here = await self._open_here(self._plain_blobs[key], file.size)
+                if here is not None:
+                    return here
             if load is None:
                 partial = await self._disk.run(open_partial, self._store, key, file.size)
                 load = self._start(key, partial, PlainSource(name, file, peer, partial))
@@ -207,6 +214,8 @@ class Loads:
             while job.failure is not None:  # a full disk: the sealer goes on trying
                 await trio.sleep(1)
                 await job.done.wait()
+            if isinstance(load.source, PlainSource):
+                self._keep_plain_blob(load.key, content.blob)
             for name, record in list(load.names.items()):
                 await self.adopt(name, record or _plain_record(load, content))
             if load.partial.is_resumed or load.size > NAMES_SAVED_FROM:
@@ -222,6 +231,11 @@ class Loads:
             if load.readers == 0:
                 load.partial.close()
         self.completed += 1
+
+    def _keep_plain_blob(self, key: str, blob: BlobId) -> None:
+        self._plain_blobs[key] = blob
+        if len(self._plain_blobs) > KEPT_PLAIN_BLOBS:
+            self._plain_blobs.popitem(last=False)
 
     async def _content_of(self, load: Load) -> Content:
         if isinstance(load.source, MerkleSource):
@@ -289,7 +303,7 @@ class Loads:
         load = self._loads.get(key)
         if load is not None:
             return load.partial.present_bytes
-        if sealed.has(self._store, BlobId(key)):
+        if sealed.has(self._store, self._plain_blobs.get(key, BlobId(key))):
             return size
         return partial_bytes(self._store, key, size) if key in self._asleep else 0
 
