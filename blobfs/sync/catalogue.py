@@ -17,7 +17,6 @@ from blobfs.config import LoadSettings
 from blobfs.model import Attempt, BlobId, Name, split
 from blobfs.record import BlobRecord, DirRecord, LogEntry, LogRecord, SymlinkRecord, target_stays_inside
 from blobfs.shares.client import DirectoryHere
-from blobfs.shares.failure import ShareFailure
 from blobfs.shares.log_tail import LogPosition
 from blobfs.sync.answers import (
     Absent,
@@ -94,7 +93,7 @@ class Catalogue:
     async def _ask_all(self, name: Name) -> list[ShareAnswer]:
         """Each share's answer in the order of the shares; those too late count as unreachable."""
         answers: dict[Peer, ShareAnswer] = {}
-        with trio.move_on_after(self._settings.lookup_timeout) as scope:
+        with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
 
                 async def ask(peer: Peer) -> None:
@@ -104,34 +103,29 @@ class Catalogue:
 
                 for peer in self._peers:
                     nursery.start_soon(ask, peer)
-        late = [peer for peer in self._peers if peer not in answers]
-        for peer in late:
-            answers[peer] = ShareAnswer(peer, failure=peer.too_late("record", self._settings.lookup_timeout))
-        return [answers[peer] for peer in self._peers]
+        return [answers[peer] for peer in self._peers if peer in answers]
 
     async def _ask(self, peer: Peer, name: Name) -> ShareAnswer:
-        if peer.is_down():
-            return ShareAnswer(peer, failure=peer.not_asked("record"))
         directory, _ = split(name)
         parent = self._logs.get((peer, directory))
         if parent is not None and not parent.exists and self._is_fresh(parent) and not peer.is_plain:
             return ShareAnswer(peer)  # what is no directory there has no names in it
-        try:
-            if peer.is_plain:
-                return await self._ask_plain(peer, name)
-            with peer.asking() as share:
-                found = await share.record(name)
-                if _leads_out(found, name.count("/")):
-                    raise peer.wrong("record", "a symlink that leads out of the mount")
-        except ShareFailure as failure:
-            return ShareAnswer(peer, failure=failure.attempt)
+        if peer.is_plain:
+            return await self._ask_plain(peer, name)
+        found = await peer.ask("record", self._settings.lookup_timeout, lambda share: share.record(name))
+        if isinstance(found, Attempt):
+            return ShareAnswer(peer, failure=found)
         if isinstance(found, DirectoryHere):
             return ShareAnswer(peer, record=DirRecord(0, 0))
+        if _leads_out(found, name.count("/")):
+            failure = peer.wrong("record", "a symlink that leads out of the mount")
+            return ShareAnswer(peer, failure=failure.attempt)
         return ShareAnswer(peer, record=found)
 
     async def _ask_plain(self, peer: Peer, name: Name) -> ShareAnswer:
-        with peer.asking() as share:
-            found = await share.plain_stat(name)
+        found = await peer.ask("size", self._settings.lookup_timeout, lambda share: share.plain_stat(name))
+        if isinstance(found, Attempt):
+            return ShareAnswer(peer, failure=found)
         if isinstance(found, DirectoryHere):
             return ShareAnswer(peer, record=DirRecord(0, 0))
         return ShareAnswer(peer, plain=found)
@@ -183,15 +177,10 @@ class Catalogue:
     async def listing(self, directory: Name) -> Listing:
         """Every share's log of a directory, together; never longer than the lookup's bound."""
         logs = [(peer, self._log_of(peer, directory)) for peer in self._peers if not peer.is_plain]
-        asked = [(peer, known) for peer, known in logs if not self._is_fresh(known)]
-        started = trio.current_time()
-        with trio.move_on_after(self._settings.lookup_timeout):
-            async with trio.open_nursery() as nursery:
-                for peer, known in asked:
+        async with trio.open_nursery() as nursery:
+            for peer, known in logs:
+                if not self._is_fresh(known):
                     nursery.start_soon(self._refresh_log, peer, directory, known)
-        for peer, known in asked:
-            if known.failure is None and known.checked < started:
-                known.failure = peer.too_late("log", self._settings.lookup_timeout)
         found: dict[str, list[tuple[LogRecord, Peer]]] = {}
         failures = []
         for peer, known in logs:
@@ -209,22 +198,20 @@ class Catalogue:
         """
         answers: dict[Peer, int | Attempt | None] = {}
         asked = [peer for peer in self._peers if not peer.is_plain]
-        with trio.move_on_after(self._settings.lookup_timeout) as scope:
-            async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery:
 
-                async def ask(peer: Peer) -> None:
-                    answers[peer] = answer = await _ask_size(peer, blob)
-                    if isinstance(answer, int):
-                        scope.cancel()
+            async def ask(peer: Peer) -> None:
+                usual = self._settings.lookup_timeout
+                answers[peer] = answer = await peer.ask("size", usual, lambda share: share.blob_size(blob))
+                if isinstance(answer, int):
+                    nursery.cancel_scope.cancel()
 
-                for peer in asked:
-                    nursery.start_soon(ask, peer)
+            for peer in asked:
+                nursery.start_soon(ask, peer)
         sizes = [answer for answer in answers.values() if isinstance(answer, int)]
         if sizes:
             return sizes[0]
-        late = [peer for peer in asked if peer not in answers]
         failures = [answer for answer in answers.values() if isinstance(answer, Attempt)]
-        failures += [peer.too_late("size", self._settings.lookup_timeout) for peer in late]
         if failures:
             raise failure_from(failures)
         return None
@@ -240,14 +227,12 @@ class Catalogue:
         async with known.lock:
             if self._is_fresh(known):
                 return
-            if peer.is_down():
-                known.failure = peer.not_asked("log")
-                return
-            try:
-                with peer.asking() as share:
-                    tail = await share.log(directory, known.position)
-            except ShareFailure as failure:
-                known.failure = failure.attempt
+            position = known.position
+            tail = await peer.ask(
+                "log", self._settings.lookup_timeout, lambda share: share.log(directory, position)
+            )
+            if isinstance(tail, Attempt):
+                known.failure = tail
                 return
             known.failure = None
             known.exists = tail is not None
@@ -269,17 +254,6 @@ class Catalogue:
         self._absent.move_to_end(name)
         if len(self._absent) > KEPT_ABSENCES:
             self._absent.popitem(last=False)
-
-
-async def _ask_size(peer: Peer, blob: BlobId) -> int | Attempt | None:
-    """One share's word; None: it has not got the blob."""
-    if peer.is_down():
-        return peer.not_asked("size")
-    try:
-        with peer.asking() as share:
-            return await share.blob_size(blob)
-    except ShareFailure as failure:
-        return failure.attempt
 
 
 def _first_words(attempts: Sequence[Attempt]) -> str:

@@ -104,7 +104,7 @@ class Load:
         error = errors.DeadlineExceeded(
             f"not here after {self.settings.read_timeout:g} s", self.attempts or self._silence()
         )
-        self._remember(first, stop, error)
+        self.attempts = error.attempts
         raise error
 
     def _silence(self) -> tuple[Attempt, ...]:
@@ -210,6 +210,8 @@ class Load:
         """After an unclean end: chunks that the map claims are used only once they verify again."""
         for start, count in self.partial.claimed(first, stop - first):
             right = await self._verify_again(start, start + count)
+            if right is None:
+                continue
             for chunk, is_right in enumerate(right, start):
                 if is_right:
                     self.partial.confirm(chunk, 1)
@@ -218,14 +220,16 @@ class Load:
             self.in_flight.difference_update(chunk for chunk, is_right in enumerate(right, start) if is_right)
             await self._announce()
 
-    async def _verify_again(self, first: int, stop: int) -> list[bool]:
-        """Which chunks are right. The tree on the disk may be gone too, then a share is asked for it."""
+    async def _verify_again(self, first: int, stop: int) -> list[bool] | None:
+        """Which chunks are right; None if that cannot be told now: the tree on the disk is gone too."""
+        if await self.source.prepare(None, first, stop):
+            return await self.disk.run(self._are_right, first, stop)
         for peer in self._order():
             with contextlib.suppress(ShareFailure):  # load_span, which follows, reports on the shares
                 with peer.asking():
                     await self.source.prepare(peer, first, stop)
                 return await self.disk.run(self._are_right, first, stop)
-        return [False] * (stop - first)
+        return None
 
     def _are_right(self, first: int, stop: int) -> list[bool]:
         return [

@@ -1,10 +1,10 @@
 """A share together with what this node has learned about it."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import trio
 
@@ -17,6 +17,13 @@ from blobfs.shares.failure import ShareFailure
 from blobfs.shares.health import ShareHealth
 from blobfs.shares.log_tail import LogPosition, LogTail
 from blobfs.shares.plain import PlainFile
+
+T = TypeVar("T")
+
+SUSPECT_BOUND = 0.5
+"""Seconds for a question to a share that failed a moment ago."""
+GIVEN_UP_AFTER = 3
+"""Failures in a row, each after a pause, after which a share that is down is not asked any more."""
 
 Body = AbstractAsyncContextManager[AsyncIterator[bytes]]
 
@@ -73,6 +80,32 @@ class Peer:
 
     def is_down(self) -> bool:
         return self.health.is_down(trio.current_time())
+
+    def bound(self, usual: float) -> float:
+        """Seconds that one question to it is worth; 0 is not asking.
+
+        One failure makes a share suspect, not absent: what only it has must not seem to be gone. What
+        goes on failing costs nothing any more, so that writing works while the shares are away.
+        """
+        if not self.is_down():
+            return usual
+        gave_up = self.health.statistics().consecutive_failures >= GIVEN_UP_AFTER
+        return 0.0 if gave_up else min(usual, SUSPECT_BOUND)
+
+    async def ask(
+        self, phase: str, usual: float, question: Callable[[ShareLike], Awaitable[T]]
+    ) -> T | Attempt:
+        """The share's answer, or why there is none; in the time that it is worth."""
+        bound = self.bound(usual)
+        if not bound:
+            return self.not_asked(phase)
+        try:
+            with trio.move_on_after(bound), self.asking() as share:
+                return await question(share)
+        except ShareFailure as failure:
+            return failure.attempt
+        self.health.record_failure(Outcome.UNREACHABLE, trio.current_time())
+        return self.too_late(phase, bound)
 
     @contextmanager
     def asking(self) -> Iterator[ShareLike]:

@@ -62,7 +62,9 @@ class LoadReader:
         self.load = load
         self._window = ReadWindow(read_ahead)
         self._release = release
-        self._patient_from = -math.inf
+        self._overdue = range(0)
+        self._overdue_until = -math.inf
+        self._error: errors.LoadFailed = errors.DeadlineExceeded("not here yet")
         load.readers += 1
 
     @property
@@ -85,12 +87,21 @@ class LoadReader:
         return content
 
     async def _await(self, offset: int, length: int, wait: float) -> None:
-        # The kernel asks again for a read that failed: the second time nothing is waited for.
-        with trio.move_on_after(wait if trio.current_time() >= self._patient_from else 0):
-            await self.load.need(offset, length)
-            return
-        self._patient_from = trio.current_time() + self.load.settings.failure_memory
-        raise errors.WouldBlock("not here yet, and the file was opened with O_NONBLOCK")
+        """Waits for the load. The kernel asks again for a read that failed: that fails at once."""
+        now = trio.current_time()
+        if now < self._overdue_until and offset in self._overdue:
+            raise self._error
+        try:
+            with trio.move_on_after(wait):
+                await self.load.need(offset, length)
+                return
+            raise errors.WouldBlock("not here yet, and the file was opened with O_NONBLOCK")
+        except (errors.DeadlineExceeded, errors.WouldBlock) as error:
+            # Its own waiting is over; that of the other readers of these bytes is not.
+            self._error = error
+            self._overdue = range(offset, offset + length)
+            self._overdue_until = trio.current_time() + self.load.settings.failure_memory
+            raise
 
     def close(self) -> None:
         self._release(self.load)

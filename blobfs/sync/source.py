@@ -33,8 +33,11 @@ class Source(Protocol):
     def offers(self, peer: Peer) -> bool:
         """Whether it makes sense to ask this share."""
 
-    async def prepare(self, peer: Peer, first: int, stop: int) -> None:
-        """Fetches what the chunks first to stop will be verified with. Raises `ShareFailure`."""
+    async def prepare(self, peer: Peer | None, first: int, stop: int) -> bool:
+        """Gets what the chunks first to stop will be verified with: from the disk, or else from a share.
+
+        Whether it is here; only without a share it may not be. Raises `ShareFailure`.
+        """
 
     def body(self, peer: Peer, offset: int, length: int) -> Body:
         """Asks for bytes."""
@@ -67,7 +70,7 @@ class MerkleSource:
     def body(self, peer: Peer, offset: int, length: int) -> Body:
         return peer.share.blob(self._blob, self.size, offset, length)
 
-    async def prepare(self, peer: Peer, first: int, stop: int) -> None:
+    async def prepare(self, peer: Peer | None, first: int, stop: int) -> bool:
         """Walks from the root down to the nodes that hold the chunks' digests, fetching what is missing."""
         first_leaf = first * LEAVES_PER_CHUNK
         last_leaf = min(stop * LEAVES_PER_CHUNK, self._geometry.leaves) - 1
@@ -79,8 +82,12 @@ class MerkleSource:
                 if not missing:
                     continue
                 # Only a load that was resumed can have nodes on the disk that are not verified yet.
-                if not self._resumed or not await self._disk.run(self._adopt, level, missing):
-                    await self._fetch(peer, level, missing)
+                if self._resumed and await self._disk.run(self._adopt, level, missing):
+                    continue
+                if peer is None:
+                    return False
+                await self._fetch(peer, level, missing)
+        return True
 
     async def _fetch(self, peer: Peer, level: merkle.Level, missing: list[int]) -> None:
         start = level.node_span(missing[0])[0]
@@ -186,8 +193,9 @@ class PlainSource:
     def offers(self, peer: Peer) -> bool:
         return peer is self._peer
 
-    async def prepare(self, peer: Peer, first: int, stop: int) -> None:
+    async def prepare(self, peer: Peer | None, first: int, stop: int) -> bool:
         """Nothing vouches for a plain file."""
+        return True
 
     def is_right(self, first: int, content: bytes) -> bool:
         return False  # after an unclean end nothing can tell: it is loaded again

@@ -277,6 +277,14 @@ def _submit(state: MountState, node: FileNode, writing: Writing) -> None:
         writing.job.content, writing.job.already_durable = writing.marked_content, True
     state.sync.sealer.submit(writing.job)
     writing.submitted.set()
+    if state.nursery is not None:
+        state.nursery.start_soon(_tidy, state, node, writing.job)
+
+
+async def _tidy(state: MountState, node: FileNode, job: SealJob) -> None:
+    """A file that the kernel has forgotten keeps its inode until it is sealed, and no longer."""
+    await job.done.wait()
+    state.inodes.forget(node.inode, 0)
 
 
 async def discard(state: MountState, node: FileNode, writing: Writing) -> None:

@@ -11,7 +11,7 @@ from blobfs.model import ROOT, Name, Outcome
 from blobfs.record import DirRecord, GoneRecord, LogEntry, SymlinkRecord
 from blobfs.sync.answers import Absent, Answer, Present, PresentPlain, Unknown
 from blobfs.sync.catalogue import CONFLICT_GRACE, Catalogue
-from blobfs.sync.peer import Peer
+from blobfs.sync.peer import SUSPECT_BOUND, Peer
 from tests.sync.fake_share import FakeShare, blob_of, record_of
 from tests.sync.running import SETTINGS
 
@@ -76,17 +76,36 @@ async def test_what_is_unknown_is_not_remembered() -> None:
     assert await made.lookup(NAME) == Present(record, peers[0])
 
 
-async def test_a_share_that_is_down_is_not_asked(mock_clock: MockClock) -> None:
-    """P5: after a failure of its connection it is left alone for a while, and that is no absence."""
-    share = FakeShare(record="u")
+async def test_one_failure_hides_no_name() -> None:
+    """P4: a share that failed a moment ago is asked all the same, for what only it has."""
+    share = FakeShare(record="b")
     record = share.publish(NAME, b"content")
     made, peers = catalogue(share)
-    for _ in range(3):
-        answer = await made.lookup(NAME)
-        assert isinstance(answer, Unknown)
-    assert share.counts() == {"record": 1}
-    mock_clock.jump(1)
+    assert isinstance(await made.lookup(NAME), Unknown)
+    assert peers[0].is_down()
     assert await made.lookup(NAME) == Present(record, peers[0])
+
+
+async def test_a_share_that_goes_on_failing_is_not_asked(mock_clock: MockClock) -> None:
+    """P5: after three failures with pauses between it is left alone for a while, and that is no absence."""
+    share = FakeShare(record="uuu")
+    record = share.publish(NAME, b"content")
+    made, peers = catalogue(share)
+    for pause in (0.5, 1, 0, 0, 0):
+        assert isinstance(await made.lookup(NAME), Unknown)
+        mock_clock.jump(pause)
+    assert share.counts() == {"record": 3}
+    mock_clock.jump(2)
+    assert await made.lookup(NAME) == Present(record, peers[0])
+
+
+async def test_a_share_that_failed_gets_little_time(mock_clock: MockClock) -> None:
+    """A second lookup does not wait as long as the first for a share that hangs."""
+    share = FakeShare(record="h*")
+    made, _ = catalogue(share)
+    assert isinstance(await lookup_in_time(made, mock_clock, share, 5), Unknown)
+    share.waiting = trio.Event()
+    assert isinstance(await lookup_in_time(made, mock_clock, share, SUSPECT_BOUND), Unknown)
 
 
 async def lookup_in_time(made: Catalogue, clock: MockClock, share: FakeShare, seconds: float) -> Answer:
