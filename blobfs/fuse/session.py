@@ -14,6 +14,7 @@ the loop was too busy to take it: where nothing is open any more, the session re
 that was open when it was cut off is not released: whoever wrote it had not finished.
 """
 
+import errno
 import logging
 import os
 import tempfile
@@ -90,6 +91,11 @@ def _escape(value: str) -> str:
     return "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in os.fsencode(value))
 
 
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """pyfuse3 calls it an error when a caller was killed before it got its answer."""
+    return not record.getMessage().endswith(f"fuse_reply_* failed with {os.strerror(errno.ENOENT)}")
+
+
 async def serve_mount(
     adapter: Adapter,
     mountpoint: str,
@@ -101,6 +107,7 @@ async def serve_mount(
 
     Started once the kernel has been answered its INIT. Raises `StartRefused`. One at a time per process.
     """
+    logging.getLogger("pyfuse3").addFilter(_is_worth_a_line)
     mount = _mount(adapter, mountpoint, settings)
     try:
         await _serve(adapter, mount, settings.drain, task_status)
