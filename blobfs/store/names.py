@@ -215,6 +215,14 @@ def _fill_directory(path: Path, entry: LogEntry) -> None:
 
 
 @store_errors()
+def put_directory(store: Store, directory: Name, record: DirRecord) -> None:
+    """Gives a directory that is here and that this node made a new record."""
+    entry = LogEntry(split(directory)[1], record)
+    set_mark(store.layout.record(directory), RECORD, encode_log_entry(entry).rstrip(b"\n"))
+    _log_entry(store, directory, record, loaded=False)
+
+
+@store_errors()
 def remove_directory(store: Store, directory: Name, record: GoneRecord) -> None:
     """Removes a directory in which only tombstones are left, and leaves one. Raises `DirectoryNotEmpty`."""
     live = [

@@ -116,11 +116,20 @@ class Catalogue:
         if isinstance(found, Attempt):
             return ShareAnswer(peer, failure=found)
         if isinstance(found, DirectoryHere):
-            return ShareAnswer(peer, record=DirRecord(0, 0))
+            return ShareAnswer(peer, record=await self._directory_record(peer, name))
         if _leads_out(found, name.count("/")):
             failure = peer.wrong("record", "a symlink that leads out of the mount")
             return ShareAnswer(peer, failure=failure.attempt)
         return ShareAnswer(peer, record=found)
+
+    async def _directory_record(self, peer: Peer, name: Name) -> DirRecord:
+        """A directory's record stands in its parent's log, and nowhere else on a share."""
+        parent, component = split(name)
+        known = self._log_of(peer, parent)
+        await self._refresh_log(peer, parent, known)
+        entry = known.entries.get(component)
+        found = entry.record if entry is not None else None
+        return found if isinstance(found, DirRecord) else DirRecord(0, 0)
 
     async def _ask_plain(self, peer: Peer, name: Name) -> ShareAnswer:
         found = await peer.ask("size", self._settings.lookup_timeout, lambda share: share.plain_stat(name))

@@ -123,6 +123,12 @@ class Namespace:
         self._directories[directory] = {}
         return record
 
+    async def put_directory(self, directory: Name, record: DirRecord) -> None:
+        """Gives a directory that this node made a new record. The lock is held."""
+        await self._disk.run(names.put_directory, self._store, directory, record)
+        parent, component = split(directory)
+        self._remember(parent, component, LocalName(record, loaded=False))
+
     async def remove_directory(self, directory: Name) -> None:
         """Removes a directory in which no live name is left. The lock is held."""
         before = await self.entry(directory)

@@ -9,6 +9,7 @@ import stat
 from dataclasses import replace
 
 from blobfs import errors
+from blobfs.record import DirRecord
 from blobfs.vfs.attributes import Change
 from blobfs.vfs.files import truncate
 from blobfs.vfs.nodes import DirectoryNode, FileNode, Node, PlainContent, Settled, SymlinkNode, Writing
@@ -23,7 +24,8 @@ async def change(state: MountState, node: Node, wanted: Change) -> None:
         case FileNode():
             await _set_file(state, node, wanted)
         case DirectoryNode():
-            node.mtime_ns = wanted.mtime_ns if wanted.mtime_ns is not None else node.mtime_ns
+            if wanted.mtime_ns is not None:
+                await _set_directory_time(state, node, wanted.mtime_ns)
         case SymlinkNode():
             if wanted.mtime_ns is not None:
                 await _set_symlink_time(state, node, wanted.mtime_ns)
@@ -46,6 +48,17 @@ async def _set_symlink_time(state: MountState, node: SymlinkNode, mtime_ns: int)
         record = replace(node.record, mtime_ns=mtime_ns, published_ns=namespace.next_published(node.record))
         await namespace.put(names[0], record)
         node.record = record
+
+
+async def _set_directory_time(state: MountState, node: DirectoryNode, mtime_ns: int) -> None:
+    """A new record for a directory of ours; the root and those of other nodes have none to change."""
+    namespace = state.sync.namespace
+    async with namespace.lock:
+        known = await namespace.entry(node.name) if node.parent is not None else None
+        if known is not None and isinstance(known.record, DirRecord) and not known.loaded:
+            record = DirRecord(mtime_ns, namespace.next_published(known.record))
+            await namespace.put_directory(node.name, record)
+        node.mtime_ns = mtime_ns
 
 
 async def _set_file(state: MountState, node: FileNode, wanted: Change) -> None:

@@ -107,6 +107,7 @@ def node_for(
             return link
         case Present(DirRecord() as record):
             if isinstance(known, DirectoryNode):
+                known.mtime_ns = record.mtime_ns or known.mtime_ns
                 return known
             made = DirectoryNode(state.inodes.next_inode(), parent=directory, component=component)
             made.mtime_ns = record.mtime_ns or made.mtime_ns

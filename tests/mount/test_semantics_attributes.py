@@ -81,7 +81,8 @@ def test_times(two_nodes: tuple[BlobfsNode, BlobfsNode]):
     a.path("d").mkdir()
     os.utime(a.path("d"), ns=(0, SECONDS_NS))
     assert a.path("d").stat().st_mtime_ns == SECONDS_NS
-    names = ("writing", "closed", "sealed", "link")
+    (a.path("d") / "f").write_text("x")
+    names = ("writing", "closed", "sealed", "link", "d")
     a.restart()
     for node in (a, b):
         assert {name: node.path(name).lstat().st_mtime_ns for name in names} == dict.fromkeys(

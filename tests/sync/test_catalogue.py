@@ -50,7 +50,7 @@ async def test_a_directory_and_a_symlink_are_found() -> None:
     link = SymlinkRecord("dir/name", 1, 1)
     share.put("link", link)
     made, peers = catalogue(share)
-    assert await made.lookup(Name("dir")) == Present(DirRecord(0, 0), peers[0])
+    assert await made.lookup(Name("dir")) == Present(DirRecord(500, 500), peers[0])
     assert await made.lookup(Name("link")) == Present(link, peers[0])
     assert share.counts() == {"record": 2}
 
