@@ -22,6 +22,7 @@ from blobfs.store.opening import Store
 from blobfs.store.partial import Partial, list_partials, open_partial, partial_bytes
 from blobfs.store.sealed import Content
 from blobfs.store.waiting import WaitingName, forget_waiting, list_waiting
+from blobfs.sync.background import guarded
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.jobs import KeepJob
 from blobfs.sync.load import Load
@@ -138,7 +139,7 @@ class Loads:
                 found = await self._disk.run(self._open_either, blob, size)
                 if isinstance(found, int):
                     return self._sealed_reader(found, size)
-                load = self._wake(blob, size, *found)
+                load = self._resume(blob, size, *found)
             if load.size != size:
                 raise errors.WrongEverywhere(f"a record gives it {size} bytes, another {load.size}")
             # No await since the load was found or made: before it has a reader it may be put to sleep.
@@ -176,7 +177,7 @@ class Loads:
         partial = open_partial(self._store, blob, size)
         return partial, partial.names() if partial.is_resumed else []
 
-    def _wake(self, blob: BlobId, size: int, partial: Partial, names: list[WaitingName]) -> Load:
+    def _resume(self, blob: BlobId, size: int, partial: Partial, names: list[WaitingName]) -> Load:
         self._asleep.pop(blob, None)
         load = self._start(blob, partial, MerkleSource(blob, size, partial, self._disk))
         load.names.update((each.name, each.record) for each in names)
@@ -195,7 +196,7 @@ class Loads:
 
     def _on_whole(self, load: Load) -> None:
         assert self._nursery is not None
-        self._nursery.start_soon(self._complete, load)
+        self._nursery.start_soon(guarded, self._complete, load)
 
     def _release(self, load: Load) -> None:
         load.readers -= 1
@@ -296,7 +297,7 @@ class Loads:
             if isinstance(found, int):
                 os.close(found)
             else:
-                self._wake(blob, size, *found)
+                self._resume(blob, size, *found)
 
     def present_bytes(self, key: str, size: int) -> int:
         """How much of a blob is on the disk; two cheap calls to the file system at most."""

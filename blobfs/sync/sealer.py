@@ -24,6 +24,7 @@ from blobfs.store import sealed
 from blobfs.store.opening import Store
 from blobfs.store.partial import place_partial
 from blobfs.store.sealed import Content
+from blobfs.sync.background import guarded
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.jobs import Job, KeepJob, SealJob
 from blobfs.sync.namespace import Namespace
@@ -114,7 +115,7 @@ class Sealer:
             task_status.started()
             while True:
                 await self._gather()
-                await self._work()
+                await guarded(self._work)
 
     async def settle(self) -> None:
         """Until everything that was submitted is sealed and durable."""
@@ -146,6 +147,8 @@ class Sealer:
             for job in group:
                 if not job.done.is_set():
                     job.failure = job.failure or errors.StoreBroken("sealing was cut short")
+                    self._failed.append(job)
+                    self._failed_some.set()
                     job.done.set()
         async with self._settled:
             self._settled.notify_all()
@@ -247,8 +250,11 @@ class Sealer:
             await self._published.wait()
             await trio.sleep(DURABLE_DELAY)
             self._published = trio.Event()
-            with contextlib.suppress(errors.StoreError):  # logged; the marks stay for the next time
+            try:
                 await self.confirm()
+            except errors.StoreError:  # logged there; the marks stay for the next time
+                await trio.sleep(RETRY_DELAY)
+                self._published.set()
 
     async def _retry_regularly(self) -> None:
         """A full disk must not cost a closed file: its bytes are here and its time will come."""

@@ -17,6 +17,7 @@ from blobfs.store import recovery, sealed
 from blobfs.store.incoming import Incoming
 from blobfs.store.opening import Store
 from blobfs.sync.answers import Absent, Answer, Present, ShareAnswer, Unknown, failure_from
+from blobfs.sync.background import guarded
 from blobfs.sync.catalogue import Catalogue
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.fill import Filler
@@ -61,7 +62,7 @@ class SyncService:
             await nursery.start(self.loads.run)
             await nursery.start(Filler(self.loads, self._settings).run)
             if not self.store.was_clean:
-                nursery.start_soon(self._repair)
+                nursery.start_soon(guarded, self._repair)
             task_status.started()
 
     async def finish(self, seconds: float) -> bool:
@@ -136,7 +137,7 @@ class SyncService:
         ):
             return
         self._refreshing.add(directory)
-        self._nursery.start_soon(self._refresh, directory)
+        self._nursery.start_soon(guarded, self._refresh, directory)
 
     async def _refresh(self, directory: Name) -> None:
         try:

@@ -18,6 +18,7 @@ from blobfs import errors
 from blobfs.model import EMPTY_BLOB, BlobId, Name, parse_blob_id
 from blobfs.record import MAX_BLOB_SIZE
 from blobfs.store.files import read_at, read_at_nowait
+from blobfs.sync.background import guarded
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.jobs import SealJob
 from blobfs.sync.reader import Reader
@@ -193,7 +194,7 @@ def _follow(state: MountState, writing: Writing) -> None:
     """Has the hashing follow the writing, so that the close of a big file is not the beginning of it."""
     if not writing.following and writing.incoming.size >= FOLLOW_FROM and state.nursery is not None:
         writing.following = True
-        state.nursery.start_soon(_hash_along, state, writing)
+        state.nursery.start_soon(guarded, _hash_along, state, writing)
 
 
 async def _hash_along(state: MountState, writing: Writing) -> None:
@@ -278,7 +279,7 @@ def _submit(state: MountState, node: FileNode, writing: Writing) -> None:
     state.sync.sealer.submit(writing.job)
     writing.submitted.set()
     if state.nursery is not None:
-        state.nursery.start_soon(_tidy, state, node, writing.job)
+        state.nursery.start_soon(guarded, _tidy, state, node, writing.job)
 
 
 async def _tidy(state: MountState, node: FileNode, job: SealJob) -> None:
