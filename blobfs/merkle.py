@@ -1,4 +1,4 @@
-"""Blob ids and hash trees: Fuchsia's Merkle tree, SHA-256 over nodes of 8 KiB (DESIGN 5).
+"""Blob ids and hash trees: Fuchsia's Merkle tree, SHA-256 over nodes of 8 KiB (docs/formats.md).
 
 ::
 

@@ -11,7 +11,7 @@ from typing import NewType
 from urllib.parse import quote
 
 LEAF_SIZE = 8192
-"""Bytes hashed as one (DESIGN 2, 5)."""
+"""Bytes hashed as one (docs/formats.md)."""
 
 CHUNK_SIZE = 16 * LEAF_SIZE
 """Bytes that are present and verified together, 128 KiB."""

@@ -26,7 +26,7 @@ class ShareOptions:
     url: str
     """As `parse_share_url` returns it."""
     plain: bool = False
-    """Just files, no ``.blobfs/``: nothing can be verified (DESIGN 6)."""
+    """Just files, no ``.blobfs/``: nothing can be verified (docs/formats.md)."""
     redirects: bool = False
     """Follow redirects to other origins too."""
     connect_timeout: float = 2.0

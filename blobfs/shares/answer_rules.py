@@ -1,4 +1,4 @@
-"""How an answer's status and headers are read. Pure; what each row means to a user is DESIGN 9.
+"""How an answer's status and headers are read. Pure; what each row means to a user is in `sync.answers`.
 
 =====================  ======================================================
 404, 410               ABSENT, the only two ways to say so

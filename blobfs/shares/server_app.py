@@ -1,4 +1,4 @@
-"""The ASGI application that exports a share directory: static files, GET and HEAD (DESIGN 6).
+"""The ASGI application that exports a share directory: static files, GET and HEAD (docs/formats.md).
 
 Rules. A file is opened once; what the open descriptor says is what is answered, and its bytes are
 served to the end, whatever happens to its name meanwhile. The disk is touched in threads only, and

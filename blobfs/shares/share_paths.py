@@ -1,4 +1,4 @@
-"""Which URL paths mean a file of the share, and what kind of file (DESIGN 6). Pure.
+"""Which URL paths mean a file of the share, and what kind of file (docs/formats.md). Pure.
 
 Rules. A path is cut at its slashes first and percent-decoded once after, so nothing encoded can
 become a separator. What is left must be the bytes of names: no empty component, no ``.`` or ``..``,

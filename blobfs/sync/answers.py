@@ -1,6 +1,6 @@
 """What the shares said about a name, and what that makes of it. Pure.
 
-Three answers are never mixed up (DESIGN 3): present, absent (every share said so) and unknown (one
+Three answers are never mixed up: present, absent (every share said so) and unknown (one
 could not be asked, and none of the others has it).
 """
 
@@ -106,7 +106,7 @@ _BY_OUTCOME: tuple[tuple[Outcome, type[errors.LoadFailed], str], ...] = (
 
 
 def failure_from(attempts: Sequence[Attempt]) -> errors.LoadFailed:
-    """The error that a load's attempts amount to (DESIGN 9)."""
+    """The error that a load's attempts amount to."""
     outcomes = {attempt.outcome for attempt in attempts}
     for outcome, error, words in _BY_OUTCOME:
         if outcome in outcomes:

@@ -270,5 +270,5 @@ def _first_words(attempts: Sequence[Attempt]) -> str:
 
 
 def _leads_out(record: object, depth: int) -> bool:
-    """Whether a share would have a symlink point to what is not in the mount (DESIGN 3)."""
+    """Whether a share would have a symlink point to what is not in the mount."""
     return isinstance(record, SymlinkRecord) and not target_stays_inside(record.target, depth)

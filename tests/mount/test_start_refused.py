@@ -1,4 +1,4 @@
-"""A start that cannot be is refused before anything is touched: exit code 1 and one line (DESIGN 11)."""
+"""A start that cannot be is refused before anything is touched: exit code 1 and one line."""
 
 import os
 import socket

@@ -126,7 +126,7 @@ CLASSES = {
 
 @pytest.mark.parametrize("outcome", CLASSES)
 def test_each_outcome_has_its_error(outcome: Outcome) -> None:
-    """When every share answered the same, the error says it (DESIGN 9)."""
+    """When every share answered the same, the error says it."""
     attempts = [attempt(outcome), attempt(outcome, "http://two/")]
     failure = failure_from(attempts)
     assert type(failure) is CLASSES[outcome]

@@ -96,7 +96,7 @@ async def test_wrong_bytes_reach_neither_the_reader_nor_the_disk(store: Store) -
 async def test_when_no_share_delivers_the_reader_is_told_why(
     store: Store, letter: str, kind: type[errors.LoadFailed]
 ) -> None:
-    """The error is that of DESIGN 9 and names every share that was asked."""
+    """The error says what the attempts amount to and names every share that was asked."""
     one, two = FakeShare("http://one/", blob=f"{letter}*"), FakeShare("http://two/", blob=f"{letter}*")
     for share in one, two:
         share.add_blob(RAW)

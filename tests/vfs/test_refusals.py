@@ -1,4 +1,4 @@
-"""What is refused, with which errno (DESIGN 9); names and attributes that cannot be."""
+"""What is refused, with which errno; names and attributes that cannot be."""
 
 import errno
 import os
