@@ -87,5 +87,5 @@ class NodeSettings:
     seal_delay: float = 0.03
     """How long closed files gather before they are flushed and shared together."""
     finish_within: float = 20.0
-    """At the end: for sealing what was closed. What is not even hashed by then is lost, so a big file that was
-    closed just now gets its time; with nothing to seal the end does not wait."""
+    """At the end: for sealing what was closed. What is not even hashed by then is lost, so a big file that
+    was closed just now gets its time; with nothing to seal the end does not wait."""
