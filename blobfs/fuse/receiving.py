@@ -52,9 +52,14 @@ def _begin_again(loop: Callable[..., Awaitable[None]]) -> Callable[..., Awaitabl
     async def patient_loop(*args: Any) -> None:
         while True:
             try:
-                return await loop(*args)
+                await loop(*args)
+                return
             except BlockingIOError:
                 _log.debug("a request was taken back before it was read")
+            except ConnectionAbortedError:
+                # libfuse takes only ENODEV for the end; a connection that ends while it is read says this.
+                _log.debug("the kernel has ended the connection")
+                return
 
     patient_loop.begins_again = True  # type: ignore[attr-defined]
     return patient_loop
