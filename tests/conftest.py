@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from blobfs.store.opening import Store, open_store
+
 UMOUNT_SECONDS = 10
 
 
@@ -17,6 +19,20 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Where `store` is."""
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def store(root: Path) -> Iterator[Store]:
+    """A store on real disk."""
+    opened = open_store(root)
+    yield opened
+    opened.close(clean=False)
 
 
 @pytest.fixture(scope="session", autouse=True)

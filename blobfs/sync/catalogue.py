@@ -68,9 +68,6 @@ class Catalogue:
         self._logs: OrderedDict[tuple[Peer, Name], KnownLog] = OrderedDict()
         self._absent: OrderedDict[Name, float] = OrderedDict()
 
-    def forget_absence(self, name: Name) -> None:
-        self._absent.pop(name, None)
-
     async def lookup(self, name: Name) -> Answer:
         """Asks all shares what `name` means; never longer than the lookup's bound.
 

@@ -7,7 +7,6 @@ it is held. Every change goes to the disk first, then into the memory.
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 import trio
 
@@ -144,9 +143,6 @@ class Namespace:
             async with self.lock:
                 if await self._disk.run(repair.repair_directory, self._store, directory):
                     self._directories.pop(directory, None)
-
-    def share_path(self, name: Name) -> Path:
-        return self._store.layout.named(name)
 
     def _remember(self, directory: Name, component: str, entry: LocalName) -> None:
         entries = self._directories.get(directory)

@@ -28,7 +28,6 @@ class Source(Protocol):
     """What a load needs to know of the place its bytes come from."""
 
     size: int
-    verified: bool
 
     def offers(self, peer: Peer) -> bool:
         """Whether it makes sense to ask this share."""
@@ -51,8 +50,6 @@ class Source(Protocol):
 
 class MerkleSource:
     """A blob by its id. `_verified` holds the tree's nodes that are known to be right, per level."""
-
-    verified = True
 
     def __init__(self, blob: BlobId, size: int, partial: Partial, disk: DiskThreads) -> None:
         self.size = size
@@ -179,8 +176,6 @@ def plain_key(peer: Peer, name: Name, file: PlainFile) -> str:
 
 class PlainSource:
     """A file of a plain share, in the one version that was pinned."""
-
-    verified = False
 
     def __init__(self, name: Name, file: PlainFile, peer: Peer, partial: Partial) -> None:
         self.size = file.size
