@@ -25,6 +25,8 @@ class ShareSetting:
 
     url: str
     plain: bool = False
+    group: int = 1
+    """Shares of a group are asked only when none of a lower one can help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +38,15 @@ class LoadSettings:
     read_timeout: float = 30.0
     """All of one read."""
     connect_timeout: float = 3.0
+    first_byte_timeout: float = 10.0
+    """From the request to the first byte of its answer."""
     idle_timeout: float = 10.0
     """A body that brings no byte for so long has stalled."""
     max_tries: int = 3
     """Rounds over all shares, at least 1."""
-    retry_pause: float = 0.3
-    """Between two rounds, doubled each time; never after the last."""
+    retry_timeout: float = 0.3
+    """The most that the pause between the first two rounds takes, doubled with each round (backoff with full
+    jitter); never after the last."""
     failure_memory: float = 1.0
     """For how long a failed chunk fails at once: the kernel asks again for a READ that failed."""
     negative_ttl: float = 1.0
@@ -68,6 +73,22 @@ class LoadSettings:
             raise ValueError("max_tries is at least 1")
         if self.span_size < CHUNK_SIZE:
             raise ValueError(f"span_size is at least one chunk, {CHUNK_SIZE}")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadTerms:
+    """What one load asks for itself; None is what the node has set."""
+
+    known_shares: tuple[ShareSetting, ...] | None = None
+    """Instead of the node's own."""
+    max_tries: int | None = None
+    retry_timeout: float | None = None
+    deadline: float | None = None
+    """trio's clock; the load has failed if it is not whole by then."""
+
+    def __post_init__(self) -> None:
+        if self.max_tries is not None and self.max_tries < 1:
+            raise ValueError("max_tries is at least 1")
 
 
 @dataclass(frozen=True, slots=True)

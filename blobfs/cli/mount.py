@@ -24,7 +24,7 @@ _LOAD_OPTIONS: dict[str, Callable[[str], Any]] = {
     "connect_timeout": float,
     "idle_timeout": float,
     "max_tries": int,
-    "retry_pause": float,
+    "retry_timeout": float,
     "fill": Fill,
     "fill_after": float,
     "read_ahead": int,

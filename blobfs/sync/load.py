@@ -245,7 +245,7 @@ class Load:
         attempts: list[Attempt] = []
         for turn in range(self.settings.max_tries):
             if turn:
-                await trio.sleep(self.settings.retry_pause * 2 ** (turn - 1))
+                await trio.sleep(self.settings.retry_timeout * 2 ** (turn - 1))
             asked = self._order()
             for peer in asked:
                 try:

@@ -152,7 +152,7 @@ def test_an_outage_in_the_middle(start_node: StartNode):
     a = start_node("a")
     put(a, "f", content)
     with Nginx(a.share, "limit_rate 8m;") as nginx:
-        b = start_node("b", shares=[nginx.url], options=["fill=never", "retry_pause=1"])
+        b = start_node("b", shares=[nginx.url], options=["fill=never", "retry_timeout=1"])
         b.expect_log("", perhaps=True)
         reader = subprocess.Popen(["sha256sum", b.path("f")], stdout=subprocess.PIPE, text=True)
         until(lambda: int(attribute(b.path("f"), "present")) > MIB, "it loads")

@@ -192,7 +192,7 @@ def test_last_error(start_node: StartNode, tries: int):
     a = start_node("a", listen=True)
     a.path("f").write_bytes(os.urandom(100_000))
     attribute(a.path("f"), "id")
-    options = ["fill=never", f"max_tries={tries}", "retry_pause=0.01"]
+    options = ["fill=never", f"max_tries={tries}", "retry_timeout=0.01"]
     b = start_node("b", shares=[a.url], options=options)
     with b.path("f").open("rb", buffering=0) as file:
         assert "user.blobfs.last_error" not in os.listxattr(b.path("f"))

@@ -185,7 +185,7 @@ def test_reading_what_cannot_be_reached(start_node: StartNode):
     a = start_node("a", listen=True)
     a.path("f").write_text("content")
     attribute(a.path("f"), "id")
-    b = start_node("b", shares=[a.url], options=["fill=never", "retry_pause=0.01"])
+    b = start_node("b", shares=[a.url], options=["fill=never", "retry_timeout=0.01"])
     b.expect_log("no share that may have it can be reached")
     with b.path("f").open() as file:
         a.stop()
