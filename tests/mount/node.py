@@ -60,6 +60,8 @@ def is_trouble(record: str) -> bool:
 class BlobfsNode:
     """One node below `directory`. `process` is None while it does not run; the port never changes."""
 
+    lifetime = LIFETIME
+
     def __init__(
         self,
         directory: Path,
@@ -128,10 +130,10 @@ class BlobfsNode:
         self.prolong()
 
     def prolong(self) -> None:
-        """Another `LIFETIME` from now on."""
+        """Another `lifetime` from now on."""
         if self._watchdog is not None:
             self._watchdog.cancel()
-        self._watchdog = threading.Timer(LIFETIME, self._running().kill)
+        self._watchdog = threading.Timer(self.lifetime, self._running().kill)
         self._watchdog.daemon = True
         self._watchdog.start()
 

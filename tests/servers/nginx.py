@@ -36,7 +36,8 @@ http {{
     default_type application/octet-stream;
     log_format lines escape=json
         '{{"method":"$request_method","uri":"$request_uri","status":$status,'
-        '"body_bytes_sent":$body_bytes_sent,"range":"$http_range","connection":$connection}}';
+        '"body_bytes_sent":$body_bytes_sent,"bytes_sent":$bytes_sent,'
+        '"range":"$http_range","connection":$connection}}';
     access_log {prefix}/access.log lines;
     client_body_temp_path {prefix}/body;
     proxy_temp_path {prefix}/proxy;
@@ -61,6 +62,8 @@ class Request:
     uri: str
     status: int
     body_bytes_sent: int
+    bytes_sent: int
+    """With the heads."""
     range: str
     """The Range header, empty without one."""
     connection: int
