@@ -109,14 +109,51 @@ class Outcome(enum.StrEnum):
     CHANGED = "changed"  # a plain file that is not the version that was pinned
 
 
+class Kind(enum.StrEnum):
+    """What exactly went wrong with one request; `shares.retry_rules` has the rule for each."""
+
+    DNS = "dns"  # the host's name was not found
+    CONNECT_REFUSED = "connect-refused"
+    CONNECT_TIMEOUT = "connect-timeout"  # name lookup included
+    NO_ROUTE = "no-route"
+    TLS = "tls"  # no certificate that is trusted, no TLS at all
+    CLOSED = "closed"  # the connection ended properly before an answer was whole in its head
+    NO_ANSWER = "no-answer"  # connected and asked, but no head in time
+    STALLED = "stalled"  # a body that brings nothing for too long
+    RESET = "reset"
+    SHORT_BODY = "short-body"
+    LONG_BODY = "long-body"  # more than was asked for, or than its like may have
+    WRONG_RANGE = "wrong-range"  # other bytes than were asked for, by its own word
+    WRONG_SIZE = "wrong-size"  # another size than is known, by its own word
+    NO_RANGES = "no-ranges"  # the whole where a part from the middle was asked for
+    ENCODED = "encoded"  # compressed, though identity was asked for
+    NOT_HTTP = "not-http"
+    NOT_A_SHARE = "not-a-share"  # a portal's or an error's page with status 200
+    ABSENT = "absent"  # 404, 410
+    REFUSED = "refused"  # 401, 403
+    BUSY = "busy"  # 408, 425, 429, 503
+    SERVER_ERROR = "server-error"  # any other 5xx
+    BAD_STATUS = "bad-status"  # any other
+    REDIRECTED = "redirected"  # to where we do not follow, or round in a ring
+    WRONG_BYTES = "wrong-bytes"  # bytes that do not match the blob id, a record that is not one
+    CHANGED = "changed"  # a plain file in another version
+    TOO_LATE = "too-late"  # our own bound came first
+    NOT_ASKED = "not-asked"  # it failed a moment ago
+    LOCAL = "local"  # this machine could not ask: out of descriptors or memory
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One request to one share, as ``user.blobfs.last_error`` shows it."""
+    """One request to one share, as ``user.blobfs.last_error`` shows it.
+
+    `shares.retry_rules.failed_attempt` makes it, with the outcome that its kind has.
+    """
 
     share: str
     """The share's base URL, without credentials."""
     phase: str
     """What was asked for: record, log, tree, blob, size."""
+    kind: Kind
     outcome: Outcome
     detail: str
     """What happened, in words: ``connection refused``, ``HTTP 503``, ``short body``."""

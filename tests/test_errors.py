@@ -6,7 +6,7 @@ import pytest
 
 from blobfs import errors
 from blobfs.errors import BlobfsError, LoadFailed, Unreachable
-from blobfs.model import Attempt, Outcome
+from blobfs.model import Attempt, Kind, Outcome
 
 
 def descendants(root: type[BlobfsError]) -> list[type[BlobfsError]]:
@@ -47,7 +47,9 @@ def test_the_picture_shows_each_leaf_and_its_errno() -> None:
 
 def test_a_failed_load_remembers_its_attempts() -> None:
     """The attempts are kept as they were when the load failed."""
-    attempts = [Attempt("http://share", "record", Outcome.UNREACHABLE, "connection refused")]
+    attempts = [
+        Attempt("http://share", "record", Kind.CONNECT_REFUSED, Outcome.UNREACHABLE, "connection refused")
+    ]
     failed = Unreachable("no share answers", attempts)
     attempts.clear()
     assert [attempt.detail for attempt in failed.attempts] == ["connection refused"]

@@ -12,6 +12,7 @@ import pytest
 
 from blobfs import merkle, model, record
 from blobfs.shares import answer_rules, log_tail
+from blobfs.shares.retry_rules import RULES
 from blobfs.store import marks
 from tests.formats import page, values
 from tests.formats.page import LARGE, SMALL
@@ -224,7 +225,7 @@ def test_statuses() -> None:
         if status.isdigit()
     }
     for status, outcome in outcomes.items():
-        assert answer_rules.outcome_of_status(status).value == outcome
+        assert RULES[answer_rules.kind_of_status(status)].outcome.value == outcome
     assert set(answer_rules.ABSENT_STATUS | answer_rules.REFUSED_STATUS | answer_rules.BUSY_STATUS) == (
         outcomes.keys()
     )

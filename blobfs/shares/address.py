@@ -34,6 +34,8 @@ class ShareOptions:
     idle_timeout: float = 10.0
     """Seconds without a single byte after which the share counts as stalled."""
     concurrent: int = CONCURRENT
+    group: int = 1
+    """Shares of a group are asked only when none of a lower one can help."""
 
 
 def parse_share_url(text: str) -> str:

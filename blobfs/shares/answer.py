@@ -9,16 +9,17 @@ from datetime import UTC, datetime
 import httpx
 import trio
 
-from blobfs.model import Attempt, Outcome
+from blobfs.model import Kind
 from blobfs.shares.answer_rules import (
     ABSENT_STATUS,
     Complaint,
     content_length,
-    outcome_of_status,
+    kind_of_status,
     retry_after,
 )
 from blobfs.shares.failure import ShareFailure
-from blobfs.shares.wording import words_for
+from blobfs.shares.retry_rules import failed_attempt
+from blobfs.shares.wording import described
 
 DRAIN_BYTES = 16 * 1024
 """An error's body is read to its end up to here, so that its connection can be used again."""
@@ -32,7 +33,7 @@ class Counters:
     """What a share's statistics are made from; changed by its exchange and its answers."""
 
     requests: Counter[str] = field(default_factory=Counter)
-    failures: Counter[Outcome] = field(default_factory=Counter)
+    failures: Counter[Kind] = field(default_factory=Counter)
     received: int = 0
     in_flight: int = 0
 
@@ -47,15 +48,15 @@ class Trial:
     counters: Counters
 
     def failure(
-        self, outcome: Outcome, detail: str, response: httpx.Response | None = None, received: int = 0
+        self, kind: Kind, detail: str, response: httpx.Response | None = None, received: int = 0
     ) -> ShareFailure:
         """What the trial came to, counted as it is made: raise it."""
         ms = round((trio.current_time() - self.started) * 1000)
         status = None if response is None else response.status_code
-        self.counters.failures[outcome] += 1
-        _log.debug("%s %s: %s, %s, %d bytes, %d ms", self.shown, self.phase, outcome, detail, received, ms)
-        attempt = Attempt(self.shown, self.phase, outcome, detail, status, received, ms)
-        if response is None or outcome is not Outcome.BUSY:
+        self.counters.failures[kind] += 1
+        _log.debug("%s %s: %s, %s, %d bytes, %d ms", self.shown, self.phase, kind, detail, received, ms)
+        attempt = failed_attempt(self.shown, self.phase, kind, detail, status, received, ms)
+        if response is None or kind is not Kind.BUSY:
             return ShareFailure(attempt)
         return ShareFailure(attempt, retry_after(response.headers, datetime.now(UTC)))
 
@@ -92,16 +93,16 @@ class Answer:
         except StopAsyncIteration:
             return b""
         except httpx.TransportError as error:
-            raise self.failure(Outcome.UNREACHABLE, words_for(error)) from error
+            raise self.failure(*described(error)) from error
         self.received += len(piece)
         self._trial.counters.received += len(piece)
         return piece
 
-    def failure(self, outcome: Outcome, detail: str) -> ShareFailure:
-        return self._trial.failure(outcome, detail, self._response, self.received)
+    def failure(self, kind: Kind, detail: str) -> ShareFailure:
+        return self._trial.failure(kind, detail, self._response, self.received)
 
     def status_failure(self) -> ShareFailure:
-        return self.failure(outcome_of_status(self.status), f"HTTP {self.status}")
+        return self.failure(kind_of_status(self.status), f"HTTP {self.status}")
 
     def refuse(self, complaint: Complaint | None) -> None:
         """Raises what `answer_rules` found wrong, if anything."""
@@ -130,4 +131,4 @@ class Answer:
                 if left < 0:
                     return
         except httpx.TransportError as error:
-            _log.debug("%s: the rest of an error's body: %s", self._trial.shown, words_for(error))
+            _log.debug("%s: the rest of an error's body: %s", self._trial.shown, described(error)[1])

@@ -1,14 +1,17 @@
 """How an answer's status and headers are read. Pure; what each row means to a user is in `sync.answers`.
 
 =====================  ======================================================
-404, 410               ABSENT, the only two ways to say so
-401, 403               REFUSED
-408, 425, 429, 503     BUSY, perhaps with Retry-After
-anything else unasked  UNREACHABLE: it is no share that answers like this
+404, 410               absent, the only two ways to say so
+401, 403               refused
+408, 425, 429, 503     busy, perhaps with Retry-After
+any other 5xx          server-error
+301, 302, 303, 307,    redirected; those that can be followed are not seen
+308                    here
+anything else unasked  bad-status: it is no share that answers like this
 =====================  ======================================================
 
 A body is trusted as far as its framing: a 206 must name exactly the range that was asked for, a 200 holds the
-whole from byte 0, lengths and totals must agree with what is known. A disagreement is WRONG.
+whole from byte 0, lengths and totals must agree with what is known.
 """
 
 import re
@@ -18,12 +21,19 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-from blobfs.model import Outcome
+from blobfs.model import Kind
 
 ABSENT_STATUS = frozenset({404, 410})
 REFUSED_STATUS = frozenset({401, 403})
 BUSY_STATUS = frozenset({408, 425, 429, 503})
 REDIRECT_STATUS = frozenset({301, 302, 303, 307, 308})
+
+_KINDS = (
+    (ABSENT_STATUS, Kind.ABSENT),
+    (REFUSED_STATUS, Kind.REFUSED),
+    (BUSY_STATUS, Kind.BUSY),
+    (REDIRECT_STATUS, Kind.REDIRECTED),
+)
 
 MAX_RETRY_AFTER = 3600.0
 """Seconds; a share that asks for more is asked again after an hour all the same."""
@@ -31,7 +41,7 @@ MAX_RETRY_AFTER = 3600.0
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\Z")
 _LENGTH = re.compile(r"\d{1,18}\Z")
 
-Complaint = tuple[Outcome, str]
+Complaint = tuple[Kind, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +56,12 @@ class Stretch:
         return f"bytes={self.offset}-{self.offset + self.length - 1}"
 
 
-def outcome_of_status(status: int) -> Outcome:
+def kind_of_status(status: int) -> Kind:
     """What a status means that is not the success that was asked for."""
-    if status in ABSENT_STATUS:
-        return Outcome.ABSENT
-    if status in REFUSED_STATUS:
-        return Outcome.REFUSED
-    return Outcome.BUSY if status in BUSY_STATUS else Outcome.UNREACHABLE
+    for statuses, kind in _KINDS:
+        if status in statuses:
+            return kind
+    return Kind.SERVER_ERROR if status >= 500 else Kind.BAD_STATUS
 
 
 def content_length(headers: httpx.Headers) -> int | None:
@@ -86,13 +95,13 @@ def http_date(text: str) -> datetime | None:
 def encoding_complaint(headers: httpx.Headers) -> Complaint | None:
     """Bytes that were compressed on the way are not the bytes that were asked for."""
     encoding = headers.get("content-encoding", "identity").strip().lower()
-    return None if encoding in ("", "identity") else (Outcome.WRONG, f"content encoding {encoding[:40]}")
+    return None if encoding in ("", "identity") else (Kind.ENCODED, f"content encoding {encoding[:40]}")
 
 
 def stretch_complaint(status: int, headers: httpx.Headers, stretch: Stretch) -> Complaint | None:
     """What is wrong with an answer (200, 206 or 416) to a request for `stretch`; None if it is usable."""
     if status == 416:
-        return Outcome.WRONG, "shorter than its record says (HTTP 416)"
+        return Kind.WRONG_RANGE, "shorter than its record says (HTTP 416)"
     if status == 206:
         return _partial_complaint(headers, stretch)
     return _whole_complaint(headers, stretch)
@@ -102,13 +111,13 @@ def _partial_complaint(headers: httpx.Headers, stretch: Stretch) -> Complaint | 
     text = headers.get("content-range", "")
     match = _CONTENT_RANGE.match(text)
     if match is None:
-        return Outcome.WRONG, f"HTTP 206 without a proper Content-Range: {text[:60]!r}"
+        return Kind.WRONG_RANGE, f"HTTP 206 without a proper Content-Range: {text[:60]!r}"
     if match[3] != "*" and stretch.size not in (None, int(match[3])):
-        return Outcome.WRONG, f"has {match[3]} bytes, its record says {stretch.size}"
+        return Kind.WRONG_SIZE, f"has {match[3]} bytes, its record says {stretch.size}"
     if (int(match[1]), int(match[2])) != (stretch.offset, stretch.offset + stretch.length - 1):
-        return Outcome.WRONG, f"asked for {stretch.range_header()}, got {text[:60]!r}"
+        return Kind.WRONG_RANGE, f"asked for {stretch.range_header()}, got {text[:60]!r}"
     if content_length(headers) not in (None, stretch.length):
-        return Outcome.WRONG, f"Content-Length {content_length(headers)} for a range of {stretch.length}"
+        return Kind.WRONG_RANGE, f"Content-Length {content_length(headers)} for a range of {stretch.length}"
     return None
 
 
@@ -117,7 +126,7 @@ def tail_complaint(headers: httpx.Headers, offset: int) -> Complaint | None:
     text = headers.get("content-range", "")
     match = _CONTENT_RANGE.match(text)
     if match is None or int(match[1]) != offset:
-        return Outcome.WRONG, f"asked for bytes={offset}-, got {text[:60]!r}"
+        return Kind.WRONG_RANGE, f"asked for bytes={offset}-, got {text[:60]!r}"
     return None
 
 
@@ -125,12 +134,12 @@ def _whole_complaint(headers: httpx.Headers, stretch: Stretch) -> Complaint | No
     length = content_length(headers)
     if length is not None and length != (length if stretch.size is None else stretch.size):
         if is_page(headers):
-            return Outcome.UNREACHABLE, "not a share's answer: an HTML page"
-        return Outcome.WRONG, f"has {length} bytes, its record says {stretch.size}"
+            return Kind.NOT_A_SHARE, "not a share's answer: an HTML page"
+        return Kind.WRONG_SIZE, f"has {length} bytes, its record says {stretch.size}"
     if stretch.offset:
-        return Outcome.WRONG, "the server ignores Range"
+        return Kind.NO_RANGES, "the server ignores Range"
     if length is not None and length < stretch.length:
-        return Outcome.WRONG, f"has {length} bytes, {stretch.length} were asked for"
+        return Kind.WRONG_SIZE, f"has {length} bytes, {stretch.length} were asked for"
     return None
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from blobfs.model import Outcome
+from blobfs.model import Kind
 from blobfs.shares.answer import Answer
 from blobfs.shares.answer_rules import content_length, encoding_complaint
 
@@ -34,7 +34,7 @@ class ExactBody(AsyncIterator[bytes]):
         piece = await self._answer.chunk()
         if not piece:
             got = self._length - self._left
-            raise self._answer.failure(Outcome.UNREACHABLE, f"short body: {got} of {self._length} bytes")
+            raise self._answer.failure(Kind.SHORT_BODY, f"short body: {got} of {self._length} bytes")
         self._surplus = len(piece) > self._left
         piece = piece[: self._left]
         self._left -= len(piece)
@@ -43,7 +43,7 @@ class ExactBody(AsyncIterator[bytes]):
     async def _finish(self) -> None:
         """Reads the end of the body, which lets its connection be used again."""
         if not self._more and (self._surplus or await self._answer.chunk()):
-            raise self._answer.failure(Outcome.WRONG, "body longer than asked for")
+            raise self._answer.failure(Kind.LONG_BODY, "body longer than asked for")
 
 
 class NoBody(AsyncIterator[bytes]):
@@ -57,7 +57,7 @@ class NoBody(AsyncIterator[bytes]):
 
 
 async def read_rest(answer: Answer, limit: int, what: str) -> bytes:
-    """The whole body, of at most `limit` bytes; a larger one is WRONG, and not read on."""
+    """The whole body, of at most `limit` bytes; a larger one fails, and not read on."""
     pieces = bytearray()
     while piece := await answer.chunk():
         pieces += piece
@@ -80,10 +80,10 @@ async def read_json_text(answer: Answer, limit: int, what: str) -> bytes:
             break
         _refuse_size(answer, max(len(pieces), content_length(answer.headers) or 0), limit, what)
     if start[:1] != b"{":
-        raise answer.failure(Outcome.UNREACHABLE, "not a share's answer")
+        raise answer.failure(Kind.NOT_A_SHARE, "not a share's answer")
     return bytes(pieces)
 
 
 def _refuse_size(answer: Answer, size: int, limit: int, what: str) -> None:
     if size > limit:
-        raise answer.failure(Outcome.WRONG, f"{what} larger than {limit} bytes")
+        raise answer.failure(Kind.LONG_BODY, f"{what} larger than {limit} bytes")

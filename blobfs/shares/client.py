@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 
 import trio
 
-from blobfs.model import RESERVED_PREFIX, BlobId, Invalid, Name, Outcome, url_path
+from blobfs.model import RESERVED_PREFIX, BlobId, Invalid, Kind, Name, url_path
 from blobfs.record import LOG_NAME, MAX_RECORD_BYTES, Record, decode_record
 from blobfs.shares.address import ShareOptions, shown_url
 from blobfs.shares.answer import Answer
@@ -22,7 +22,7 @@ from blobfs.shares.answer_rules import (
     content_length,
     encoding_complaint,
     is_page,
-    outcome_of_status,
+    kind_of_status,
     stretch_complaint,
     tail_complaint,
 )
@@ -99,7 +99,7 @@ class Share:
                 return await _read_record(answer)
         # 1. A server that redirects directories has none here. 2. Others answer with an error, like for a
         # name they do not have: the log tells. 3. Busy or broken servers have said nothing yet.
-        may_be_directory = 400 <= answer.status < 500 and outcome_of_status(answer.status) is not Outcome.BUSY
+        may_be_directory = 400 <= answer.status < 500 and kind_of_status(answer.status) is not Kind.BUSY
         if may_be_directory and not self._redirects_directories and await self._has_log(name):
             return DIRECTORY_HERE
         if answer.is_absent:
@@ -224,10 +224,10 @@ def _promised_size(answer: Answer, *, may_be_page: bool) -> int:
         raise answer.status_failure()
     answer.refuse(encoding_complaint(answer.headers))
     if not may_be_page and is_page(answer.headers):
-        raise answer.failure(Outcome.UNREACHABLE, "not a share's answer: an HTML page")
+        raise answer.failure(Kind.NOT_A_SHARE, "not a share's answer: an HTML page")
     size = content_length(answer.headers)
     if size is None:
-        raise answer.failure(Outcome.UNREACHABLE, "no Content-Length")
+        raise answer.failure(Kind.NOT_A_SHARE, "no Content-Length")
     return size
 
 
@@ -236,7 +236,7 @@ async def _read_record(answer: Answer) -> Record:
     try:
         return decode_record(raw)
     except Invalid as error:
-        raise answer.failure(Outcome.WRONG, str(error)) from error
+        raise answer.failure(Kind.WRONG_BYTES, str(error)) from error
 
 
 async def _read_log(answer: Answer) -> LogTail:
@@ -244,7 +244,7 @@ async def _read_log(answer: Answer) -> LogTail:
     try:
         return await _parsed(read_fresh, raw)
     except Invalid as error:
-        raise answer.failure(Outcome.WRONG, str(error)) from error
+        raise answer.failure(Kind.WRONG_BYTES, str(error)) from error
 
 
 async def _read_log_tail(answer: Answer, known: LogPosition) -> LogTail | None:

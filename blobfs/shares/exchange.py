@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 import httpx
 import trio
 
-from blobfs.model import Outcome
+from blobfs.model import Kind
 from blobfs.shares.address import ShareOptions, origin, shown_url
 from blobfs.shares.answer import Answer, Counters, Trial
 from blobfs.shares.answer_rules import REDIRECT_STATUS
 from blobfs.shares.transport import ShareTransport
-from blobfs.shares.wording import words_for
+from blobfs.shares.wording import described
 
 MAX_REDIRECTS = 5
 USER_AGENT = "blobfs"
@@ -46,7 +46,7 @@ class ShareStatistics:
     """By phase; a redirect that was followed counts as another one."""
     received: int
     """Bytes of bodies."""
-    failures: Mapping[Outcome, int]
+    failures: Mapping[Kind, int]
     in_flight: int
     idle_connections: int
 
@@ -120,7 +120,7 @@ class Exchange:
                 answer.points_to_directory = True
                 return answer
             url = target
-        raise trial.failure(Outcome.UNREACHABLE, "too many redirects")
+        raise trial.failure(Kind.REDIRECTED, "too many redirects")
 
     async def _send(self, trial: Trial, question: Question, url: httpx.URL) -> Answer:
         assert self._transport is not None, "the share is not open"
@@ -132,7 +132,7 @@ class Exchange:
         try:
             return Answer(trial, await self._transport.handle_async_request(request))
         except (httpx.TransportError, UnicodeError) as error:
-            raise trial.failure(Outcome.UNREACHABLE, words_for(error)) from error
+            raise trial.failure(*described(error)) from error
 
     async def _redirected(self, answer: Answer, url: httpx.URL) -> httpx.URL | None:
         """Where a redirect leads, with the answer closed; None (and open) if it only adds a slash."""
@@ -141,10 +141,10 @@ class Exchange:
             if target.path == url.path + "/":
                 return None
             if not (origin(target) == self._origin or (self._options.redirects and _is_askable(target))):
-                raise answer.failure(Outcome.UNREACHABLE, f"redirects to {target}"[:200])
+                raise answer.failure(Kind.REDIRECTED, f"redirects to {target}"[:200])
         except (httpx.InvalidURL, ValueError) as error:
             await answer.aclose()
-            raise answer.failure(Outcome.UNREACHABLE, "redirects to no URL") from error
+            raise answer.failure(Kind.REDIRECTED, "redirects to no URL") from error
         except BaseException:
             await answer.aclose()
             raise

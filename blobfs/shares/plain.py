@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from blobfs.model import Outcome
+from blobfs.model import Kind
 from blobfs.shares.answer_rules import Complaint, content_length, http_date, total_size
 
 PAGE_SUFFIXES = (".html", ".htm", ".xhtml")
@@ -42,19 +42,19 @@ def version_complaint(status: int, headers: httpx.Headers, pinned: PlainFile) ->
     if status not in (200, 206, 416):
         return None
     if status == 416:
-        return Outcome.CHANGED, "the file is shorter now (HTTP 416)"
+        return Kind.CHANGED, "the file is shorter now (HTTP 416)"
     size = content_length(headers) if status == 200 else total_size(headers)
     if size is not None and size != pinned.size:
-        return Outcome.CHANGED, f"the file has {size} bytes now, it had {pinned.size}"
+        return Kind.CHANGED, f"the file has {size} bytes now, it had {pinned.size}"
     now = plain_file(pinned.size, headers)
     if now.etag is not None and now.etag != pinned.etag:
-        return Outcome.CHANGED, f"the file's ETag is {now.etag[:60]} now"
+        return Kind.CHANGED, f"the file's ETag is {now.etag[:60]} now"
     if now.last_modified_ns is not None and now.last_modified_ns != pinned.last_modified_ns:
-        return Outcome.CHANGED, "the file's Last-Modified is another one now"
+        return Kind.CHANGED, "the file's Last-Modified is another one now"
     # A whole file in place of a range says "changed", unless it says what it is and that is the same
     # (a server that does not know ranges).
     if status == 200 and pinned.validator is not None and now.validator != pinned.validator:
-        return Outcome.CHANGED, "the whole file was sent, without its version"
+        return Kind.CHANGED, "the whole file was sent, without its version"
     return None
 
 

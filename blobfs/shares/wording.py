@@ -1,6 +1,7 @@
-"""What a failed exchange is called: short words for `Attempt.detail`, found in the chain of causes. Pure.
+"""What a failed exchange is called: its kind, and short words for `Attempt.detail`. Pure.
 
-httpx says "all connection attempts failed"; the operator wants "connection refused".
+httpx says "all connection attempts failed"; the operator wants "connection refused". So the chain of causes
+is searched for the first that tells.
 """
 
 import errno
@@ -11,52 +12,76 @@ from collections.abc import Iterator
 
 import httpx
 
-_ERRNO_WORDS = {
-    errno.ECONNREFUSED: "connection refused",
-    errno.ECONNRESET: "reset",
-    errno.EPIPE: "reset",
-    errno.EHOSTUNREACH: "no route to host",
-    errno.ENETUNREACH: "network unreachable",
-    errno.ETIMEDOUT: "connect timeout",
+from blobfs.model import Kind
+
+_BY_ERRNO = {
+    errno.ECONNREFUSED: (Kind.CONNECT_REFUSED, "connection refused"),
+    errno.ECONNRESET: (Kind.RESET, "reset"),
+    errno.EPIPE: (Kind.RESET, "reset"),
+    errno.EHOSTUNREACH: (Kind.NO_ROUTE, "no route to host"),
+    errno.ENETUNREACH: (Kind.NO_ROUTE, "network unreachable"),
 }
 
+_LOCAL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+"""Says nothing about the share."""
 
-def words_for(error: BaseException) -> str:
+_CLOSED = "closed before it answered"
+
+
+class NoAnswer(httpx.ReadTimeout):
+    """The request was sent, and no head of an answer came in time."""
+
+
+def described(error: BaseException) -> tuple[Kind, str]:
     """The most telling cause of a transport error, in one short line."""
     if isinstance(error, httpx.ConnectTimeout):
-        return "connect timeout"
+        return Kind.CONNECT_TIMEOUT, "connect timeout"
+    if isinstance(error, NoAnswer):
+        return Kind.NO_ANSWER, str(error)
     if isinstance(error, httpx.TimeoutException):
-        return "stalled"
+        return Kind.STALLED, "stalled"
+    is_connecting = isinstance(error, httpx.ConnectError)
     for cause in _causes(error):
-        words = _words_for_cause(cause)
-        if words is not None:
-            return words
+        found = _described_cause(cause, is_connecting)
+        if found is not None:
+            return found
     if isinstance(error, httpx.RemoteProtocolError):
-        return _words_for_protocol(str(error))
-    return f"{type(error).__name__}: {error}"[:200]
+        return _described_protocol(str(error))
+    kind = Kind.NO_ROUTE if is_connecting else Kind.RESET
+    return kind, f"{type(error).__name__}: {error}"[:200]
 
 
-def _words_for_cause(cause: BaseException) -> str | None:
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"TLS: {cause.verify_message}"
+def _described_cause(cause: BaseException, is_connecting: bool) -> tuple[Kind, str] | None:
     if isinstance(cause, ssl.SSLError):
-        reason: str | None = getattr(cause, "reason", None)  # set by the ssl module only, not by its class
-        return f"TLS: {(reason or str(cause)).lower().replace('_', ' ')}"
+        return _described_tls(cause)
     if isinstance(cause, socket.gaierror):
-        return f"DNS: {cause.strerror}"
+        return Kind.DNS, f"DNS: {cause.strerror}"
     if isinstance(cause, UnicodeError):
-        return "DNS: not a host name"
-    if isinstance(cause, OSError) and cause.errno is not None:
-        return _ERRNO_WORDS.get(cause.errno) or os.strerror(cause.errno)
-    return None
+        return Kind.DNS, "DNS: not a host name"
+    if not isinstance(cause, OSError) or cause.errno is None:
+        return None
+    if is_connecting and cause.errno == errno.ETIMEDOUT:
+        return Kind.CONNECT_TIMEOUT, "connect timeout"
+    usual = Kind.NO_ROUTE if is_connecting else Kind.RESET
+    kind = Kind.LOCAL if cause.errno in _LOCAL else usual
+    return _BY_ERRNO.get(cause.errno) or (kind, os.strerror(cause.errno))
 
 
-def _words_for_protocol(text: str) -> str:
+def _described_tls(cause: ssl.SSLError) -> tuple[Kind, str]:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return Kind.TLS, f"TLS: {cause.verify_message}"
+    if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return Kind.CLOSED, _CLOSED  # a server that is stopping, not one that cannot
+    reason: str | None = getattr(cause, "reason", None)  # set by the ssl module only, not by its class
+    return Kind.TLS, f"TLS: {(reason or str(cause)).lower().replace('_', ' ')}"
+
+
+def _described_protocol(text: str) -> tuple[Kind, str]:
     if "without sending a response" in text:
-        return "closed before it answered"
+        return Kind.CLOSED, _CLOSED
     if "without sending complete message body" in text:
-        return "short body"
-    return f"not HTTP: {text}"[:200]
+        return Kind.SHORT_BODY, "short body"
+    return Kind.NOT_HTTP, f"not HTTP: {text}"[:200]
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

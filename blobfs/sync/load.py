@@ -15,9 +15,10 @@ import trio
 
 from blobfs import errors
 from blobfs.config import LoadSettings
-from blobfs.model import CHUNK_SIZE, Attempt, Name, Outcome
+from blobfs.model import CHUNK_SIZE, Attempt, Kind, Name, Outcome
 from blobfs.record import BlobRecord
 from blobfs.shares.failure import ShareFailure
+from blobfs.shares.retry_rules import failed_attempt
 from blobfs.store.partial import Partial
 from blobfs.sync.answers import failure_from
 from blobfs.sync.disk import DiskThreads
@@ -111,7 +112,7 @@ class Load:
         """What to say when the deadline came before any share's failure."""
         ms = int(self.settings.read_timeout * 1000)
         return tuple(
-            Attempt(peer.shown, "blob", Outcome.UNREACHABLE, "no answer yet", ms=ms)
+            failed_attempt(peer.shown, "blob", Kind.TOO_LATE, "no answer yet", ms=ms)
             for peer in self.peers
             if self.source.offers(peer)
         )

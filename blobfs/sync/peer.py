@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 import trio
 
-from blobfs.model import Attempt, BlobId, Name, Outcome
+from blobfs.model import Attempt, BlobId, Kind, Name, Outcome
 from blobfs.record import Record
 from blobfs.shares.address import ShareOptions
 from blobfs.shares.client import DirectoryHere
@@ -17,6 +17,7 @@ from blobfs.shares.failure import ShareFailure
 from blobfs.shares.health import ShareHealth
 from blobfs.shares.log_tail import LogPosition, LogTail
 from blobfs.shares.plain import PlainFile
+from blobfs.shares.retry_rules import failed_attempt
 
 T = TypeVar("T")
 
@@ -118,11 +119,11 @@ class Peer:
         self.health.record_success(trio.current_time())
 
     def not_asked(self, phase: str) -> Attempt:
-        return Attempt(self.shown, phase, Outcome.UNREACHABLE, "not asked: it failed a moment ago")
+        return failed_attempt(self.shown, phase, Kind.NOT_ASKED, "not asked: it failed a moment ago")
 
     def too_late(self, phase: str, seconds: float) -> Attempt:
         detail = f"no answer in {seconds:g} s"
-        return Attempt(self.shown, phase, Outcome.UNREACHABLE, detail, ms=int(seconds * 1000))
+        return failed_attempt(self.shown, phase, Kind.TOO_LATE, detail, ms=int(seconds * 1000))
 
     def wrong(self, phase: str, detail: str) -> ShareFailure:
-        return ShareFailure(Attempt(self.shown, phase, Outcome.WRONG, detail))
+        return ShareFailure(failed_attempt(self.shown, phase, Kind.WRONG_BYTES, detail))

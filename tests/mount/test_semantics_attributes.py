@@ -202,7 +202,7 @@ def test_last_error(start_node: StartNode, tries: int):
         assert "user.blobfs.last_error" in os.listxattr(b.path("f"))
         attempts = json.loads(attribute(b.path("f"), "last_error"))
     assert len(attempts) == tries
-    keys = {"share", "phase", "outcome", "detail", "status", "received", "ms"}
+    keys = {"share", "phase", "kind", "outcome", "detail", "status", "received", "ms"}
     assert all(attempt.keys() == keys for attempt in attempts)
     assert {attempt["share"] for attempt in attempts} == {a.url}
-    assert {attempt["outcome"] for attempt in attempts} == {"unreachable"}
+    assert {(attempt["kind"], attempt["outcome"]) for attempt in attempts} == {("connect-refused", "unreachable")}

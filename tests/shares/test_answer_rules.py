@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blobfs.model import Outcome
+from blobfs.model import Kind
 from blobfs.shares.answer_rules import (
     Stretch,
     encoding_complaint,
     is_page,
-    outcome_of_status,
+    kind_of_status,
     retry_after,
     stretch_complaint,
 )
@@ -22,17 +22,19 @@ STRETCH = Stretch(100, 50, 1000)
 
 
 @pytest.mark.parametrize(
-    ("statuses", "outcome"),
+    ("statuses", "kind"),
     [
-        ({404, 410}, Outcome.ABSENT),
-        ({401, 403}, Outcome.REFUSED),
-        ({408, 425, 429, 503}, Outcome.BUSY),
-        ({204, 206, 301, 400, 405, 418, 500, 502, 504}, Outcome.UNREACHABLE),
+        ({404, 410}, Kind.ABSENT),
+        ({401, 403}, Kind.REFUSED),
+        ({408, 425, 429, 503}, Kind.BUSY),
+        ({500, 501, 502, 504, 511, 599}, Kind.SERVER_ERROR),
+        ({301, 302, 303, 307, 308}, Kind.REDIRECTED),
+        ({204, 206, 300, 304, 400, 405, 416, 418}, Kind.BAD_STATUS),
     ],
 )
-def test_every_status_has_an_outcome(statuses: set[int], outcome: Outcome) -> None:
+def test_every_status_has_a_kind(statuses: set[int], kind: Kind) -> None:
     """Only 404 and 410 say that something is absent."""
-    assert {outcome_of_status(status) for status in statuses} == {outcome}
+    assert {kind_of_status(status) for status in statuses} == {kind}
 
 
 @pytest.mark.parametrize(
@@ -76,35 +78,38 @@ def test_a_206_must_name_the_range_that_was_asked_for(content_range: str, detail
         assert complaint is None
     else:
         assert complaint is not None
-        assert complaint[0] is Outcome.WRONG
+        assert complaint[0] is (Kind.WRONG_SIZE if detail.startswith("has") else Kind.WRONG_RANGE)
         assert detail in complaint[1]
 
 
 def test_a_206_with_another_length_is_wrong() -> None:
     """Content-Length must agree with Content-Range."""
     headers = httpx.Headers({"Content-Range": "bytes 100-149/1000", "Content-Length": "51"})
-    assert stretch_complaint(206, headers, STRETCH) == (Outcome.WRONG, "Content-Length 51 for a range of 50")
+    assert stretch_complaint(206, headers, STRETCH) == (
+        Kind.WRONG_RANGE,
+        "Content-Length 51 for a range of 50",
+    )
 
 
 def test_a_416_is_wrong_when_the_size_is_known() -> None:
     """A share whose file ends before the range has another file than its record says."""
     complaint = stretch_complaint(416, httpx.Headers({"Content-Range": "bytes */10"}), STRETCH)
-    assert complaint == (Outcome.WRONG, "shorter than its record says (HTTP 416)")
+    assert complaint == (Kind.WRONG_RANGE, "shorter than its record says (HTTP 416)")
 
 
 @pytest.mark.parametrize(
     ("stretch", "length", "complaint"),
     [
         (Stretch(0, 50, 1000), "1000", None),
-        (Stretch(0, 50, 1000), "999", (Outcome.WRONG, "has 999 bytes, its record says 1000")),
-        (Stretch(1, 50, 1000), "1000", (Outcome.WRONG, "the server ignores Range")),
-        (Stretch(0, 50), "40", (Outcome.WRONG, "has 40 bytes, 50 were asked for")),
+        (Stretch(0, 50, 1000), "999", (Kind.WRONG_SIZE, "has 999 bytes, its record says 1000")),
+        (Stretch(1, 50, 1000), "1000", (Kind.NO_RANGES, "the server ignores Range")),
+        (Stretch(0, 50), "40", (Kind.WRONG_SIZE, "has 40 bytes, 50 were asked for")),
         (Stretch(0, 50), "60", None),
         (Stretch(0, 50), "?", None),
     ],
 )
 def test_a_200_is_usable_from_the_start_only(
-    stretch: Stretch, length: str, complaint: tuple[Outcome, str] | None
+    stretch: Stretch, length: str, complaint: tuple[Kind, str] | None
 ) -> None:
     """A whole file in place of a range serves if the range begins at 0 and the size is right."""
     assert stretch_complaint(200, httpx.Headers({"Content-Length": length}), stretch) == complaint
@@ -114,7 +119,7 @@ def test_a_page_in_place_of_a_blob_is_no_answer() -> None:
     """A portal's page is not wrong bytes: the share was not reached at all."""
     headers = httpx.Headers({"Content-Length": "40", "Content-Type": "text/html; charset=utf-8"})
     complaint = stretch_complaint(200, headers, STRETCH)
-    assert complaint == (Outcome.UNREACHABLE, "not a share's answer: an HTML page")
+    assert complaint == (Kind.NOT_A_SHARE, "not a share's answer: an HTML page")
     headers["Accept-Ranges"] = "bytes"
     assert not is_page(headers)
 
@@ -124,7 +129,7 @@ def test_a_compressed_body_is_not_trusted() -> None:
     assert encoding_complaint(httpx.Headers({})) is None
     assert encoding_complaint(httpx.Headers({"Content-Encoding": "Identity"})) is None
     gzip = encoding_complaint(httpx.Headers({"Content-Encoding": "gzip"}))
-    assert gzip == (Outcome.WRONG, "content encoding gzip")
+    assert gzip == (Kind.ENCODED, "content encoding gzip")
 
 
 @given(st.integers(0, 10**15), st.integers(1, 10**9), st.integers(0, 10**9))

@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from blobfs.model import Name, Outcome
+from blobfs.model import Kind, Name, Outcome
 from blobfs.record import MAX_RECORD_BYTES
 from blobfs.shares.client import DirectoryHere
 from blobfs.shares.failure import ShareFailure
@@ -56,28 +56,28 @@ async def test_absent(scripted: ScriptedServer, code: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "outcome"),
+    ("code", "kind"),
     [
-        (401, Outcome.REFUSED),
-        (403, Outcome.REFUSED),
-        (400, Outcome.UNREACHABLE),
-        (408, Outcome.BUSY),
-        (425, Outcome.BUSY),
-        (429, Outcome.BUSY),
-        (503, Outcome.BUSY),
-        (500, Outcome.UNREACHABLE),
-        (502, Outcome.UNREACHABLE),
-        (204, Outcome.UNREACHABLE),
-        (304, Outcome.UNREACHABLE),
+        (401, Kind.REFUSED),
+        (403, Kind.REFUSED),
+        (400, Kind.BAD_STATUS),
+        (408, Kind.BUSY),
+        (425, Kind.BUSY),
+        (429, Kind.BUSY),
+        (503, Kind.BUSY),
+        (500, Kind.SERVER_ERROR),
+        (502, Kind.SERVER_ERROR),
+        (204, Kind.BAD_STATUS),
+        (304, Kind.BAD_STATUS),
     ],
 )
-async def test_other_statuses_fail(scripted: ScriptedServer, code: int, outcome: Outcome) -> None:
+async def test_other_statuses_fail(scripted: ScriptedServer, code: int, kind: Kind) -> None:
     """No other status is ever taken for "absent"."""
     scripted.route(RECORD_PATH, status(code, b""))
     async with opened(scripted.url) as share:
         attempt = await attempt_of(share.record(NAME))
-        assert share.statistics().failures == {outcome: 1}
-    assert (attempt.outcome, attempt.status, attempt.detail) == (outcome, code, f"HTTP {code}")
+        assert share.statistics().failures == {kind: 1}
+    assert (attempt.kind, attempt.status, attempt.detail) == (kind, code, f"HTTP {code}")
     assert (attempt.share, attempt.phase) == (scripted.url, "record")
 
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from blobfs.model import Outcome
+from blobfs.model import Kind
 from blobfs.shares.resolver import LOOKUPS_PER_HOST, install_resolver
 from tests.servers.scripted import ScriptedServer, ok
 from tests.shares.shared_names import NAME, RECORD, RECORD_PATH, RECORD_TEXT, attempt_of, opened
@@ -45,7 +45,7 @@ async def test_a_dead_dns_server_takes_no_thread_from_others(
         async with trio.open_nursery() as nursery:
             for _ in range(12):
                 nursery.start_soon(attempt_of, dead.record(NAME))
-        assert dead.statistics().failures == {Outcome.UNREACHABLE: 12}
+        assert dead.statistics().failures == {Kind.CONNECT_TIMEOUT: 12}
     assert len(stuck_lookups) == LOOKUPS_PER_HOST
     assert trio.to_thread.current_default_thread_limiter().borrowed_tokens == 0
     async with opened(scripted.url.replace("127.0.0.1", "localhost")) as share:

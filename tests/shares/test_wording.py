@@ -7,7 +7,8 @@ import ssl
 import httpx
 import pytest
 
-from blobfs.shares.wording import words_for
+from blobfs.model import Kind
+from blobfs.shares.wording import NoAnswer, described
 
 
 def caused(error: Exception, cause: BaseException) -> Exception:
@@ -15,45 +16,60 @@ def caused(error: Exception, cause: BaseException) -> Exception:
     return error
 
 
+def connecting(cause: BaseException) -> Exception:
+    return caused(httpx.ConnectError("x"), cause)
+
+
+def reading(cause: BaseException) -> Exception:
+    return caused(httpx.ReadError("x"), cause)
+
+
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "kind", "words"),
     [
-        (httpx.ConnectTimeout("x"), "connect timeout"),
-        (httpx.ReadTimeout("x"), "stalled"),
-        (httpx.WriteTimeout("x"), "stalled"),
+        (httpx.ConnectTimeout("x"), Kind.CONNECT_TIMEOUT, "connect timeout"),
+        (NoAnswer("no answer in 3 s"), Kind.NO_ANSWER, "no answer in 3 s"),
+        (httpx.ReadTimeout("x"), Kind.STALLED, "stalled"),
+        (httpx.WriteTimeout("x"), Kind.STALLED, "stalled"),
         (
-            caused(httpx.ConnectError("x"), ConnectionRefusedError(errno.ECONNREFUSED, "x")),
+            connecting(ConnectionRefusedError(errno.ECONNREFUSED, "x")),
+            Kind.CONNECT_REFUSED,
             "connection refused",
         ),
-        (caused(httpx.ConnectError("x"), OSError(errno.ENETUNREACH, "x")), "network unreachable"),
-        (caused(httpx.ReadError("x"), ConnectionResetError(errno.ECONNRESET, "x")), "reset"),
-        (caused(httpx.ReadError("x"), OSError(errno.EIO, "x")), "Input/output error"),
-        (
-            caused(httpx.ConnectError("x"), socket.gaierror(-2, "Name or service not known")),
-            "DNS: Name or service",
-        ),
-        (caused(httpx.ConnectError("x"), ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] x")), "TLS: "),
+        (connecting(OSError(errno.ENETUNREACH, "x")), Kind.NO_ROUTE, "network unreachable"),
+        (connecting(OSError(errno.EACCES, "x")), Kind.NO_ROUTE, "Permission denied"),
+        (connecting(OSError(errno.EMFILE, "x")), Kind.LOCAL, "Too many open files"),
+        (connecting(OSError(errno.ETIMEDOUT, "x")), Kind.CONNECT_TIMEOUT, "connect timeout"),
+        (reading(ConnectionResetError(errno.ECONNRESET, "x")), Kind.RESET, "reset"),
+        (reading(OSError(errno.EIO, "x")), Kind.RESET, "Input/output error"),
+        (reading(OSError(errno.ETIMEDOUT, "x")), Kind.RESET, "Connection timed out"),
+        (connecting(socket.gaierror(-2, "Name or service not known")), Kind.DNS, "DNS: Name or service"),
+        (connecting(ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] x")), Kind.TLS, "TLS: "),
+        (connecting(ssl.SSLEOFError(8, "EOF occurred")), Kind.CLOSED, "closed before it answered"),
         (
             httpx.RemoteProtocolError("Server disconnected without sending a response."),
+            Kind.CLOSED,
             "closed before it answered",
         ),
         (
             httpx.RemoteProtocolError("peer closed connection without sending complete message body"),
+            Kind.SHORT_BODY,
             "short body",
         ),
-        (httpx.RemoteProtocolError("illegal status line"), "not HTTP: illegal status line"),
-        (httpx.ReadError("odd"), "ReadError: odd"),
+        (httpx.RemoteProtocolError("illegal status line"), Kind.NOT_HTTP, "not HTTP: illegal status line"),
+        (httpx.ReadError("odd"), Kind.RESET, "ReadError: odd"),
+        (httpx.ConnectError("odd"), Kind.NO_ROUTE, "ConnectError: odd"),
     ],
 )
-def test_the_most_telling_cause_is_named(error: Exception, words: str) -> None:
+def test_the_most_telling_cause_is_named(error: Exception, kind: Kind, words: str) -> None:
     """The chain of causes is searched for what an operator understands."""
-    assert words_for(error).startswith(words)
+    found, detail = described(error)
+    assert found is kind
+    assert detail.startswith(words)
 
 
 def test_causes_in_groups_are_found() -> None:
     """trio reports failed connection attempts as a group."""
     group = ExceptionGroup("all failed", [ConnectionRefusedError(errno.ECONNREFUSED, "x")])
-    assert (
-        words_for(caused(httpx.ConnectError("x"), caused(OSError("all failed"), group)))
-        == "connection refused"
-    )
+    error = connecting(caused(OSError("all failed"), group))
+    assert described(error) == (Kind.CONNECT_REFUSED, "connection refused")

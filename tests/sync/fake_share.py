@@ -30,7 +30,7 @@ from types import TracebackType
 import trio
 
 from blobfs.merkle import StreamHasher, Tree
-from blobfs.model import Attempt, BlobId, Name, Outcome, split
+from blobfs.model import BlobId, Kind, Name, split
 from blobfs.record import BlobRecord, DirRecord, LogEntry, LogRecord, Record, encode_log_entry
 from blobfs.record import encode_log_header as header_of
 from blobfs.shares.address import ShareOptions
@@ -39,15 +39,16 @@ from blobfs.shares.exchange import ShareStatistics
 from blobfs.shares.failure import ShareFailure
 from blobfs.shares.log_tail import LogPosition, LogTail, read_fresh, read_further
 from blobfs.shares.plain import PlainFile
+from blobfs.shares.retry_rules import failed_attempt
 
 PIECE = 64 * 1024
 """Bytes of a body that arrive at once."""
 
 _FAILURES = {
-    "u": (Outcome.UNREACHABLE, "connection refused"),
-    "b": (Outcome.BUSY, "HTTP 503"),
-    "r": (Outcome.REFUSED, "HTTP 403"),
-    "c": (Outcome.CHANGED, "another ETag"),
+    "u": (Kind.CONNECT_REFUSED, "connection refused"),
+    "b": (Kind.BUSY, "HTTP 503"),
+    "r": (Kind.REFUSED, "HTTP 403"),
+    "c": (Kind.CHANGED, "another ETag"),
 }
 
 
@@ -169,7 +170,7 @@ class FakeShare:
     async def record(self, name: Name) -> Record | DirectoryHere | None:
         async with self._answering("record", name) as letter:
             if letter == "w":
-                raise self._failure("record", Outcome.WRONG, "not JSON")
+                raise self._failure("record", Kind.WRONG_BYTES, "not JSON")
             if letter == "a":
                 return None
             return DIRECTORY_HERE if name in self.logs else self.records.get(name)
@@ -193,12 +194,12 @@ class FakeShare:
     async def tree(self, blob: BlobId, offset: int, length: int) -> bytes:
         async with self._answering("tree", blob, offset, length) as letter:
             if letter == "a" or blob not in self.trees:
-                raise self._failure("tree", Outcome.ABSENT, "HTTP 404")
+                raise self._failure("tree", Kind.ABSENT, "HTTP 404")
             content = self.trees[blob][offset : offset + length]
             if letter == "w":
                 content = tree_of(b"something else").root.encode()[:32] * (length // 32)
             if len(content) < length:
-                raise self._failure("tree", Outcome.WRONG, "shorter than its record says (HTTP 416)")
+                raise self._failure("tree", Kind.WRONG_RANGE, "shorter than its record says (HTTP 416)")
             self.received += len(content)
             return content
 
@@ -208,10 +209,10 @@ class FakeShare:
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         async with self._answering("blob", blob, offset, length) as letter:
             if letter == "a" or blob not in self.blobs:
-                raise self._failure("blob", Outcome.ABSENT, "HTTP 404")
+                raise self._failure("blob", Kind.ABSENT, "HTTP 404")
             raw = self.blobs[blob]
             if len(raw) != size:
-                raise self._failure("blob", Outcome.WRONG, f"has {len(raw)} bytes, its record says {size}")
+                raise self._failure("blob", Kind.WRONG_SIZE, f"has {len(raw)} bytes, its record says {size}")
             yield self._pieces(letter, raw[offset : offset + length])
 
     async def plain_stat(self, name: Name) -> PlainFile | DirectoryHere | None:
@@ -227,10 +228,10 @@ class FakeShare:
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         async with self._answering("blob", name, offset, length) as letter:
             if letter == "a" or name not in self.files:
-                raise self._failure("blob", Outcome.ABSENT, "HTTP 404")
+                raise self._failure("blob", Kind.ABSENT, "HTTP 404")
             version, raw = self.files[name]
             if version != pinned:
-                raise self._failure("blob", Outcome.CHANGED, "another ETag")
+                raise self._failure("blob", Kind.CHANGED, "another ETag")
             yield self._pieces(letter, raw[offset : offset + length])
 
     # How it answers
@@ -270,11 +271,11 @@ class FakeShare:
         if letter != "s":
             return Pieces(self, content, None)
         detail = f"short body: {self.short_after} of {len(content)} bytes"
-        broken = self._failure("blob", Outcome.UNREACHABLE, detail)
+        broken = self._failure("blob", Kind.SHORT_BODY, detail)
         return Pieces(self, content[: self.short_after], broken)
 
-    def _failure(self, phase: str, outcome: Outcome, detail: str) -> ShareFailure:
-        return ShareFailure(Attempt(self.shown, phase, outcome, detail))
+    def _failure(self, phase: str, kind: Kind, detail: str) -> ShareFailure:
+        return ShareFailure(failed_attempt(self.shown, phase, kind, detail))
 
 
 class Pieces(AsyncIterator[bytes]):

@@ -8,6 +8,7 @@ from blobfs import errors
 from blobfs.model import Attempt, Outcome
 from blobfs.record import DirRecord, GoneRecord, LogRecord, SymlinkRecord
 from blobfs.shares.plain import PlainFile
+from blobfs.shares.retry_rules import RULES, failed_attempt
 from blobfs.sync.answers import (
     Absent,
     Present,
@@ -37,7 +38,9 @@ def failed(peer: Peer, outcome: Outcome) -> ShareAnswer:
 
 
 def attempt(outcome: Outcome, share: str = "http://one/") -> Attempt:
-    return Attempt(share, "blob", outcome, outcome)
+    """One of some kind that has this outcome."""
+    kind = next(kind for kind, rule in RULES.items() if rule.outcome is outcome)
+    return failed_attempt(share, "blob", kind, kind)
 
 
 def test_the_newest_record_wins() -> None:
