@@ -1,0 +1,49 @@
+"""``rclone mount`` of a web server, as it is compared: read-only, with a full cache, empty at first."""
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tools.benchmarks.running import Overdue
+
+PROGRAM = "rclone"
+START_SECONDS = 20.0
+
+
+@contextlib.contextmanager
+def rclone_mount(url: str, place: Path) -> Iterator[Path]:
+    """Mounted below `place`, cache included; the server must list its directories (autoindex)."""
+    mountpoint = place / "mnt"
+    mountpoint.mkdir()
+    command: list[str | Path] = [
+        *(PROGRAM, "mount", ":http:", mountpoint, "--http-url", url, "--config", "/dev/null", "--read-only"),
+        *("--vfs-cache-mode", "full", "--cache-dir", place / "cache"),
+    ]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait_until_mounted(mountpoint)
+        yield mountpoint
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if _is_mounted(mountpoint):
+            subprocess.run(["fusermount3", "-u", "-z", "--", mountpoint], check=False, timeout=10)
+
+
+def _wait_until_mounted(mountpoint: Path) -> None:
+    end = time.monotonic() + START_SECONDS
+    while not _is_mounted(mountpoint):
+        if time.monotonic() > end:
+            raise Overdue("rclone did not mount")
+        time.sleep(0.02)
+
+
+def _is_mounted(mountpoint: Path) -> bool:
+    table = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")
+    return any(line.split(" ")[4] == str(mountpoint) for line in table.splitlines())

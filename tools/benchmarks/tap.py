@@ -1,0 +1,160 @@
+"""A share behind a tap: a TCP proxy that lets only so much through, or stops.
+
+nginx's limit_rate is per connection; this is one rate for the share as a whole, however many
+connections it has. All bytes the share sends pass one schedule: a piece of n bytes goes out n/rate
+seconds after the piece before it, so the rate is exact in the long run, and no more than `BURST`
+seconds of it can be saved up. What the share wrote into our buffers is bounded, so that its access log
+tells what was fetched.
+
+It knows of HTTP only that a request begins with a line that names a path, and that a client sends the
+next one when it has the answer to the last. So a body stops after `stall_after` bytes of each answer
+(the head counts too), and only for paths that match `only`.
+
+Run as a program it is the proxy, in a process of its own; `Tap` starts that.
+"""
+
+import argparse
+import math
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import trio
+
+from tests.servers.nginx import free_port
+from tools.benchmarks.running import environment, python
+
+PIECE = 64 << 10
+BUFFER = 256 << 10
+"""Bytes a socket may hold for us."""
+BURST = 0.02
+"""Seconds that an idle share may catch up."""
+READY_SECONDS = 10.0
+
+
+class Tap:
+    """One proxy before `upstream`, from entering to leaving. `rate` is bytes a second."""
+
+    def __init__(
+        self,
+        upstream: int,
+        *,
+        port: int | None = None,
+        rate: float | None = None,
+        stall_after: int | None = None,
+        only: str = "",
+    ) -> None:
+        self.port = port or free_port()
+        self._command = [
+            *python("tap", f"--port={self.port}", f"--upstream={upstream}", f"--only={only}"),
+            *([f"--rate={rate}"] if rate is not None else []),
+            *([f"--stall-after={stall_after}"] if stall_after is not None else []),
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment()
+        )
+        assert self._process.stdout is not None
+        if not self._process.stdout.readline():
+            raise RuntimeError("the tap did not start")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.communicate()
+
+
+@dataclass
+class Flow:
+    """What passes, for all connections together. Mutable: `_free_at`, by `pass_through`."""
+
+    upstream: int
+    rate: float = math.inf
+    stall_after: float = math.inf
+    only: re.Pattern[bytes] = field(default_factory=lambda: re.compile(b""))
+    _free_at: float = -math.inf
+    """trio's clock: when the piece before is through."""
+
+    async def pass_through(self, size: int) -> None:
+        self._free_at = max(self._free_at, trio.current_time() - BURST) + size / self.rate
+        await trio.sleep_until(self._free_at)
+
+    async def serve(self, client: trio.SocketStream) -> None:
+        """One connection of the client, with one of its own to the share."""
+        try:
+            share = await connect(self.upstream)
+            async with client, share, trio.open_nursery() as nursery:
+                answer = Answer(self)
+                nursery.start_soon(answer.send, share, client, nursery.cancel_scope)
+                while request := await client.receive_some(PIECE):
+                    answer.begin(bytes(request))
+                    await share.send_all(request)
+                nursery.cancel_scope.cancel()
+        except* (OSError, trio.BrokenResourceError):
+            pass  # either side went away, as is their right
+
+
+@dataclass
+class Answer:
+    """What one connection is being told. Mutable: all, by `begin` and `send`."""
+
+    flow: Flow
+    left: float = math.inf
+    """Bytes until this answer stops."""
+
+    def begin(self, request: bytes) -> None:
+        path = request.partition(b"\r\n")[0].split(b" ")[1]
+        self.left = self.flow.stall_after if self.flow.only.match(path) else math.inf
+
+    async def send(
+        self, share: trio.SocketStream, client: trio.SocketStream, connection: trio.CancelScope
+    ) -> None:
+        while self.left and (piece := await share.receive_some(int(min(PIECE, self.left)))):
+            self.left -= len(piece)
+            await self.flow.pass_through(len(piece))
+            await client.send_all(piece)
+        if not self.left:
+            await trio.sleep_forever()  # until the client has had enough
+        connection.cancel()
+
+
+async def connect(port: int) -> trio.SocketStream:
+    raw = trio.socket.socket()
+    raw.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, BUFFER)
+    await raw.connect(("127.0.0.1", port))
+    return trio.SocketStream(raw)
+
+
+async def serve(flow: Flow, port: int) -> None:
+    listeners = await trio.open_tcp_listeners(port, host="127.0.0.1", backlog=512)
+    listeners[0].socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, BUFFER)
+    print("ready", flush=True)
+    await trio.serve_listeners(flow.serve, listeners)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=sys.modules[__name__].__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--upstream", type=int, required=True)
+    parser.add_argument("--rate", type=float, default=math.inf)
+    parser.add_argument("--stall-after", type=float, default=math.inf)
+    parser.add_argument("--only", default="")
+    given = parser.parse_args()
+    flow = Flow(given.upstream, given.rate, given.stall_after, re.compile(given.only.encode()))
+    trio.run(serve, flow, given.port)
+
+
+if __name__ == "__main__":
+    main()
