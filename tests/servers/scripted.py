@@ -38,6 +38,7 @@ class Connection:
         self._stream = stream
         self._server = server
         self._read = b""
+        self.sent = 0
 
     async def next_request(self) -> Request | None:
         while b"\r\n\r\n" not in self._read:
@@ -55,8 +56,14 @@ class Connection:
         lines = [f"HTTP/1.1 {status} Scripted", *(f"{key}: {value}" for key, value in headers.items())]
         await self._stream.send_all("\r\n".join([*lines, "", ""]).encode("latin-1"))
 
+    async def send_reply(self, request: Request, reply: "Reply") -> None:
+        await self.send_head(reply.status, reply.headers)
+        if request.method != "HEAD":
+            await self.send(reply.body)
+
     async def send(self, raw: bytes) -> None:
         await self._stream.send_all(raw)
+        self.sent += len(raw)
         self._server.sent += len(raw)
 
     def reset(self) -> None:
@@ -71,6 +78,29 @@ class Connection:
 
 
 Behaviour = Callable[[Request, Connection], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer that is not sent yet. To HEAD its body stays here, its length is told all the same."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def ranged_reply(request: Request, body: bytes, headers: Mapping[str, str] | None = None) -> Reply:
+    """As a good server answers: 206 to a Range, 416 behind the end, 200 otherwise."""
+    length, more = len(body), headers or {}
+    match = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
+    if match is None:
+        return Reply(200, {"Content-Length": str(length), "Accept-Ranges": "bytes", **more}, body)
+    start, end = int(match[1]), min(int(match[2] or length), length - 1)
+    if start >= length:
+        return Reply(416, {"Content-Length": "0", "Content-Range": f"bytes */{length}"}, b"")
+    part = body[start : end + 1]
+    content_range = f"bytes {start}-{end}/{length}"
+    return Reply(206, {"Content-Range": content_range, "Content-Length": str(len(part)), **more}, part)
 
 
 @dataclass
@@ -95,8 +125,8 @@ class ScriptedServer:
         """One behaviour a request, in this order; the last one stays."""
         self.routes[path] = list(behaviours)
 
-    def _behaviour(self, path: str) -> Behaviour:
-        behaviours = self.routes.get(path, [status(404)])
+    def behaviour(self, request: Request) -> Behaviour:
+        behaviours = self.routes.get(request.path, [status(404)])
         return behaviours.pop(0) if len(behaviours) > 1 else behaviours[0]
 
     async def converse(self, stream: trio.SocketStream) -> None:
@@ -106,7 +136,7 @@ class ScriptedServer:
         try:
             while (request := await connection.next_request()) is not None:
                 self.requests.append(request)
-                if not await self._behaviour(request.path)(request, connection):
+                if not await self.behaviour(request)(request, connection):
                     break
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client went away, as some tests want it to
@@ -140,17 +170,11 @@ def ok(body: bytes, **headers: str) -> Behaviour:
 
 
 def ranged(body: bytes, **headers: str) -> Behaviour:
-    """As a good server does: 206 to a Range, 416 behind the end, 200 otherwise."""
+    """What `ranged_reply` says."""
 
     async def behave(request: Request, connection: Connection) -> bool:
-        match = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
-        if match is None:
-            return await ok(body, Accept_Ranges="bytes", **headers)(request, connection)
-        start, end = int(match[1]), min(int(match[2] or len(body)), len(body) - 1)
-        if start >= len(body):
-            return await status(416, Content_Range=f"bytes */{len(body)}")(request, connection)
-        content_range = f"bytes {start}-{end}/{len(body)}"
-        return await partial(body[start : end + 1], content_range, **headers)(request, connection)
+        await connection.send_reply(request, ranged_reply(request, body, _named(headers)))
+        return True
 
     return behave
 
