@@ -40,6 +40,10 @@
     │   ├── StoreReadOnly              EROFS
     │   ├── StoreBroken                EIO
     │   └── StoreRefused               EIO       at start only: one line tells the operator why
+    ├── CommandEnded           a command was not carried out to its end; no call of the mount's
+    │   ├── QueueFull                  EAGAIN    it was not accepted
+    │   ├── CommandCancelled           ECANCELED its caller did not want it any more
+    │   └── ServiceEnded               ESHUTDOWN
     └── StartRefused                   EIO       at start only: the mountpoint, an option, the system
 
 The errno is a class attribute and nothing else in blobfs chooses one. What is not in this tree is
@@ -211,6 +215,22 @@ class StoreBroken(StoreError):
 
 class StoreRefused(StoreError):
     errno = errno.EIO
+
+
+class CommandEnded(BlobfsError):
+    errno = errno.ECANCELED
+
+
+class QueueFull(CommandEnded):
+    errno = errno.EAGAIN
+
+
+class CommandCancelled(CommandEnded):
+    errno = errno.ECANCELED
+
+
+class ServiceEnded(CommandEnded):
+    errno = errno.ESHUTDOWN
 
 
 class StartRefused(BlobfsError):
