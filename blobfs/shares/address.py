@@ -31,8 +31,10 @@ class ShareOptions:
     """Follow redirects to other origins too."""
     connect_timeout: float = 2.0
     """Seconds for name lookup and TCP, and again for TLS."""
+    first_byte_timeout: float = 10.0
+    """Seconds from sending a request until the head of its answer is whole."""
     idle_timeout: float = 10.0
-    """Seconds without a single byte after which the share counts as stalled."""
+    """Seconds between two pieces of a body after which the share counts as stalled."""
     concurrent: int = CONCURRENT
     group: int = 1
     """Shares of a group are asked only when none of a lower one can help."""

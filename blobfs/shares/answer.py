@@ -36,6 +36,8 @@ class Counters:
     failures: Counter[Kind] = field(default_factory=Counter)
     received: int = 0
     in_flight: int = 0
+    connections: int = 0
+    """Made so far."""
 
 
 @dataclass(frozen=True, slots=True)

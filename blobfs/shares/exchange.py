@@ -6,6 +6,7 @@ included, the response is closed before `ask` is left.
 """
 
 import base64
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from blobfs.model import Kind
 from blobfs.shares.address import ShareOptions, origin, shown_url
 from blobfs.shares.answer import Answer, Counters, Trial
 from blobfs.shares.answer_rules import REDIRECT_STATUS
-from blobfs.shares.transport import ShareTransport
+from blobfs.shares.transport import Limits, ShareTransport
 from blobfs.shares.wording import described
 
 MAX_REDIRECTS = 5
@@ -49,6 +50,8 @@ class ShareStatistics:
     failures: Mapping[Kind, int]
     in_flight: int
     idle_connections: int
+    """At most `ShareOptions.concurrent`."""
+    connections_opened: int
 
 
 class Exchange:
@@ -64,11 +67,9 @@ class Exchange:
         self._origin = origin(url)
         self._headers = {"Accept-Encoding": "identity", "Accept": "*/*", "User-Agent": USER_AGENT}
         self._credentials = _basic(url)
-        self._limits = {
-            "connect": options.connect_timeout,
-            "read": options.idle_timeout,
-            "write": options.idle_timeout,
-        }
+        self._limits = Limits(
+            options.connect_timeout, options.first_byte_timeout, options.idle_timeout, options.concurrent
+        )
         self._slots = {bulk: trio.Semaphore(options.concurrent) for bulk in (False, True)}
         self._counters = Counters()
         self._transport: ShareTransport | None = None
@@ -76,8 +77,8 @@ class Exchange:
     async def aopen(self) -> None:
         may_need_tls = self._origin[0] == "https" or self._options.redirects
         # Reading the certificates takes 20 ms and more.
-        tls = await trio.to_thread.run_sync(httpx.create_ssl_context) if may_need_tls else None
-        self._transport = ShareTransport(tls)
+        tls = await trio.to_thread.run_sync(_tls_context) if may_need_tls else None
+        self._transport = ShareTransport(self._limits, tls, self._counters)
 
     async def aclose(self) -> None:
         """Closes the idle connections; requests under way belong to their callers."""
@@ -91,7 +92,8 @@ class Exchange:
             counters.received,
             dict(counters.failures),
             counters.in_flight,
-            0 if self._transport is None else self._transport.idle,
+            idle_connections=0 if self._transport is None else self._transport.idle,
+            connections_opened=counters.connections,
         )
 
     @asynccontextmanager
@@ -127,7 +129,7 @@ class Exchange:
         headers = {**self._headers, **question.headers}
         if self._credentials and origin(url) == self._origin:
             headers["Authorization"] = self._credentials
-        request = httpx.Request(question.method, url, headers=headers, extensions={"timeout": self._limits})
+        request = httpx.Request(question.method, url, headers=headers)
         self._counters.requests[question.phase] += 1
         try:
             return Answer(trial, await self._transport.handle_async_request(request))
@@ -150,6 +152,12 @@ class Exchange:
             raise
         await answer.aclose()
         return target
+
+
+def _tls_context() -> ssl.SSLContext:
+    context = httpx.create_ssl_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 def _is_askable(url: httpx.URL) -> bool:

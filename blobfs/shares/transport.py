@@ -1,6 +1,6 @@
 """HTTP/1.1 connections to one share: httpcore's protocol, our sockets and our keeping of idle connections.
 
-Three things differ from httpx's own transport:
+Four things differ from httpx's own transport:
 
 1. Sockets are read 512 KiB at a time. httpcore asks for 64 KiB, which caps a download at 1 GB/s.
 2. There is no pool to queue in. The caller bounds how many requests run at once (`exchange`), each takes an
@@ -9,11 +9,15 @@ Three things differ from httpx's own transport:
    issue 1093).
 3. A connection that was idle may be closed by the server in the very moment we send. That request is sent
    once more on a new connection; all requests are GET or HEAD.
+4. Time limits are for what a caller waits for, not for a socket read: connecting, then the head as a whole,
+   then each piece of the body. A share that drips a byte now and then, of its head or between two chunks, is
+   as stalled as one that sends nothing.
 """
 
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import httpcore
@@ -21,6 +25,8 @@ import httpx
 import trio
 
 from blobfs.shares.address import origin
+from blobfs.shares.answer import Counters
+from blobfs.shares.wording import NoAnswer
 
 READ_BYTES = 512 * 1024
 """One socket read. Measured: 2.1 GB/s on loopback, against 1.0 GB/s with 64 KiB; more gains nothing."""
@@ -81,11 +87,25 @@ class WideBackend(httpcore.AsyncNetworkBackend):
         return WideStream(stream)
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds that a share is given, and connections that are kept."""
+
+    connect: float
+    """For name lookup and TCP, and again for TLS."""
+    first_byte: float
+    """From sending the request until the answer's head is whole."""
+    idle: float
+    """Between two pieces of a body."""
+    idle_connections: int
+
+
 class _Body(httpx.AsyncByteStream):
     """A response's body; closing it gives the connection back or closes it."""
 
-    def __init__(self, stream: Any, release: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, stream: Any, idle: float, release: Callable[[], Awaitable[None]]) -> None:
         self._stream = stream
+        self._idle = idle
         self._release = release
         self._parts: AsyncIterator[bytes] | None = None
 
@@ -95,8 +115,11 @@ class _Body(httpx.AsyncByteStream):
     async def __anext__(self) -> bytes:
         if self._parts is None:
             self._parts = aiter(self._stream)
-        with _httpx_exceptions():
-            return await anext(self._parts)
+        try:
+            with _httpx_exceptions(), trio.fail_after(self._idle):
+                return await anext(self._parts)
+        except trio.TooSlowError as error:
+            raise httpx.ReadTimeout(f"no byte in {self._idle:g} s") from error
 
     async def aclose(self) -> None:
         with trio.move_on_after(CLOSE_SECONDS, shield=True):
@@ -119,10 +142,12 @@ class _Body(httpx.AsyncByteStream):
 class ShareTransport(httpx.AsyncBaseTransport):
     """Sends one request; holds the idle connections. Mutable: `_idle`, most recently used last."""
 
-    def __init__(self, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, limits: Limits, tls: ssl.SSLContext | None, counters: Counters) -> None:
+        self._limits = limits
         self._tls = tls
+        self._counters = counters
         self._backend = WideBackend()
-        self._idle: list[httpcore.AsyncHTTPConnection] = []
+        self._idle: list[httpcore.AsyncHTTP11Connection] = []
         self._closed = False
 
     @property
@@ -139,12 +164,12 @@ class ShareTransport(httpx.AsyncBaseTransport):
         except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
             if not reused:
                 raise
-            connection = self._connect(target)
+            connection = await self._connect(target)
             response = await self._send(connection, request)
         return httpx.Response(
             response.status,
             headers=response.headers,
-            stream=_Body(response.stream, lambda: self._give_back(connection)),
+            stream=_Body(response.stream, self._limits.idle, lambda: self._give_back(connection)),
             request=request,
         )
 
@@ -154,7 +179,7 @@ class ShareTransport(httpx.AsyncBaseTransport):
         for connection in idle:
             await _close(connection)
 
-    async def _take(self, target: httpcore.Origin) -> tuple[httpcore.AsyncHTTPConnection, bool]:
+    async def _take(self, target: httpcore.Origin) -> tuple[httpcore.AsyncHTTP11Connection, bool]:
         expired = [connection for connection in self._idle if connection.has_expired()]
         self._idle = [connection for connection in self._idle if connection not in expired]
         usable = [connection for connection in self._idle if connection.can_handle_request(target)]
@@ -162,41 +187,48 @@ class ShareTransport(httpx.AsyncBaseTransport):
             self._idle.remove(usable[-1])
         for connection in expired:
             await _close(connection)
-        return (usable[-1], True) if usable else (self._connect(target), False)
+        return (usable[-1], True) if usable else (await self._connect(target), False)
 
-    def _connect(self, target: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
-        return httpcore.AsyncHTTPConnection(
-            target,
-            ssl_context=self._tls,
-            keepalive_expiry=KEEPALIVE_SECONDS,
-            network_backend=self._backend,
-        )
+    async def _connect(self, target: httpcore.Origin) -> httpcore.AsyncHTTP11Connection:
+        host, seconds = target.host.decode("ascii"), self._limits.connect
+        with _httpx_exceptions():
+            stream = await self._backend.connect_tcp(host, target.port, seconds)
+            self._counters.connections += 1
+            if target.scheme == b"https":
+                assert self._tls is not None, "a share that may lead to https is opened with TLS"
+                stream = await stream.start_tls(self._tls, host, seconds)
+        return httpcore.AsyncHTTP11Connection(target, stream, KEEPALIVE_SECONDS)
 
     async def _send(
-        self, connection: httpcore.AsyncHTTPConnection, request: httpx.Request
+        self, connection: httpcore.AsyncHTTP11Connection, request: httpx.Request
     ) -> httpcore.Response:
+        """The answer's head. Whatever else comes of it, the connection is closed."""
         url = request.url
         core = httpcore.Request(
             request.method,
             httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
             headers=request.headers.raw,
-            extensions=request.extensions,
         )
+        seconds = self._limits.first_byte
         try:
-            with _httpx_exceptions():
+            with _httpx_exceptions(), trio.fail_after(seconds):
                 return await connection.handle_async_request(core)
+        except trio.TooSlowError as error:
+            await _close(connection)
+            raise NoAnswer(f"no answer in {seconds:g} s") from error
         except BaseException:
             await _close(connection)
             raise
 
-    async def _give_back(self, connection: httpcore.AsyncHTTPConnection) -> None:
-        if connection.is_idle() and not self._closed:
+    async def _give_back(self, connection: httpcore.AsyncHTTP11Connection) -> None:
+        keeps = connection.is_idle() and not self._closed
+        if keeps:
             self._idle.append(connection)
-        else:
-            await connection.aclose()
+        if not keeps or len(self._idle) > self._limits.idle_connections:
+            await (self._idle.pop(0) if keeps else connection).aclose()
 
 
-async def _close(connection: httpcore.AsyncHTTPConnection) -> None:
+async def _close(connection: httpcore.AsyncHTTP11Connection) -> None:
     with trio.move_on_after(CLOSE_SECONDS, shield=True):
         await connection.aclose()
 

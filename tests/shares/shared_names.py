@@ -26,7 +26,7 @@ BODY = bytes(range(256)) * 1200
 @asynccontextmanager
 async def opened(url: str, **options: Any) -> AsyncIterator[Share]:
     """A share with short time limits: what is fine answers in milliseconds."""
-    limits = ShareOptions(parse_share_url(url), connect_timeout=2.0, idle_timeout=0.2)
+    limits = ShareOptions(parse_share_url(url), connect_timeout=2.0, first_byte_timeout=0.2, idle_timeout=0.2)
     async with Share(replace(limits, **options)) as share:
         yield share
 

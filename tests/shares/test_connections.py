@@ -78,7 +78,7 @@ async def test_cancelled_requests_leak_nothing(scripted: ScriptedServer) -> None
     """Fifty requests cancelled in flight, in every state, leave room for twenty good ones."""
     scripted.route(BLOB_PATH, silent(), stalled(BODY[:10], SIZE), silent(), stalled(b"", SIZE), ranged(BODY))
     scripted.route(RECORD_PATH, silent(), silent(), silent(), ok(RECORD_TEXT))
-    async with opened(scripted.url, idle_timeout=30.0) as share:
+    async with opened(scripted.url, first_byte_timeout=30.0, idle_timeout=30.0) as share:
         async with trio.open_nursery() as nursery:
             for _ in range(25):
                 nursery.start_soon(read, share.blob(BLOB, SIZE, 0, SIZE))
@@ -138,7 +138,7 @@ async def test_requests_are_bounded(scripted: ScriptedServer) -> None:
     """At most `concurrent` bodies at once; more wait for their turn and all are served."""
     gate = trio.Event()
     scripted.route(BLOB_PATH, gated(gate, ranged(BODY)))
-    async with opened(scripted.url, concurrent=3, idle_timeout=30.0) as share:
+    async with opened(scripted.url, concurrent=3, first_byte_timeout=30.0, idle_timeout=30.0) as share:
         async with trio.open_nursery() as nursery:
             for _ in range(10):
                 nursery.start_soon(read, share.blob(BLOB, SIZE, 0, 1000))
@@ -153,7 +153,10 @@ async def test_a_short_question_does_not_wait_for_long_bodies(scripted: Scripted
     """A name can be looked up while every slot for bodies is taken."""
     scripted.route(BLOB_PATH, silent())
     scripted.route(RECORD_PATH, ok(RECORD_TEXT))
-    async with opened(scripted.url, concurrent=2, idle_timeout=30.0) as share, trio.open_nursery() as nursery:
+    async with (
+        opened(scripted.url, concurrent=2, first_byte_timeout=30.0, idle_timeout=30.0) as share,
+        trio.open_nursery() as nursery,
+    ):
         for _ in range(5):
             nursery.start_soon(read, share.blob(BLOB, SIZE, 0, 1000))
         await trio.testing.wait_all_tasks_blocked(0.01)

@@ -165,7 +165,7 @@ class FakeShare:
         assert self.in_flight == 0, f"{self} was left with requests under way"
 
     def statistics(self) -> ShareStatistics:
-        return ShareStatistics(dict(self.counts()), self.received, {}, self.in_flight, 0)
+        return ShareStatistics(dict(self.counts()), self.received, {}, self.in_flight, 0, 0)
 
     async def record(self, name: Name) -> Record | DirectoryHere | None:
         async with self._answering("record", name) as letter:
