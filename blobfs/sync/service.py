@@ -6,12 +6,13 @@ every background task: sealing, loads, the fill, the repair after an unclean end
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import trio
 
-from blobfs import errors
+from blobfs import errors, model
 from blobfs.config import LoadSettings
-from blobfs.model import EMPTY_BLOB, BlobId, Name, split
+from blobfs.model import EMPTY_BLOB, BlobId, Name, parse_name, split
 from blobfs.record import BlobRecord, DirRecord, GoneRecord, SymlinkRecord
 from blobfs.store import recovery, sealed
 from blobfs.store.incoming import Incoming
@@ -25,6 +26,7 @@ from blobfs.sync.loads import Loads
 from blobfs.sync.namespace import Namespace
 from blobfs.sync.peer import Peer
 from blobfs.sync.sealer import Sealer
+from blobfs.sync.sharing import Sharing
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ class SyncService:
         self.sealer = Sealer(store, self.disk, self.namespace, seal_delay)
         self.loads = Loads(store, self.disk, peers, self.sealer, self.namespace, settings)
         self.catalogue = Catalogue(peers, settings)
+        self._sharing = Sharing(store, self.disk, self.namespace, self.sealer)
         self._nursery: trio.Nursery | None = None
         self._refreshing: set[Name] = set()
         self._is_repairing = False
@@ -187,6 +190,25 @@ class SyncService:
 
     async def new_incoming(self) -> Incoming:
         return await self.disk.run(Incoming.create, self.store)
+
+    # Both together, for programs (docs/embedding.md)
+
+    async def share_blob(self, resource_id: str, blob: bytes | Path) -> BlobRecord:
+        """Makes a blob, bytes or the file at a path, available under a name; durable when it returns.
+
+        Raises `NameRefused`; `NameExists` where the name means another blob, `IsADirectory`, `NotADirectory`;
+        `InvalidArgument` for a file that cannot be read; `StoreError`. Asks no share.
+        """
+        return await self._sharing.share(_parse(resource_id), blob)
+
+
+def _parse(resource_id: str) -> Name:
+    try:
+        return parse_name(resource_id)
+    except model.TooLong as wrong:
+        raise errors.NameTooLong(str(wrong)) from None
+    except model.Invalid as wrong:
+        raise errors.InvalidName(str(wrong)) from None
 
 
 def _newer(answer: ShareAnswer | None) -> Answer | None:
