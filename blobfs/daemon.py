@@ -152,7 +152,9 @@ def _share_options(share: ShareSetting, settings: NodeSettings) -> ShareOptions:
         plain=share.plain,
         redirects=load.allow_redirects,
         connect_timeout=load.connect_timeout,
+        first_byte_timeout=load.first_byte_timeout,
         idle_timeout=load.idle_timeout,
+        group=share.group,
     )
 
 

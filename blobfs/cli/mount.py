@@ -4,49 +4,37 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 import trio
 
-from blobfs.config import Fill, LoadSettings, NodeSettings, ShareSetting
+from blobfs.cli.settings import LOAD_OPTIONS, parse_load_option, parse_share
+from blobfs.config import LoadSettings, NodeSettings
 from blobfs.daemon import Node, run_node
 from blobfs.errors import BlobfsError
 
 DEFAULT_STORE = Path("/var/lib/blobfs")
 
 
-_LOAD_OPTIONS: dict[str, Callable[[str], Any]] = {
-    "lookup_timeout": float,
-    "read_timeout": float,
-    "connect_timeout": float,
-    "idle_timeout": float,
-    "max_tries": int,
-    "retry_timeout": float,
-    "fill": Fill,
-    "fill_after": float,
-    "read_ahead": int,
-    "nonblock_wait": float,
-}
-"""What ``-o`` understands of loading, as KEY=VALUE; the keys are those of `LoadSettings`."""
-
-
 @click.command()
 @click.option("--store", type=click.Path(path_type=Path), default=DEFAULT_STORE, show_default=True,
               help="Where this node keeps everything; made if it is not there.")  # fmt: skip
-@click.option(
-    "--share", "shares", multiple=True, metavar="URL", help="A share to load from; may be repeated."
-)
-@click.option("--plain-share", "plain_shares", multiple=True, metavar="URL",
+@click.option("--share", "shares", multiple=True, metavar="[GROUP=]URL",
+              help="A share to load from; may be repeated. Those of a group (1 if none is given) are asked "
+                   "only when none of a lower one can help: --share 2=http://backup/")  # fmt: skip
+@click.option("--plain-share", "plain_shares", multiple=True, metavar="[GROUP=]URL",
               help="A directory of plain files to load from. Nothing can verify them.")  # fmt: skip
 @click.option("--listen", metavar="HOST:PORT", help="Also serve this node's share over HTTP.")
 @click.option(
     "--read-only", is_flag=True, help="Nothing can be written; what cannot be asked for is an error."
 )
 @click.option("--allow-other", is_flag=True, help="For all users of this machine.")
-@click.option("-o", "options", multiple=True, metavar="OPTS", help="Mount options, separated by commas.")
+@click.option("-o", "options", multiple=True, metavar="OPTS",
+              help="Mount options, separated by commas; KEY=VALUE sets how blobs are loaded: "
+                   f"{', '.join(sorted(LOAD_OPTIONS))}.")  # fmt: skip
 @click.option("--background", is_flag=True, help="Return when the mount is ready; log to STORE/log.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
 @click.option("--ready-fd", type=int, hidden=True)
@@ -108,8 +96,8 @@ def _settings(
     rest = []
     for option in (part for group in options for part in group.split(",") if part):
         key, _, value = option.partition("=")
-        if key in _LOAD_OPTIONS:
-            load[key] = _convert(key, value)
+        if key in LOAD_OPTIONS:
+            load[key] = parse_load_option(key, value)
         elif option == "ro":
             read_only = True
         elif option == "allow_other":
@@ -123,8 +111,8 @@ def _settings(
     return NodeSettings(
         mountpoint=mountpoint,
         store=store,
-        shares=tuple(ShareSetting(url) for url in shares)
-        + tuple(ShareSetting(url, plain=True) for url in plain_shares),
+        shares=tuple(parse_share(text) for text in shares)
+        + tuple(parse_share(text, plain=True) for text in plain_shares),
         listen=listen,
         read_only=read_only,
         allow_other=allow_other,
@@ -132,13 +120,6 @@ def _settings(
         fuse_options=tuple(rest),
         load=load_settings,
     )
-
-
-def _convert(key: str, value: str) -> Any:
-    try:
-        return _LOAD_OPTIONS[key](value)
-    except ValueError:
-        raise click.UsageError(f"-o {key}={value}: not a value it takes") from None
 
 
 def _start_in_background() -> None:
