@@ -57,8 +57,13 @@ class LoadSettings:
     """The window of a sequential reader grows up to this."""
     span_size: int = 8 * MIB
     """The most that is asked for in one request."""
-    spans_in_flight: int = 4
-    """Requests of one load that run ahead of its readers at a time."""
+    spans_per_share: int = 2
+    """Requests of one load that run ahead of its readers at a time, per share: while one body ends the next one
+    has begun."""
+    bodies: int = 32
+    """Bodies that come in at a time, all loads together: each takes up to 1.5 MiB of memory."""
+    extra_traffic: float = 0.05
+    """How much may be loaded twice, as a part of what is loaded, to get around shares that stall."""
     fill: Fill = Fill.IDLE
     fill_after: float = 5.0
     """The mount is idle when no reader waited for a share for so long."""

@@ -1,19 +1,32 @@
-"""Whether a share is worth asking right now. Pure: times are handed in.
+"""Whether a share is worth asking right now: its circuit breaker. Pure: times are handed in.
 
-Only failures of the connection count: a share that says "absent", "refused" or sends wrong bytes is there.
-After one the share is down for half a second, doubling with each further one up to 30 s; any answer ends it.
+Only what makes the next question slow or vain counts (`retry_rules`): a share that says "absent", "refused"
+or sends wrong bytes is there. After one the circuit is open for half a second, doubling with each further one
+up to 30 s; then it is half open, which is worth one request that tells; any answer closes it. Open means "ask
+others first": a share that is the only one left is asked all the same.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 
-from blobfs.model import Outcome
+from blobfs.model import Kind
+from blobfs.shares.retry_rules import RULES
 
 FIRST_BACKOFF = 0.5
 """Seconds; about a service restart."""
 LONGEST_BACKOFF = 30.0
 """Seconds; how long a share that is back may go unnoticed."""
 
-CONNECTION_FAILURES = frozenset({Outcome.UNREACHABLE, Outcome.BUSY})
+OUTAGE_FROM = 3
+"""Failures in a row, each after a pause, that are an outage and no accident."""
+
+
+class Circuit(StrEnum):
+    """Of one share."""
+
+    CLOSED = "closed"
+    HALF_OPEN = "half-open"
+    OPEN = "open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +36,8 @@ class HealthStatistics:
     successes: int
     failures: int
     consecutive_failures: int
-    """Of the connection, since the last success."""
-    last_outcome: Outcome | None
+    """Those that count, since the last answer."""
+    last_failure: Kind | None
     down_until: float | None
 
 
@@ -35,7 +48,7 @@ class ShareHealth:
         self._successes = 0
         self._failures = 0
         self._streak = 0
-        self._last_outcome: Outcome | None = None
+        self._last_failure: Kind | None = None
         self._down_until: float | None = None
 
     def __repr__(self) -> str:
@@ -44,14 +57,13 @@ class ShareHealth:
     def record_success(self, now: float) -> None:
         self._successes += 1
         self._streak = 0
-        self._last_outcome = Outcome.OK
         self._down_until = None
 
-    def record_failure(self, outcome: Outcome, now: float, retry_after: float | None = None) -> None:
+    def record_failure(self, kind: Kind, now: float, retry_after: float | None = None) -> None:
         """`retry_after`: seconds the share itself asked for, kept to `LONGEST_BACKOFF`."""
         self._failures += 1
-        self._last_outcome = outcome
-        if outcome not in CONNECTION_FAILURES:
+        self._last_failure = kind
+        if not RULES[kind].counts_against_share:
             self._streak = 0
             self._down_until = None
             return
@@ -67,7 +79,17 @@ class ShareHealth:
         """Whether asking it again would most likely be waste."""
         return self._down_until is not None and now < self._down_until
 
+    def circuit(self, now: float) -> Circuit:
+        if not self._streak:
+            return Circuit.CLOSED
+        return Circuit.OPEN if self.is_down(now) else Circuit.HALF_OPEN
+
+    @property
+    def is_outage(self) -> bool:
+        """Whether it failed so often in a row that it is not just an accident."""
+        return self._streak >= OUTAGE_FROM
+
     def statistics(self) -> HealthStatistics:
         return HealthStatistics(
-            self._successes, self._failures, self._streak, self._last_outcome, self._down_until
+            self._successes, self._failures, self._streak, self._last_failure, self._down_until
         )

@@ -73,6 +73,11 @@ class Partial:
     def all_present(self, first: int, count: int) -> bool:
         return self._states.count(_PRESENT, first, first + count) == count
 
+    def next_absent(self, first: int, stop: int) -> int:
+        """The first chunk of a range that is not present; -1 if all are."""
+        found = [self._states.find(state, first, stop) for state in (_MISSING, _CLAIMED)]
+        return min((chunk for chunk in found if chunk >= 0), default=-1)
+
     def missing(self, first: int, count: int) -> list[tuple[int, int]]:
         """Runs (first, count) of chunks in that range that must be loaded."""
         return self._runs(_MISSING, first, count)

@@ -13,6 +13,7 @@ import trio
 from blobfs import errors
 from blobfs.config import Fill, LoadSettings
 from blobfs.model import CHUNK_SIZE
+from blobfs.shares.choice import Urgency
 from blobfs.sync.load import Load
 from blobfs.sync.loads import Loads
 from blobfs.sync.window import runs
@@ -79,7 +80,9 @@ class Filler:
         first, stop = wanted
         offset = first * CHUNK_SIZE
         try:
-            await load.bring(offset, min(stop * CHUNK_SIZE, load.size) - offset)
+            length = min(stop * CHUNK_SIZE, load.size) - offset
+            deadline = trio.current_time() + self._settings.read_timeout
+            await load.bring(offset, length, Urgency.FILL, deadline)
         except errors.BlobfsError as error:
             _log.info("filling %s: %s", load.key, error)
             await self._rest(load, trio.current_time() + RETRY, RETRY)

@@ -1,38 +1,43 @@
 """One blob on its way to this node, shared by everybody who reads it (P7).
 
-A read names the chunks it needs. Those that are neither here nor on their way are cut into spans;
-each span is one task that asks one share after the other until its chunks are here, verified.
-Readers wait for chunks, not for spans, and are woken whenever something has changed.
+A read names the chunks it needs. Those that are neither here nor on their way are cut into spans; each span
+is one task that sees to it that its chunks arrive, verified (`span.py`). Readers wait for chunks, not for
+spans, and are woken whenever something has changed. What nobody waits for yet (read-ahead, the fill, a whole
+blob that was asked for) is a goal: spans towards it are started whenever a share has room.
 """
 
-import contextlib
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import trio
 
 from blobfs import errors
-from blobfs.config import LoadSettings
-from blobfs.model import CHUNK_SIZE, Attempt, Kind, Name, Outcome
+from blobfs.config import LoadSettings, LoadTerms
+from blobfs.model import CHUNK_SIZE, Attempt, Kind, Name
 from blobfs.record import BlobRecord
-from blobfs.shares.failure import ShareFailure
+from blobfs.shares.choice import Urgency, span_length
+from blobfs.shares.health import Circuit
 from blobfs.shares.retry_rules import failed_attempt
 from blobfs.store.partial import Partial
-from blobfs.sync.answers import failure_from
+from blobfs.sync.claims import confirm_claimed
 from blobfs.sync.disk import DiskThreads
+from blobfs.sync.dispatch import Dispatcher
+from blobfs.sync.extra import ExtraTraffic
 from blobfs.sync.peer import Peer
 from blobfs.sync.source import Source
-from blobfs.sync.window import WHOLE_BELOW, chunk_range, runs
+from blobfs.sync.span import Span
+from blobfs.sync.verdicts import Verdicts
+from blobfs.sync.window import LEAST_SPAN, WHOLE_BELOW, chunk_range, runs
 
 _log = logging.getLogger(__name__)
 
-BATCH = 8 * CHUNK_SIZE
-"""The most that is verified and written in one hop to a worker thread."""
-MAP_EVERY = 64
-"""Chunks between two writes of the map: what a SIGKILL may cost to load again, 8 MiB."""
+MAP_EVERY = 16
+"""Chunks between two writes of the map: what a SIGKILL may cost to load again, 2 MiB."""
 KEPT_ATTEMPTS = 32
+SPAN_LIVES = 2
+"""A span without progress ends after so many times the longest read: whoever timed out may try once more."""
 
 
 @dataclass(eq=False)
@@ -43,20 +48,35 @@ class Failed:
     until: float
 
 
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """Chunks worth having."""
+
+    first: int
+    stop: int
+    urgency: Urgency
+    is_awaited: bool
+    """Somebody wants to know if they cannot be had."""
+    is_moving: bool = False
+    """More will be worth having soon, so that a small rest can wait."""
+
+
 @dataclass(eq=False)
 class Load:
     """The state of one load.
 
-    Invariant: a chunk is here (`partial`), on its way (`in_flight`), known to fail (`failed`) or
-    none of these; it is in flight for exactly one span. All of it is changed on the event loop.
+    Invariant: a chunk is here (`partial`), on its way (`in_flight`), known to fail (`failed`) or none of
+    these; it is in flight for exactly one span. All of it is changed on the event loop.
     """
 
     key: str
     partial: Partial
     source: Source
-    peers: Sequence[Peer]
+    peers: list[Peer]
     settings: LoadSettings
     disk: DiskThreads
+    dispatcher: Dispatcher
+    extra: ExtraTraffic
     nursery: trio.Nursery
     on_whole: Callable[["Load"], None]
     """Called once, when the last chunk is here."""
@@ -64,15 +84,19 @@ class Load:
     readers: int = 0
     in_flight: set[int] = field(default_factory=set)
     failed: dict[int, Failed] = field(default_factory=dict)
-    struck: set[Peer] = field(default_factory=set)
-    """Shares that sent wrong bytes for this blob; never asked for it again."""
     attempts: tuple[Attempt, ...] = ()
     """Those of the last failure, for ``last_error``."""
-    spans: int = 0
+    spans: list[Span] = field(default_factory=list)
     was_whole: bool = False
     last_needed: float = -math.inf
+    max_tries: int = 1
+    retry_timeout: float = 0.0
+    _goals: list[Goal] = field(default_factory=list)
+    _verdicts: Verdicts = field(default_factory=Verdicts)
     _changed: trio.Condition = field(default_factory=trio.Condition)
     _unsaved: int = 0
+    _is_saving: bool = False
+    _has_complained: bool = False
 
     @property
     def size(self) -> int:
@@ -81,77 +105,175 @@ class Load:
     def __repr__(self) -> str:
         return (
             f"<Load {self.key[:12]} {self.partial.present_bytes}/{self.size} in_flight={len(self.in_flight)}"
-            f" spans={self.spans} readers={self.readers}>"
+            f" spans={len(self.spans)} readers={self.readers}>"
         )
+
+    def join(self, terms: LoadTerms, peers: Sequence[Peer]) -> None:
+        """Somebody else wants it too: what he knows and is ready to try is added."""
+        self.peers += [peer for peer in peers if peer not in self.peers]
+        self.max_tries = max(self.max_tries, terms.max_tries or self.settings.max_tries)
+        wanted = self.settings.retry_timeout if terms.retry_timeout is None else terms.retry_timeout
+        self.retry_timeout = max(self.retry_timeout, wanted)
 
     # What readers call
 
     def is_here(self, offset: int, length: int) -> bool:
-        return all(self.partial.present(chunk) for chunk in range(*chunk_range(offset, length, self.size)))
+        first, stop = chunk_range(offset, length, self.size)
+        return self.partial.all_present(first, stop - first)
 
     async def need(self, offset: int, length: int) -> None:
         """Until these bytes are here, for a reader. As `bring`, and the fill keeps quiet meanwhile."""
         if not self.is_here(offset, length):
             self.last_needed = trio.current_time()
-            await self.bring(offset, length)
+            await self.bring(offset, length, Urgency.READER, trio.current_time() + self.settings.read_timeout)
             self.last_needed = trio.current_time()
 
-    async def bring(self, offset: int, length: int) -> None:
-        """Until these bytes are here. Raises `LoadFailed`; never waits longer than `read_timeout`."""
+    async def bring(self, offset: int, length: int, urgency: Urgency, deadline: float) -> None:
+        """Until these bytes are here, however many. Raises `LoadFailed`; never waits beyond the deadline."""
         first, stop = chunk_range(offset, length, self.size)
-        with trio.move_on_after(self.settings.read_timeout):
-            await self._need(first, stop)
+        begin = trio.current_time()
+        with trio.move_on_at(deadline):
+            await self._bring(first, stop, urgency, deadline)
             return
         error = errors.DeadlineExceeded(
-            f"not here after {self.settings.read_timeout:g} s", self.attempts or self._silence()
+            f"not here after {trio.current_time() - begin:.3g} s", self._attempts_so_far(first, stop)
         )
         self.attempts = error.attempts
         raise error
 
+    async def _bring(self, first: int, stop: int, urgency: Urgency, deadline: float) -> None:
+        goal = Goal(first, stop, urgency, is_awaited=True)
+        is_long = stop - first > self.settings.span_size // CHUNK_SIZE
+        if is_long:
+            self._goals.append(goal)
+        try:
+            while not self.partial.all_present(first, stop - first):
+                self._raise_remembered(first, stop)
+                if is_long:
+                    self.pump()
+                else:
+                    self._start(first, stop, urgency)
+                self._wanted_now(first, stop, urgency, deadline)
+                async with self._changed:
+                    if self.in_flight or is_long:
+                        await self._changed.wait()
+        finally:
+            if is_long:
+                self._goals.remove(goal)
+
+    def _wanted_now(self, first: int, stop: int, urgency: Urgency, deadline: float) -> None:
+        """Somebody waits for what was only worth having so far."""
+        for span in self.spans:
+            if span.overlaps(first, stop):
+                span.urgency = min(span.urgency, urgency)
+                span.extend(min(deadline - trio.current_time(), SPAN_LIVES * self.settings.read_timeout))
+
+    def _attempts_so_far(self, first: int, stop: int) -> tuple[Attempt, ...]:
+        """Why it has not arrived yet: of the spans that are under way, else of the last failure."""
+        found: list[Attempt] = []
+        for span in self.spans:
+            if span.overlaps(first, stop):
+                found += [*span.attempts, *span.silence()]
+        return tuple(found[-KEPT_ATTEMPTS:]) or self.attempts or self._silence()
+
     def _silence(self) -> tuple[Attempt, ...]:
-        """What to say when the deadline came before any share's failure."""
-        ms = int(self.settings.read_timeout * 1000)
+        """Every share was too busy to be asked."""
         return tuple(
-            failed_attempt(peer.shown, "blob", Kind.TOO_LATE, "no answer yet", ms=ms)
+            failed_attempt(peer.shown, "blob", Kind.TOO_LATE, "busy with other requests")
             for peer in self.peers
             if self.source.offers(peer)
         )
 
-    async def _need(self, first: int, stop: int) -> None:
-        if self.size <= WHOLE_BELOW:
-            self.start(0, self.partial.chunks)
-        while True:
-            missing = [chunk for chunk in range(first, stop) if not self.partial.present(chunk)]
-            if not missing:
-                return
-            for chunk in missing:
-                self._raise_remembered(chunk)
-            self.start(first, stop)
-            async with self._changed:
-                if any(chunk in self.in_flight for chunk in missing):
-                    await self._changed.wait()
-
     def ahead(self, offset: int, length: int) -> None:
-        """Starts loading what a sequential reader will want, as far as that pays and nobody waits for it."""
+        """What a sequential reader will want next is worth having, as long as nobody waits for anything
+        else."""
         first, stop = chunk_range(offset, length, self.size)
-        wanted = sum(1 for chunk in range(first, stop) if self._is_wanted(chunk))
-        reaches_end = stop == self.partial.chunks
-        if (
-            wanted
-            and (wanted * 2 >= stop - first or reaches_end)
-            and self.spans < self.settings.spans_in_flight
-        ):
-            self.start(first, stop, limit=self.settings.spans_in_flight - self.spans)
+        others = [goal for goal in self._goals if goal.is_awaited]
+        is_moving = stop < self.partial.chunks
+        self._goals = [*others, Goal(first, stop, Urgency.AHEAD, is_awaited=False, is_moving=is_moving)]
+        self.pump()
 
-    def start(self, first: int, stop: int, limit: int | None = None) -> None:
+    def forget_goals(self) -> None:
+        """Nobody reads it any more."""
+        self._goals = [goal for goal in self._goals if goal.is_awaited]
+
+    # Spans
+
+    def _start(self, first: int, stop: int, urgency: Urgency) -> None:
         """Starts spans for the chunks of a range that are neither here, nor coming, nor known to fail."""
+        if self.size <= WHOLE_BELOW:
+            first, stop = 0, self.partial.chunks
         most = self.settings.span_size // CHUNK_SIZE
-        for number, (start, end) in enumerate(runs(first, stop, self._is_wanted, most)):
-            if limit is not None and number >= limit:
-                return
-            self.in_flight.update(range(start, end))
-            self.spans += 1
-            self.nursery.start_soon(self._run_span, start, end)
+        for start, end in runs(first, stop, self._is_wanted, most):
+            self._start_span(Span(self, start, end, urgency))
+
+    def pump(self) -> None:
+        """Starts spans towards the goals while shares have room for them."""
+        for goal in sorted(self._goals, key=lambda goal: goal.urgency):
+            while self._start_towards(goal):
+                pass
+
+    def _start_towards(self, goal: Goal) -> bool:
+        """One span; False when there is nothing to start now."""
+        wanted = self._next_wanted(goal.first, goal.stop)
+        if wanted is None:
+            return False
+        start, end = wanted
+        peers = self.able_peers()
+        if not peers:
+            if goal.is_awaited:  # to be told why
+                self._start_span(Span(self, start, start + 1, goal.urgency))
+            return False
+        length = (end - start) * CHUNK_SIZE
+        urgency = max(goal.urgency, Urgency.AHEAD)
+        peer = self.dispatcher.lease_nowait(peers, length, urgency, self.settings.spans_per_share)
+        if peer is None:
+            self.dispatcher.feed_later(self.pump, self.active_spans)
+            return False
+        fitting = self._fitting(peer)
+        if goal.is_moving and end == goal.stop and end - start < fitting:
+            self.dispatcher.release(peer)  # a little later it is worth a request
+            return False
+        self._start_span(Span(self, start, min(end, start + fitting), goal.urgency, peer))
+        return True
+
+    def _next_wanted(self, first: int, stop: int) -> tuple[int, int] | None:
+        """The first run of wanted chunks in a range, no longer than one span may be."""
+        most = self.settings.span_size // CHUNK_SIZE
+        while (start := self.partial.next_absent(first, stop)) >= 0:
+            if self._is_wanted(start):
+                return next(runs(start, min(start + most, stop), self._is_wanted, most))
+            first = start + 1
+        return None
+
+    def _fitting(self, peer: Peer) -> int:
+        """Chunks to ask of a share in one request; of one that may be down still, just enough to tell."""
+        view = peer.view(self.settings.spans_per_share)
+        if view.circuit is not Circuit.CLOSED:
+            return LEAST_SPAN
+        return max(span_length(view, LEAST_SPAN * CHUNK_SIZE, self.settings.span_size) // CHUNK_SIZE, 1)
+
+    def _start_span(self, span: Span) -> None:
+        self.in_flight.update(range(span.first, span.stop))
+        self.spans.append(span)
+        span.extend(SPAN_LIVES * self.settings.read_timeout)
+        self.nursery.start_soon(self._run_span, span)
+
+    def active_spans(self) -> int:
+        return len(self.spans)
+
+    def able_peers(self) -> tuple[Peer, ...]:
+        """The shares that may have it as far as is known."""
+        return self._verdicts.without(peer for peer in self.peers if self.source.offers(peer))
+
+    def verdicts(self) -> list[Attempt]:
+        return self._verdicts.attempts()
+
+    def note(self, peer: Peer, attempt: Attempt) -> None:
+        """One share failed."""
+        self._verdicts.note(peer, attempt)
+        if attempt.kind is Kind.WRONG_BYTES:
+            peer.strike(self.key, attempt.detail)
 
     def _is_wanted(self, chunk: int) -> bool:
         if self.partial.present(chunk) or chunk in self.in_flight:
@@ -159,41 +281,55 @@ class Load:
         failed = self.failed.get(chunk)
         return failed is None or failed.until <= trio.current_time()
 
-    def _raise_remembered(self, chunk: int) -> None:
-        failed = self.failed.get(chunk)
-        if failed is None:
-            return
-        if failed.until > trio.current_time():
-            raise failed.error
-        del self.failed[chunk]
+    def _raise_remembered(self, first: int, stop: int) -> None:
+        now = trio.current_time()
+        for chunk in [chunk for chunk, failed in self.failed.items() if failed.until <= now]:
+            del self.failed[chunk]
+        broken = min((chunk for chunk in self.failed if first <= chunk < stop), default=None)
+        if broken is not None:
+            raise self.failed[broken].error
 
-    def _remember(self, first: int, stop: int, error: errors.BlobfsError) -> None:
+    def _remember(self, span: Span, error: errors.BlobfsError) -> None:
         failed = Failed(error, trio.current_time() + self.settings.failure_memory)
-        for chunk in range(first, stop):
+        for chunk in range(span.first, span.stop):
             if not self.partial.present(chunk):
                 self.failed[chunk] = failed
         if isinstance(error, errors.LoadFailed):
             self.attempts = error.attempts[-KEPT_ATTEMPTS:]
+        # One line until something arrives again: readers ask for what they do not get again and again.
+        log = _log.info if self._has_complained else _log.warning
+        self._has_complained = True
+        log("%s: chunks %d to %d: %s", self._shown(), span.first, span.stop, _last_words(error))
 
-    # One span
+    def _shown(self) -> str:
+        return next((repr(str(name)) for name in self.names), self.key)
 
-    async def _run_span(self, first: int, stop: int) -> None:
+    async def _run_span(self, span: Span) -> None:
         try:
-            await self._confirm_claimed(first, stop)
-            await self._load_span(first, stop)
-        except errors.LoadFailed as error:
-            self._remember(first, stop, error)
-            _log.warning("%s: chunks %d to %d: %s", self.key, first, stop, _last_words(error))
+            await self._confirm(span)
+            await span.run()
         except errors.BlobfsError as error:
-            self._remember(first, stop, error)
-            _log.warning("%s: %s", self.key, error)
+            self._remember(span, error)
         except Exception:
             _log.exception("%s: unexpected", self.key)
-            self._remember(first, stop, errors.LoadFailed("unexpected; see the log"))
+            self._remember(span, errors.LoadFailed("unexpected; see the log"))
         finally:
-            self.spans -= 1
-            self.in_flight.difference_update(range(first, stop))
+            self.spans.remove(span)
+            self.in_flight.difference_update(range(span.first, span.stop))
+            span.give_up_lease()
+            self.pump()
             await self._announce()
+
+    async def _confirm(self, span: Span) -> None:
+        if not self.partial.claimed(span.first, span.stop - span.first):
+            return
+        confirmed = await confirm_claimed(
+            self.partial, self.source, self.disk, self.able_peers(), span.first, span.stop
+        )
+        for peer, attempt in confirmed.failures:
+            self.note(peer, attempt)
+        self.in_flight.difference_update(confirmed.chunks)
+        await self._announce()
 
     async def _announce(self) -> None:
         self.check_whole()
@@ -207,114 +343,35 @@ class Load:
             self.was_whole = True
             self.on_whole(self)
 
-    async def _confirm_claimed(self, first: int, stop: int) -> None:
-        """After an unclean end: chunks that the map claims are used only once they verify again."""
-        for start, count in self.partial.claimed(first, stop - first):
-            right = await self._verify_again(start, start + count)
-            if right is None:
-                continue
-            for chunk, is_right in enumerate(right, start):
-                if is_right:
-                    self.partial.confirm(chunk, 1)
-                else:
-                    self.partial.unclaim(chunk, 1)
-            self.in_flight.difference_update(chunk for chunk, is_right in enumerate(right, start) if is_right)
-            await self._announce()
-
-    async def _verify_again(self, first: int, stop: int) -> list[bool] | None:
-        """Which chunks are right; None if that cannot be told now: the tree on the disk is gone too."""
-        if await self.source.prepare(None, first, stop):
-            return await self.disk.run(self._are_right, first, stop)
-        for peer in self._order():
-            with contextlib.suppress(ShareFailure):  # load_span, which follows, reports on the shares
-                with peer.asking():
-                    await self.source.prepare(peer, first, stop)
-                return await self.disk.run(self._are_right, first, stop)
-        return None
-
-    def _are_right(self, first: int, stop: int) -> list[bool]:
-        return [
-            self.source.is_right(
-                chunk,
-                self.partial.read(chunk * CHUNK_SIZE, min(CHUNK_SIZE, self.size - chunk * CHUNK_SIZE)),
-            )
-            for chunk in range(first, stop)
-        ]
-
-    async def _load_span(self, first: int, stop: int) -> None:
-        """Rounds over the shares until the span is here. Raises what the attempts amount to."""
-        attempts: list[Attempt] = []
-        for turn in range(self.settings.max_tries):
-            if turn:
-                await trio.sleep(self.settings.retry_timeout * 2 ** (turn - 1))
-            asked = self._order()
-            for peer in asked:
-                try:
-                    with peer.asking():
-                        await self._load_from(peer, first, stop)
-                    return
-                except ShareFailure as failure:
-                    self._note(peer, failure.attempt)
-                    attempts.append(failure.attempt)
-            if not asked or all(attempt.outcome in _FINAL for attempt in attempts[-len(asked) :]):
-                break
-        raise failure_from(attempts or self.attempts)
-
-    def _order(self) -> list[Peer]:
-        """The shares to ask, those believed to be up first."""
-        able = [peer for peer in self.peers if self.source.offers(peer) and peer not in self.struck]
-        return sorted(able, key=Peer.is_down)
-
-    def _note(self, peer: Peer, attempt: Attempt) -> None:
-        if attempt.outcome is Outcome.WRONG:
-            self.struck.add(peer)
-            _log.warning("%s sent wrong bytes of %s: %s", peer.shown, self.key, attempt.detail)
-
-    async def _load_from(self, peer: Peer, first: int, stop: int) -> None:
-        """What is missing of a span, from one share. Raises `ShareFailure` with the rest still missing."""
-        for start, end in runs(first, stop, lambda chunk: not self.partial.present(chunk), stop - first):
-            await self.source.prepare(peer, start, end)
-            offset, length = start * CHUNK_SIZE, min(end * CHUNK_SIZE, self.size) - start * CHUNK_SIZE
-            async with self.source.body(peer, offset, length) as pieces:
-                await self._take(peer, start, length, pieces)
-
-    async def _take(self, peer: Peer, chunk: int, length: int, pieces: AsyncIterator[bytes]) -> None:
-        """Cuts a body into whole chunks and keeps them, in batches that grow."""
-        pending = bytearray()
-        batch, left = CHUNK_SIZE, length
-        async for piece in pieces:
-            pending += piece
-            while len(pending) >= min(batch, left) > 0:
-                count = min(len(pending), BATCH)
-                count = count if count == left else count - count % CHUNK_SIZE
-                await self._keep(peer, chunk, bytes(memoryview(pending)[:count]))
-                del pending[:count]
-                chunk += count // CHUNK_SIZE
-                left -= count
-                batch = min(batch * 2, BATCH)
-
-    async def _keep(self, peer: Peer, chunk: int, content: bytes) -> None:
-        if not await self.disk.run(self.source.keep, chunk, content):
-            detail = (
-                f"bytes {chunk * CHUNK_SIZE} to {chunk * CHUNK_SIZE + len(content)} do not match the blob id"
-            )
-            raise peer.wrong("blob", detail)
+    async def keep(self, chunk: int, content: bytes) -> bool:
+        """Verifies whole chunks and keeps them; False when they are wrong."""
+        saves = self._unsaved >= MAP_EVERY and not self._is_saving
+        if saves:
+            self._is_saving, self._unsaved = True, 0
+        try:
+            if not await self.disk.run(self._keep, chunk, content, saves):
+                return False
+        finally:
+            if saves:
+                self._is_saving = False
         count = -(-len(content) // CHUNK_SIZE)
         self.partial.mark(chunk, count)
         for done in range(chunk, chunk + count):
             self.failed.pop(done, None)
         self.in_flight.difference_update(range(chunk, chunk + count))
         self._unsaved += count
-        if self._unsaved >= MAP_EVERY and not self.partial.is_whole:
-            self._unsaved = 0
-            await self.disk.run(self.partial.save_map)
+        self._has_complained = False
         await self._announce()
+        return True
+
+    def _keep(self, chunk: int, content: bytes, saves: bool) -> bool:
+        """In a worker thread. The map gets what was kept before, while we are there."""
+        if saves:
+            self.partial.save_map()
+        return self.source.keep(chunk, content)
 
 
-_FINAL = frozenset({Outcome.ABSENT, Outcome.REFUSED, Outcome.WRONG, Outcome.CHANGED})
-"""Asking again at once would give the same answer."""
-
-
-def _last_words(error: errors.LoadFailed) -> str:
-    last = f" ({error.attempts[-1].share}: {error.attempts[-1].detail})" if error.attempts else ""
+def _last_words(error: errors.BlobfsError) -> str:
+    attempts = error.attempts if isinstance(error, errors.LoadFailed) else ()
+    last = f" ({attempts[-1].share}: {attempts[-1].detail})" if attempts else ""
     return f"{error}{last}"

@@ -9,11 +9,12 @@ import logging
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import trio
 
 from blobfs import errors
-from blobfs.config import LoadSettings
+from blobfs.config import LoadSettings, LoadTerms
 from blobfs.model import CHUNK_SIZE, EMPTY_BLOB, Attempt, BlobId, Invalid, Name, parse_blob_id
 from blobfs.record import BlobRecord, SymlinkRecord
 from blobfs.shares.plain import PlainFile
@@ -24,6 +25,8 @@ from blobfs.store.sealed import Content
 from blobfs.store.waiting import WaitingName, forget_waiting, list_waiting
 from blobfs.sync.background import guarded
 from blobfs.sync.disk import DiskThreads
+from blobfs.sync.dispatch import Dispatcher
+from blobfs.sync.extra import ExtraTraffic
 from blobfs.sync.jobs import KeepJob
 from blobfs.sync.load import Load
 from blobfs.sync.namespace import Namespace
@@ -40,6 +43,10 @@ KEPT_PLAIN_BLOBS = 4096
 """Versions of plain files whose blob id is known; the kernel may ask for one again until it forgets it."""
 NAMES_SAVED_FROM = 8 * CHUNK_SIZE
 """Blobs up to this size arrive in one request: what to call them is not written down before."""
+
+
+USUAL_TERMS = LoadTerms()
+"""Those of a reader of the mount: what the node has set."""
 
 
 class Loads:
@@ -64,6 +71,8 @@ class Loads:
         self._sealer = sealer
         self._namespace = namespace
         self._settings = settings
+        self.dispatcher = Dispatcher(settings.bodies)
+        self.extra = ExtraTraffic(settings.extra_traffic)
         self._loads: dict[str, Load] = {}
         self._opening: dict[str, trio.Lock] = {}
         self._asleep: dict[str, tuple[int, float]] = {}
@@ -79,8 +88,10 @@ class Loads:
             "loads": len(self._loads),
             "asleep": len(self._asleep),
             "in_flight": sum(len(load.in_flight) for load in self._loads.values()),
-            "spans": sum(load.spans for load in self._loads.values()),
+            "spans": sum(len(load.spans) for load in self._loads.values()),
             "completed": self.completed,
+            **asdict(self.dispatcher.statistics()),
+            **asdict(self.extra.statistics()),
         }
 
     def load_of(self, key: str) -> Load | None:
@@ -109,11 +120,22 @@ class Loads:
                     await self.adopt(each.name, each.record)
             await self._disk.run(forget_waiting, self._store, key)
 
-    async def open(self, blob: BlobId, size: int, name: Name | None, record: BlobRecord | None) -> Reader:
-        """A reader of a blob, wherever it is; `name` is shared in turn with it. Asks no share."""
+    async def open(
+        self,
+        blob: BlobId,
+        size: int,
+        name: Name | None,
+        record: BlobRecord | None,
+        terms: LoadTerms = USUAL_TERMS,
+        peers: Sequence[Peer] | None = None,
+    ) -> Reader:
+        """A reader of a blob, wherever it is; `name` is shared in turn with it. Asks no share.
+
+        `peers` are the shares to load it from, if not the node's own; they stay open as long as the load.
+        """
         if size == 0 and blob != EMPTY_BLOB:
             raise errors.WrongEverywhere("its record gives it no bytes, and that is not its id")
-        reader = await self._open_here(blob, size) or await self._open_load(blob, size)
+        reader = await self._open_here(blob, size) or await self._open_load(blob, size, terms, peers)
         try:
             if name is not None and record is not None:
                 await self._remember_name(reader, name, record)
@@ -132,16 +154,19 @@ class Loads:
             raise errors.WrongEverywhere(f"its record gives it {size} bytes, the blob has {found}")
         return SealedReader(fd, size, self._disk)
 
-    async def _open_load(self, blob: BlobId, size: int) -> Reader:
+    async def _open_load(
+        self, blob: BlobId, size: int, terms: LoadTerms, peers: Sequence[Peer] | None
+    ) -> Reader:
         async with self._opening.setdefault(blob, trio.Lock()):
             load = self._loads.get(blob)
             if load is None:
                 found = await self._disk.run(self._open_either, blob, size)
                 if isinstance(found, int):
                     return self._sealed_reader(found, size)
-                load = self._resume(blob, size, *found)
+                load = self._resume(blob, size, *found, peers)
             if load.size != size:
                 raise errors.WrongEverywhere(f"a record gives it {size} bytes, another {load.size}")
+            load.join(terms, peers if peers is not None else self._peers)
             # No await since the load was found or made: before it has a reader it may be put to sleep.
             return LoadReader(load, self._settings.read_ahead, self._release)
 
@@ -177,16 +202,40 @@ class Loads:
         partial = open_partial(self._store, blob, size)
         return partial, partial.names() if partial.is_resumed else []
 
-    def _resume(self, blob: BlobId, size: int, partial: Partial, names: list[WaitingName]) -> Load:
+    def _resume(
+        self,
+        blob: BlobId,
+        size: int,
+        partial: Partial,
+        names: list[WaitingName],
+        peers: Sequence[Peer] | None = None,
+    ) -> Load:
         self._asleep.pop(blob, None)
-        load = self._start(blob, partial, MerkleSource(blob, size, partial, self._disk))
+        load = self._start(blob, partial, MerkleSource(blob, size, partial, self._disk), peers)
         load.names.update((each.name, each.record) for each in names)
         return load
 
-    def _start(self, key: str, partial: Partial, source: MerkleSource | PlainSource) -> Load:
+    def _start(
+        self,
+        key: str,
+        partial: Partial,
+        source: MerkleSource | PlainSource,
+        peers: Sequence[Peer] | None = None,
+    ) -> Load:
         assert self._nursery is not None
         load = Load(
-            key, partial, source, self._peers, self._settings, self._disk, self._nursery, self._on_whole
+            key,
+            partial,
+            source,
+            list(self._peers if peers is None else peers),
+            self._settings,
+            self._disk,
+            self.dispatcher,
+            self.extra,
+            self._nursery,
+            self._on_whole,
+            max_tries=self._settings.max_tries,
+            retry_timeout=self._settings.retry_timeout,
         )
         load.last_needed = trio.current_time()
         self._loads[key] = load
@@ -200,6 +249,8 @@ class Loads:
 
     def _release(self, load: Load) -> None:
         load.readers -= 1
+        if load.readers == 0:
+            load.forget_goals()
         load.last_needed = trio.current_time()
         self.stirred.set()
         if load.readers == 0 and self._loads.get(load.key) is not load:

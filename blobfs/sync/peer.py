@@ -1,5 +1,6 @@
 """A share together with what this node has learned about it."""
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -8,23 +9,25 @@ from typing import Protocol, TypeVar
 
 import trio
 
-from blobfs.model import Attempt, BlobId, Kind, Name, Outcome
+from blobfs.model import Attempt, BlobId, Kind, Name
 from blobfs.record import Record
 from blobfs.shares.address import ShareOptions
+from blobfs.shares.choice import ShareView
 from blobfs.shares.client import DirectoryHere
+from blobfs.shares.estimates import ShareEstimates
 from blobfs.shares.exchange import ShareStatistics
 from blobfs.shares.failure import ShareFailure
-from blobfs.shares.health import ShareHealth
+from blobfs.shares.health import Circuit, ShareHealth
 from blobfs.shares.log_tail import LogPosition, LogTail
 from blobfs.shares.plain import PlainFile
 from blobfs.shares.retry_rules import failed_attempt
 
+_log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 SUSPECT_BOUND = 0.5
-"""Seconds for a question to a share that failed a moment ago."""
-GIVEN_UP_AFTER = 3
-"""Failures in a row, each after a pause, after which a share that is down is not asked any more."""
+"""Seconds for a question to a share that failed a moment ago, if it used to answer faster than that."""
 
 Body = AbstractAsyncContextManager[AsyncIterator[bytes]]
 
@@ -66,10 +69,20 @@ class ShareLike(Protocol):
 
 @dataclass(eq=False)
 class Peer:
-    """One share to load from. `health` is changed by `asking` only."""
+    """One share to load from.
+
+    `health` and `is_struck` are changed by what came of requests (`asking`, `record_failure`, `strike`), the
+    estimates by the spans that measure them, `bodies` by the dispatcher.
+    """
 
     share: ShareLike
     health: ShareHealth = field(default_factory=ShareHealth)
+    estimates: ShareEstimates = field(default_factory=ShareEstimates)
+    bodies: int = 0
+    """Requests for bytes that it was given and has not ended."""
+    is_struck: bool = False
+    """It sent wrong bytes once; until the node is started anew it is asked only for what nobody else has."""
+    _is_reported: bool = False
 
     @property
     def shown(self) -> str:
@@ -82,16 +95,34 @@ class Peer:
     def is_down(self) -> bool:
         return self.health.is_down(trio.current_time())
 
+    def view(self, most: int) -> ShareView:
+        """For the choice among shares; `most` bodies at once are what it may be given."""
+        now = trio.current_time()
+        circuit = self.health.circuit(now)
+        most = min(most, self.share.options.concurrent, 1 if circuit is Circuit.HALF_OPEN else most)
+        return ShareView(
+            circuit,
+            self.share.options.group,
+            self.is_struck,
+            self.bodies,
+            most - self.bodies,
+            self.estimates.latency,
+            self.estimates.rate(now),
+        )
+
     def bound(self, usual: float) -> float:
         """Seconds that one question to it is worth; 0 is not asking.
 
         One failure makes a share suspect, not absent: what only it has must not seem to be gone. What
         goes on failing costs nothing any more, so that writing works while the shares are away.
         """
-        if not self.is_down():
-            return usual
-        gave_up = self.health.statistics().consecutive_failures >= GIVEN_UP_AFTER
-        return 0.0 if gave_up else min(usual, SUSPECT_BOUND)
+        match self.health.circuit(trio.current_time()):
+            case Circuit.CLOSED:
+                return usual
+            case Circuit.OPEN if self.health.is_outage:
+                return 0.0
+            case _:
+                return min(usual, max(SUSPECT_BOUND, self.estimates.patience(has_begun=False)))
 
     async def ask(
         self, phase: str, usual: float, question: Callable[[ShareLike], Awaitable[T]]
@@ -105,8 +136,9 @@ class Peer:
                 return await question(share)
         except ShareFailure as failure:
             return failure.attempt
-        self.health.record_failure(Outcome.UNREACHABLE, trio.current_time())
-        return self.too_late(phase, bound)
+        late = self.too_late(phase, bound)
+        self.record_failure(late)
+        return late
 
     @contextmanager
     def asking(self) -> Iterator[ShareLike]:
@@ -114,16 +146,39 @@ class Peer:
         try:
             yield self.share
         except ShareFailure as failure:
-            self.health.record_failure(failure.attempt.outcome, trio.current_time(), failure.retry_after)
+            self.record_failure(failure.attempt, failure.retry_after)
             raise
         self.health.record_success(trio.current_time())
+        self._report_back()
+
+    def record_failure(self, attempt: Attempt, retry_after: float | None = None) -> None:
+        """Also says in the log, once, that it is down."""
+        self.health.record_failure(attempt.kind, trio.current_time(), retry_after)
+        if self.health.is_outage and not self._is_reported:
+            self._is_reported = True
+            _log.warning("%s is down: %s (%s)", self.shown, attempt.detail, attempt.phase)
+        elif not self.health.is_outage:
+            self._report_back()
+
+    def _report_back(self) -> None:
+        if self._is_reported:
+            self._is_reported = False
+            _log.warning("%s answers again", self.shown)
+
+    def strike(self, what: str, detail: str) -> None:
+        """It sent wrong bytes."""
+        if not self.is_struck:
+            _log.warning(
+                "%s sent wrong bytes of %s: %s; from now on others are asked first", self.shown, what, detail
+            )
+        self.is_struck = True
 
     def not_asked(self, phase: str) -> Attempt:
         return failed_attempt(self.shown, phase, Kind.NOT_ASKED, "not asked: it failed a moment ago")
 
-    def too_late(self, phase: str, seconds: float) -> Attempt:
-        detail = f"no answer in {seconds:g} s"
-        return failed_attempt(self.shown, phase, Kind.TOO_LATE, detail, ms=int(seconds * 1000))
+    def too_late(self, phase: str, seconds: float, received: int = 0) -> Attempt:
+        detail, ms = f"no answer in {seconds:g} s", int(seconds * 1000)
+        return failed_attempt(self.shown, phase, Kind.TOO_LATE, detail, received=received, ms=ms)
 
     def wrong(self, phase: str, detail: str) -> ShareFailure:
         return ShareFailure(failed_attempt(self.shown, phase, Kind.WRONG_BYTES, detail))

@@ -8,6 +8,8 @@ FIRST_WINDOW = 4 * CHUNK_SIZE
 """Bytes asked for ahead once a reader has gone on where it had stopped; doubled with each read."""
 SLACK = 64 * CHUNK_SIZE
 """A sequential reader's requests arrive out of order by up to twice the kernel's read-ahead, 4 MiB."""
+LEAST_SPAN = 4
+"""Chunks that are asked for together at least, when nobody waits for less."""
 WHOLE_BELOW = 8 * CHUNK_SIZE
 """A blob of up to so many bytes is asked for in one request, whatever part of it is read."""
 

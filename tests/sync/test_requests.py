@@ -9,7 +9,7 @@ from blobfs import errors
 from blobfs.model import CHUNK_SIZE, EMPTY_BLOB, LEAF_SIZE, Name
 from blobfs.store.names import LocalName
 from blobfs.store.opening import Store
-from blobfs.sync.load import BATCH
+from blobfs.sync.span import BATCH
 from blobfs.sync.window import WHOLE_BELOW
 from tests.sync.fake_share import PIECE, FakeShare
 from tests.sync.running import (
@@ -109,9 +109,9 @@ async def test_a_record_that_gives_another_blob_no_bytes_is_wrong(store: Store) 
 
 
 async def test_reading_ahead_stays_within_its_limits(store: Store) -> None:
-    """A sequential reader has at most `spans_in_flight` requests under way and gets each chunk once."""
+    """A sequential reader has at most `spans_per_share` requests under way and gets each chunk once."""
     share, _ = shares()
-    settings = replace(SETTINGS, span_size=2 * CHUNK_SIZE, spans_in_flight=2, read_ahead=6 * CHUNK_SIZE)
+    settings = replace(SETTINGS, span_size=2 * CHUNK_SIZE, spans_per_share=2, read_ahead=6 * CHUNK_SIZE)
     async with running(store, share, settings=settings) as sync:
         reader = await sync.loads.open(BLOB, len(RAW), None, None)
         got = b"".join([await reader.read(offset, 65536) for offset in range(0, len(RAW), 65536)])

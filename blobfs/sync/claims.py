@@ -1,0 +1,73 @@
+"""After an unclean end: chunks that the map claims are verified again, when they are first needed."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from blobfs.model import CHUNK_SIZE, Attempt
+from blobfs.shares.choice import rank
+from blobfs.shares.failure import ShareFailure
+from blobfs.store.partial import Partial
+from blobfs.sync.disk import DiskThreads
+from blobfs.sync.peer import Peer
+from blobfs.sync.source import Source
+
+
+class Confirmed(NamedTuple):
+    """What came of it."""
+
+    chunks: list[int]
+    """That are here after all."""
+    failures: list[tuple[Peer, Attempt]]
+    """Of the shares that were asked for what was needed to tell."""
+
+
+async def confirm_claimed(
+    partial: Partial, source: Source, disk: DiskThreads, peers: Sequence[Peer], first: int, stop: int
+) -> Confirmed:
+    """Marks the claimed chunks of a range as present, or as missing if they are wrong.
+
+    A chunk of which that cannot be told now stays claimed: it is loaded like a missing one.
+    """
+    confirmed: list[int] = []
+    failures: list[tuple[Peer, Attempt]] = []
+    for start, count in partial.claimed(first, stop - first):
+        if not await _can_verify(source, peers, start, start + count, failures):
+            continue
+        right = await disk.run(_are_right, partial, source, start, start + count)
+        for chunk, is_right in enumerate(right, start):
+            if is_right:
+                partial.confirm(chunk, 1)
+                confirmed.append(chunk)
+            else:
+                partial.unclaim(chunk, 1)
+    return Confirmed(confirmed, failures)
+
+
+async def _can_verify(
+    source: Source,
+    peers: Sequence[Peer],
+    first: int,
+    stop: int,
+    failures: list[tuple[Peer, Attempt]],
+) -> bool:
+    """False if the tree on the disk is gone too, and no share has it now."""
+    if await source.resume(first, stop):
+        return True
+    for peer in sorted(peers, key=lambda peer: rank(peer.view(1))):
+        try:
+            with peer.asking():
+                await source.prepare(peer, first, stop, ahead=True)
+            return True
+        except ShareFailure as failure:
+            failures.append((peer, failure.attempt))
+    return False
+
+
+def _are_right(partial: Partial, source: Source, first: int, stop: int) -> list[bool]:
+    """Blocks."""
+    return [
+        source.is_right(
+            chunk, partial.read(chunk * CHUNK_SIZE, min(CHUNK_SIZE, partial.size - chunk * CHUNK_SIZE))
+        )
+        for chunk in range(first, stop)
+    ]

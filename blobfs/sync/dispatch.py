@@ -1,0 +1,131 @@
+"""Which request for bytes is sent next, and to which share: all loads of this node together.
+
+A request is sent when a share has room for it. What a reader waits for goes before read-ahead, read-ahead
+before the fill, and among equals the load with the fewest requests under way goes first: a huge load does not
+starve a small one. How many bodies come in at once is bounded, and with it the memory they take.
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import trio
+
+from blobfs.shares.choice import Urgency, choose, choose_other
+from blobfs.sync.peer import Peer
+
+KEPT_FREE = {Urgency.READER: 0, Urgency.AHEAD: 4, Urgency.FILL: 8}
+"""Of the bodies that may come in at once, those that are left to what is more urgent."""
+
+
+@dataclass(eq=False)
+class Want:
+    """A request for about `length` bytes of one of `peers`, that waits for a share with room."""
+
+    peers: tuple[Peer, ...]
+    length: int
+    urgency: Callable[[], Urgency]
+    """Now: a reader may come to wait for what was read-ahead when it was asked for."""
+    load_spans: Callable[[], int]
+    """How many requests of the same load are under way."""
+    turn: int
+    granted: trio.Event = field(default_factory=trio.Event)
+    peer: Peer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchStatistics:
+    bodies: int
+    most_bodies: int
+    waiting: int
+    granted: int
+
+
+class Dispatcher:
+    """Mutable: `_waiting`, `_hungry` and the counts, and each peer's `bodies`; all of it synchronously."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._bodies = 0
+        self._most_bodies = 0
+        self._granted = 0
+        self._waiting: list[Want] = []
+        self._hungry: dict[Callable[[], None], Callable[[], int]] = {}
+        self._turns = itertools.count()
+
+    def __repr__(self) -> str:
+        return f"<Dispatcher {self.statistics()}>"
+
+    def statistics(self) -> DispatchStatistics:
+        return DispatchStatistics(self._bodies, self._most_bodies, len(self._waiting), self._granted)
+
+    async def lease(
+        self,
+        peers: tuple[Peer, ...],
+        length: int,
+        urgency: Callable[[], Urgency],
+        load_spans: Callable[[], int],
+    ) -> Peer:
+        """Waits for the share to ask; `release` it afterwards."""
+        want = Want(peers, length, urgency, load_spans, next(self._turns))
+        self._waiting.append(want)
+        self._assign()
+        try:
+            await want.granted.wait()
+        except BaseException:
+            if want.peer is not None:
+                self.release(want.peer)
+            else:
+                self._waiting.remove(want)
+            raise
+        assert want.peer is not None
+        return want.peer
+
+    def lease_nowait(self, peers: tuple[Peer, ...], length: int, urgency: Urgency, most: int) -> Peer | None:
+        """A share that has room now and that nobody more urgent waits for; `most` bodies at once of each."""
+        if any(want.urgency() <= urgency for want in self._waiting):
+            return None
+        return self._choose(peers, length, urgency, most)
+
+    def lease_other(self, peers: tuple[Peer, ...], length: int) -> Peer | None:
+        """A share that is up and free, to ask it for what another one does not bring."""
+        index = choose_other([peer.view(self._most) for peer in peers], length)
+        return self._grant(peers[index]) if index is not None and self._bodies < self._most else None
+
+    def release(self, peer: Peer) -> None:
+        """The request has ended, whatever came of it."""
+        peer.bodies -= 1
+        self._bodies -= 1
+        self._assign()
+
+    def feed_later(self, pump: Callable[[], None], load_spans: Callable[[], int]) -> None:
+        """Calls `pump`, once, when there may be room again for what is not urgent."""
+        self._hungry[pump] = load_spans
+
+    def _assign(self) -> None:
+        refused: set[tuple[Peer, ...]] = set()
+        for want in sorted(self._waiting, key=lambda want: (want.urgency(), want.load_spans(), want.turn)):
+            if want.peers in refused:
+                continue
+            want.peer = self._choose(want.peers, want.length, want.urgency(), self._most)
+            if want.peer is None:
+                refused.add(want.peers)
+                continue
+            self._waiting.remove(want)
+            want.granted.set()
+        hungry, self._hungry = self._hungry, {}
+        for pump in sorted(hungry, key=lambda pump: hungry[pump]()):
+            pump()
+
+    def _choose(self, peers: tuple[Peer, ...], length: int, urgency: Urgency, most: int) -> Peer | None:
+        if self._bodies >= self._most - min(KEPT_FREE[urgency], self._most - 1):
+            return None
+        index = choose([peer.view(most) for peer in peers], length, urgency)
+        return self._grant(peers[index]) if index is not None else None
+
+    def _grant(self, peer: Peer) -> Peer:
+        peer.bodies += 1
+        self._bodies += 1
+        self._granted += 1
+        self._most_bodies = max(self._most_bodies, self._bodies)
+        return peer

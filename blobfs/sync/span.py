@@ -1,0 +1,345 @@
+"""One run of chunks on its way: which shares are asked for it, one after the other or side by side.
+
+It is asked of one share. Is that silent for longer than its own past suggests, another one is asked for the
+rest as well; whoever brings the next chunk goes on, and the other is cancelled. Is it only much slower than
+another one would be, the rest is moved there. What fails is asked of the next share, in rounds over all of
+them; what has arrived stays.
+"""
+
+import logging
+import math
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import trio
+
+from blobfs import errors
+from blobfs.config import LoadSettings
+from blobfs.model import CHUNK_SIZE, Attempt, Kind
+from blobfs.shares.choice import Urgency, is_slow
+from blobfs.shares.failure import ShareFailure
+from blobfs.shares.retry_rules import failed_attempt, is_worth_asking_again, pause
+from blobfs.store.partial import Partial
+from blobfs.sync.answers import failure_from
+from blobfs.sync.background import lone_failure
+from blobfs.sync.dispatch import Dispatcher
+from blobfs.sync.extra import ExtraTraffic
+from blobfs.sync.peer import Peer
+from blobfs.sync.source import Source
+from blobfs.sync.window import runs
+
+_log = logging.getLogger(__name__)
+
+BATCH = 8 * CHUNK_SIZE
+"""The most that is verified and written in one hop to a worker thread."""
+QUICK = 0.02
+"""Seconds: chunks that come faster than this are kept in larger batches, slower ones are not held back."""
+LOOK_AGAIN = 0.25
+"""Seconds between two looks at whether another share would be better."""
+
+
+class Destination(Protocol):
+    """What a span needs of the load it belongs to (`blobfs.sync.load.Load`)."""
+
+    key: str
+    partial: Partial
+    source: Source
+    settings: LoadSettings
+    dispatcher: Dispatcher
+    extra: ExtraTraffic
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def max_tries(self) -> int: ...
+
+    @property
+    def retry_timeout(self) -> float: ...
+
+    def able_peers(self) -> tuple[Peer, ...]: ...
+
+    def note(self, peer: Peer, attempt: Attempt) -> None: ...
+
+    def verdicts(self) -> list[Attempt]: ...
+
+    def active_spans(self) -> int: ...
+
+    async def keep(self, chunk: int, content: bytes) -> bool: ...
+
+
+@dataclass(eq=False)
+class Runner:
+    """One share at work on a span."""
+
+    peer: Peer
+    asked: float
+    silent_since: float
+    """Since when it owes the next chunk; infinite while what it sent is being kept."""
+    has_begun: bool = False
+    received: int = 0
+    kept: int = 0
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    lost: Attempt | None = None
+    """Why it was cancelled, once it was."""
+
+    def is_overdue(self, now: float) -> bool:
+        return now >= self.due()
+
+    def due(self) -> float:
+        return self.silent_since + self.peer.estimates.patience(self.has_begun)
+
+
+@dataclass(eq=False)
+class Span:
+    """Mutable: `urgency`, by the load; the rest by its own tasks."""
+
+    load: Destination
+    first: int
+    stop: int
+    urgency: Urgency
+    peer: Peer | None = None
+    """The share it was leased already, for the first try."""
+    attempts: list[Attempt] = field(default_factory=list)
+    scope: trio.CancelScope = field(default_factory=lambda: trio.CancelScope(deadline=-math.inf))
+    """Its deadline moves on with every chunk that arrives (`extend`)."""
+    _runners: list[Runner] = field(default_factory=list)
+    _ended: trio.Event = field(default_factory=trio.Event)
+    _retry_after: float | None = None
+    _broken: errors.BlobfsError | None = None
+
+    def __repr__(self) -> str:
+        peers = ", ".join(runner.peer.shown for runner in self._runners)
+        return f"<Span {self.first}-{self.stop} {self.urgency.name} {peers or 'waiting'}>"
+
+    def overlaps(self, first: int, stop: int) -> bool:
+        return self.first < stop and first < self.stop
+
+    def extend(self, seconds: float) -> None:
+        """Somebody waits for it for so long yet, or something has arrived."""
+        self.scope.deadline = max(self.scope.deadline, trio.current_time() + seconds)
+
+    def give_up_lease(self) -> None:
+        if self.peer is not None:
+            self.load.dispatcher.release(self.peer)
+            self.peer = None
+
+    async def run(self) -> None:
+        """Until all of it is here. Raises what the attempts amount to."""
+        with self.scope:
+            await self._rounds()
+            return
+        raise errors.DeadlineExceeded("nothing arrived in time", self.attempts or self.silence())
+
+    def silence(self) -> list[Attempt]:
+        """What to say of shares that have neither answered nor failed yet."""
+        now = trio.current_time()
+        return [
+            runner.peer.too_late("blob", round(now - runner.asked, 3), runner.received)
+            for runner in self._runners
+        ]
+
+    async def _rounds(self) -> None:
+        for turn in range(self.load.max_tries):
+            if turn and not await self._pause(turn - 1):
+                break
+            tried: list[Peer] = []
+            begin = len(self.attempts)
+            while candidates := tuple(peer for peer in self.load.able_peers() if peer not in tried):
+                peer = self.peer or await self._lease(candidates)
+                self.peer = None
+                tried.append(peer)
+                if await self._race(peer, tried):
+                    return
+            if not any(is_worth_asking_again(attempt.kind) for attempt in self.attempts[begin:]):
+                break
+        # What is known of a share from earlier is said once, also if it was learned just now.
+        raise failure_from(list(dict.fromkeys([*self.load.verdicts(), *self.attempts])))
+
+    async def _lease(self, candidates: tuple[Peer, ...]) -> Peer:
+        length = (self.stop - self.first) * CHUNK_SIZE
+        return await self.load.dispatcher.lease(
+            candidates, length, lambda: self.urgency, self.load.active_spans
+        )
+
+    async def _pause(self, turn: int) -> bool:
+        """Between two rounds; False when the deadline comes first."""
+        left = self.scope.deadline - trio.current_time()
+        seconds = pause(turn, self.load.retry_timeout, random.random(), self._retry_after, left)
+        self._retry_after = None
+        if seconds is None:
+            return False
+        await trio.sleep(seconds)
+        return True
+
+    # Shares side by side
+
+    async def _race(self, first: Peer, tried: list[Peer]) -> bool:
+        """Whether the span is here in the end; `tried` gets those that were asked as well."""
+        with lone_failure():
+            async with trio.open_nursery() as nursery:
+                self._start(nursery, first)
+                while self._runners:
+                    self._ended = trio.Event()
+                    with trio.move_on_at(self._next_look(tried)):
+                        await self._ended.wait()
+                        continue
+                    self._look(nursery, tried)
+        if self._broken is not None:
+            raise self._broken
+        return not self._missing()
+
+    def _start(self, nursery: trio.Nursery, peer: Peer) -> None:
+        now = trio.current_time()
+        runner = Runner(peer, now, now)
+        self._runners.append(runner)
+        nursery.start_soon(self._run, runner)
+
+    def _others(self, tried: list[Peer]) -> tuple[Peer, ...]:
+        return tuple(peer for peer in self.load.able_peers() if peer not in tried)
+
+    def _next_look(self, tried: list[Peer]) -> float:
+        if not self._others(tried):
+            return math.inf
+        now = trio.current_time()
+        due = self._runners[-1].due()
+        # A share that is silent and that nobody could take over from yet is looked at again and again.
+        return min(due if due > now else math.inf, now + LOOK_AGAIN)
+
+    def _look(self, nursery: trio.Nursery, tried: list[Peer]) -> None:
+        """Asks another share too, or instead, if the one at work is silent or slow."""
+        now, runner = trio.current_time(), self._runners[-1]
+        left = self._bytes_missing()
+        is_silent = runner.is_overdue(now)
+        if runner.lost is not None or not left or not (is_silent or self._is_slow(runner, left, now, tried)):
+            return
+        if is_silent and not self.load.extra.may_hedge():
+            return
+        other = self.load.dispatcher.lease_other(self._others(tried), left)
+        if other is None:
+            return
+        tried.append(other)
+        if is_silent:
+            self.load.extra.hedged += 1
+        else:
+            self.load.extra.moved += 1
+            self._lose(runner, f"too slow: {runner.received} bytes in {now - runner.asked:.2f} s")
+        self._start(nursery, other)
+
+    def _is_slow(self, runner: Runner, left: int, now: float, tried: list[Peer]) -> bool:
+        views = [peer.view(1) for peer in self._others(tried) if not peer.is_down()]
+        return any(is_slow(now - runner.asked, runner.kept, left, view) for view in views)
+
+    def _progressed(self, runner: Runner) -> None:
+        """The first of several shares that brings a chunk goes on alone."""
+        self.extend(self.load.settings.read_timeout)
+        for other in self._runners:
+            if other is not runner and other.lost is None:
+                waited = trio.current_time() - other.asked
+                self._lose(other, f"{other.received} bytes in {waited:.2f} s, another share was faster")
+
+    def _lose(self, runner: Runner, detail: str) -> None:
+        ms = round((trio.current_time() - runner.asked) * 1000)
+        kind = Kind.STALLED if runner.has_begun else Kind.NO_ANSWER
+        runner.lost = failed_attempt(runner.peer.shown, "blob", kind, detail, received=runner.received, ms=ms)
+        if runner.is_overdue(trio.current_time()):
+            runner.peer.record_failure(runner.lost)
+        runner.scope.cancel()
+
+    # One share
+
+    async def _run(self, runner: Runner) -> None:
+        peer = runner.peer
+        try:
+            with runner.scope, peer.asking():
+                for start, end in list(self._missing()):
+                    await self._load(runner, start, end)
+        except ShareFailure as failure:
+            self.attempts.append(failure.attempt)
+            self.load.note(peer, failure.attempt)
+            if failure.retry_after is not None:
+                self._retry_after = min(self._retry_after or math.inf, failure.retry_after)
+        except errors.BlobfsError as broken:  # this node's disk: no other share helps
+            self._broken = broken
+            for other in self._runners:
+                other.scope.cancel()
+        finally:
+            if runner.lost is not None:
+                self.attempts.append(runner.lost)
+            peer.estimates.received(runner.received, trio.current_time() - runner.asked, trio.current_time())
+            self.load.extra.count(runner.kept, runner.received)
+            self._runners.remove(runner)
+            self._ended.set()
+            self.load.dispatcher.release(peer)
+
+    def _missing(self) -> list[tuple[int, int]]:
+        partial = self.load.partial
+        return list(
+            runs(self.first, self.stop, lambda chunk: not partial.present(chunk), self.stop - self.first)
+        )
+
+    def _bytes_missing(self) -> int:
+        return sum(self._stretch(start, end)[1] for start, end in self._missing())
+
+    def _stretch(self, start: int, end: int) -> tuple[int, int]:
+        offset = start * CHUNK_SIZE
+        return offset, min(end * CHUNK_SIZE, self.load.size) - offset
+
+    async def _load(self, runner: Runner, start: int, end: int) -> None:
+        """Chunks from one share; what they are verified with comes at the same time if it is missing."""
+        source, peer = self.load.source, runner.peer
+        if source.is_prepared(start, end):
+            await self._load_body(runner, start, end, None)
+            return
+        prepared = trio.Event()
+
+        async def prepare() -> None:
+            await source.prepare(peer, start, end, ahead=self.urgency is not Urgency.READER)
+            prepared.set()
+
+        with lone_failure():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(prepare)
+                await self._load_body(runner, start, end, prepared)
+
+    async def _load_body(self, runner: Runner, start: int, end: int, prepared: trio.Event | None) -> None:
+        offset, length = self._stretch(start, end)
+        asked = trio.current_time()
+        async with self.load.source.body(runner.peer, offset, length) as pieces:
+            now = trio.current_time()
+            runner.peer.estimates.answered(now - asked)
+            if prepared is not None:
+                await prepared.wait()
+            runner.has_begun, runner.silent_since = True, trio.current_time()
+            await self._take(runner, start, length, pieces)
+
+    async def _take(self, runner: Runner, chunk: int, length: int, pieces: AsyncIterator[bytes]) -> None:
+        """Cuts a body into whole chunks and keeps them, in batches that grow while the chunks come fast."""
+        pending = bytearray()
+        batch, left = CHUNK_SIZE, length
+        async for piece in pieces:
+            runner.received += len(piece)
+            pending += piece
+            while len(pending) >= min(batch, left) > 0:
+                count = min(len(pending), BATCH)
+                count = count if count == left else count - count % CHUNK_SIZE
+                content = bytes(memoryview(pending)[:count])
+                del pending[:count]
+                waited = trio.current_time() - runner.silent_since
+                runner.peer.estimates.paused(waited)
+                runner.silent_since = math.inf
+                await self._keep(runner, chunk, content)
+                runner.silent_since = trio.current_time()
+                chunk += count // CHUNK_SIZE
+                left -= count
+                batch = min(batch * 2, BATCH) if waited < QUICK else CHUNK_SIZE
+
+    async def _keep(self, runner: Runner, chunk: int, content: bytes) -> None:
+        if not await self.load.keep(chunk, content):
+            start = chunk * CHUNK_SIZE
+            detail = f"bytes {start} to {start + len(content)} do not match the blob id"
+            raise runner.peer.wrong("blob", detail)
+        runner.kept += len(content)
+        self._progressed(runner)

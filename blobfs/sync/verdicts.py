@@ -1,0 +1,47 @@
+"""What shares said of one blob that they would say again, so that they are not asked again."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import trio
+
+from blobfs.model import Attempt, Kind
+from blobfs.shares.retry_rules import is_worth_asking_again
+from blobfs.sync.peer import Peer
+
+ABSENT_SECONDS = 5.0
+"""For how long "I do not have it" and "not for you" are believed: shares get blobs, and rights are given."""
+
+_FOR_NOW = frozenset({Kind.ABSENT, Kind.REFUSED})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Until when (trio's clock) a share is not asked, and why."""
+
+    attempt: Attempt
+    until: float
+
+
+class Verdicts:
+    """Of one load. Mutable: `_verdicts`, by `note`, and by the clock."""
+
+    def __init__(self) -> None:
+        self._verdicts: dict[Peer, Verdict] = {}
+
+    def note(self, peer: Peer, attempt: Attempt) -> None:
+        """Remembers what is worth remembering of a failure."""
+        if not is_worth_asking_again(attempt.kind):
+            until = trio.current_time() + ABSENT_SECONDS if attempt.kind in _FOR_NOW else math.inf
+            self._verdicts[peer] = Verdict(attempt, until)
+
+    def attempts(self) -> list[Attempt]:
+        return [verdict.attempt for verdict in self._verdicts.values()]
+
+    def without(self, peers: Iterable[Peer]) -> tuple[Peer, ...]:
+        """The peers that are still worth asking."""
+        now = trio.current_time()
+        for peer in [peer for peer, verdict in self._verdicts.items() if verdict.until <= now]:
+            del self._verdicts[peer]
+        return tuple(peer for peer in peers if peer not in self._verdicts)
