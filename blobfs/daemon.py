@@ -67,6 +67,7 @@ class Node:
             },
             "operations": self.adapter.statistics(),
             "files": self.fs.statistics(),
+            "waits": self.fs.wait_statistics(),
             "sealing": self.sync.sealer.statistics(),
             "loading": self.sync.loads.statistics(),
             "thread_hops": self.sync.disk.hops,
