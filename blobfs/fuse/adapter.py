@@ -154,15 +154,16 @@ class Adapter(pyfuse3.Operations):
     async def link(
         self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext
     ) -> EntryAttributes:
-        return translation.entry_attributes(await self._fs.link(inode, new_parent_inode, new_name))
+        made = await self._fs.link(inode, new_parent_inode, new_name, translation.caller(ctx))
+        return translation.entry_attributes(made)
 
     @_answered
     async def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
-        await self._fs.unlink(parent_inode, name)
+        await self._fs.unlink(parent_inode, name, translation.caller(ctx))
 
     @_answered
     async def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
-        await self._fs.rmdir(parent_inode, name)
+        await self._fs.rmdir(parent_inode, name, translation.caller(ctx))
 
     @_answered
     async def rename(
@@ -183,6 +184,7 @@ class Adapter(pyfuse3.Operations):
             name_new,
             exchange=bool(flags & pyfuse3.RENAME_EXCHANGE),
             noreplace=bool(flags & pyfuse3.RENAME_NOREPLACE),
+            caller=translation.caller(ctx),
         )
 
     # --- files
@@ -235,7 +237,7 @@ class Adapter(pyfuse3.Operations):
 
     @_answered
     async def opendir(self, inode: int, ctx: RequestContext) -> int:
-        return await self._fs.opendir(inode)
+        return await self._fs.opendir(inode, translation.caller(ctx))
 
     @_answered
     async def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
@@ -272,7 +274,7 @@ class Adapter(pyfuse3.Operations):
 
     @_answered
     async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
-        return await self._fs.getxattr(inode, name)
+        return await self._fs.getxattr(inode, name, translation.caller(ctx))
 
     @_answered
     async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
@@ -280,7 +282,7 @@ class Adapter(pyfuse3.Operations):
 
     @_answered
     async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
-        await self._fs.setxattr(inode, name, value)
+        await self._fs.setxattr(inode, name, value, translation.caller(ctx))
 
     @_answered
     async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:

@@ -26,6 +26,7 @@ from blobfs.vfs.attributes import Opened
 from blobfs.vfs.nodes import Container, FileNode, PlainContent, Settled, ViewNode, Writing
 from blobfs.vfs.resolve import component_of, name_in, named_directory
 from blobfs.vfs.state import FileHandle, MountState
+from blobfs.vfs.waits import Opener
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class GrowingReader:
 
 
 async def create(
-    state: MountState, container: Container, raw: bytes, mode: int, flags: int
+    state: MountState, container: Container, raw: bytes, mode: int, flags: int, pid: int
 ) -> tuple[Opened, FileNode]:
     """A new file, open for writing. Raises `NameExists` where something was made meanwhile."""
     state.demand_writable()
@@ -66,14 +67,14 @@ async def create(
         assert isinstance(node, FileNode)
         if flags & os.O_EXCL or not isinstance(node.settle(), Writing):
             raise errors.NameExists(f"{component} exists")
-        return await open_file(state, node, flags), node
+        return await open_file(state, node, flags, pid), node
     if expected is not None and await state.sync.is_here(expected):
         raise errors.NameExists(f"the blob {expected} is here")
     incoming = await state.sync.new_incoming()
     writing = Writing(incoming, stat.S_IMODE(mode), time.time_ns(), expected)
     node = FileNode(state.inodes.next_inode(), content=writing)
     state.inodes.add(node, container, component)
-    return _open_writing(state, node, writing, flags), node
+    return _open_writing(state, node, writing, flags, pid), node
 
 
 def _place_for(container: Container, raw: bytes) -> tuple[str, BlobId | None]:
@@ -89,7 +90,7 @@ def _place_for(container: Container, raw: bytes) -> tuple[str, BlobId | None]:
     return component, None
 
 
-async def open_file(state: MountState, node: FileNode, flags: int) -> Opened:
+async def open_file(state: MountState, node: FileNode, flags: int, pid: int) -> Opened:
     """Opens for reading anything, for writing only what is not sealed. Asks no share."""
     content = node.settle()
     wants_write = flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC
@@ -99,16 +100,16 @@ async def open_file(state: MountState, node: FileNode, flags: int) -> Opened:
             state.demand_writable()
             if content.job is not None:
                 raise errors.Sealed("it was closed, and is being sealed")
-            opened = _open_writing(state, node, content, flags)
+            opened = _open_writing(state, node, content, flags, pid)
             if flags & os.O_TRUNC:
                 await _truncate_opened(state, content, opened)
             return opened
-        return _opened(state, FileHandle(node, reader=GrowingReader(content, state.sync.disk)))
+        return _opened(state, FileHandle(node, Opener(pid), reader=GrowingReader(content, state.sync.disk)))
     if wants_write:
         raise errors.Sealed("a sealed file is immutable: remove it, or move another one over it")
     reader = await _open_settled(state, node, content)
     wait = state.sync.settings.nonblock_wait if flags & os.O_NONBLOCK else math.inf
-    return _opened(state, FileHandle(node, reader=reader, wait=wait))
+    return _opened(state, FileHandle(node, Opener(pid), reader=reader, wait=wait))
 
 
 async def _truncate_opened(state: MountState, writing: Writing, opened: Opened) -> None:
@@ -134,10 +135,10 @@ async def _open_settled(state: MountState, node: FileNode, content: Settled | Pl
     )
 
 
-def _open_writing(state: MountState, node: FileNode, writing: Writing, flags: int) -> Opened:
+def _open_writing(state: MountState, node: FileNode, writing: Writing, flags: int, pid: int) -> Opened:
     readable = flags & os.O_ACCMODE == os.O_RDWR
     reader = GrowingReader(writing, state.sync.disk) if readable else None
-    opened = _opened(state, FileHandle(node, reader=reader, writing=writing))
+    opened = _opened(state, FileHandle(node, Opener(pid), reader=reader, writing=writing))
     writing.open[opened.handle] = False
     return opened
 
@@ -152,7 +153,8 @@ async def read(state: MountState, number: int, offset: int, size: int) -> bytes:
     handle = state.file(number)
     if handle.reader is None:
         raise errors.InvalidArgument("not open for reading")
-    return await handle.reader.read(offset, size, wait=handle.wait)
+    with state.waits.interruptible_by(handle.opener):
+        return await handle.reader.read(offset, size, wait=handle.wait)
 
 
 async def write(state: MountState, number: int, offset: int, content: bytes) -> int:
@@ -295,11 +297,17 @@ async def discard(state: MountState, node: FileNode, writing: Writing) -> None:
     await state.sync.disk.run(writing.incoming.discard)
 
 
-async def wait_sealed(state: MountState, node: FileNode) -> bool:
+async def wait_sealed(state: MountState, node: FileNode, pid: int) -> bool:
     """Waits for the seal of a file whose last close was just seen; whether it is sealed now.
 
-    Raises what kept it from being sealed.
+    Raises what kept it from being sealed, and `Interrupted`.
     """
+    with state.waits.interruptible(pid):
+        return await wait_sealed_anyway(state, node)
+
+
+async def wait_sealed_anyway(state: MountState, node: FileNode) -> bool:
+    """The same, whatever signals come."""
     content = node.settle()
     if not isinstance(content, Writing):
         return True

@@ -17,21 +17,28 @@ from blobfs.vfs.nodes import DirectoryNode, FileNode, SymlinkNode
 from blobfs.vfs.resolve import resolve
 from blobfs.vfs.stat import attributes_of
 from blobfs.vfs.state import MountState
+from blobfs.vfs.waits import SignalWatch
 
 
 class FileSystem:
     """All operations of one mount. Its state is a `MountState`; nothing else here changes."""
 
-    def __init__(self, sync: SyncService, *, read_only: bool) -> None:
-        self._state = MountState(sync, read_only, os.getuid(), os.getgid())
+    def __init__(self, sync: SyncService, *, read_only: bool, proc: str = "/proc") -> None:
+        """`proc` is where the callers' signals are looked for."""
+        self._state = MountState(sync, read_only, os.getuid(), os.getgid(), SignalWatch(proc))
 
     def statistics(self) -> dict[str, int]:
         return {"inodes": len(self._state.inodes), "handles": len(self._state.handles)}
+
+    def wait_statistics(self) -> dict[str, int]:
+        """Of the callers that wait for a share or a seal."""
+        return self._state.waits.statistics()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Owns what goes on behind the operations, until it is cancelled."""
         async with trio.open_nursery() as nursery:
             self._state.nursery = nursery
+            nursery.start_soon(self._state.waits.run)
             task_status.started()
             await trio.sleep_forever()
 
@@ -39,7 +46,7 @@ class FileSystem:
 
     async def lookup(self, parent: int, name: bytes, caller: Caller) -> Attributes:
         """One more reference to what the name means."""
-        node = await resolve(self._state, self._state.container(parent), name)
+        node = await resolve(self._state, self._state.container(parent), name, caller.pid)
         node.lookups += 1
         return attributes_of(self._state, node)
 
@@ -93,32 +100,40 @@ class FileSystem:
         await naming.adopt_symlink(self._state, node)
         return node.record.target.encode("utf-8")
 
-    async def link(self, inode: int, new_parent: int, new_name: bytes) -> Attributes:
+    async def link(self, inode: int, new_parent: int, new_name: bytes, caller: Caller) -> Attributes:
         container = self._state.container(new_parent)
-        node = await naming.link(self._state, self._state.node(inode), container, new_name)
+        node = await naming.link(self._state, self._state.node(inode), container, new_name, caller.pid)
         node.lookups += 1
         return attributes_of(self._state, node)
 
-    async def unlink(self, parent: int, name: bytes) -> None:
-        await naming.unlink(self._state, self._state.container(parent), name)
+    async def unlink(self, parent: int, name: bytes, caller: Caller) -> None:
+        await naming.unlink(self._state, self._state.container(parent), name, caller.pid)
 
-    async def rmdir(self, parent: int, name: bytes) -> None:
-        await naming.rmdir(self._state, self._state.container(parent), name)
+    async def rmdir(self, parent: int, name: bytes, caller: Caller) -> None:
+        await naming.rmdir(self._state, self._state.container(parent), name, caller.pid)
 
     async def rename(
-        self, parent: int, name: bytes, new_parent: int, new_name: bytes, exchange: bool, noreplace: bool
+        self,
+        parent: int,
+        name: bytes,
+        new_parent: int,
+        new_name: bytes,
+        exchange: bool,
+        noreplace: bool,
+        caller: Caller,
     ) -> None:
         if exchange:
             raise errors.InvalidArgument("two names cannot be exchanged")
         source, target = self._state.container(parent), self._state.container(new_parent)
-        await moving.rename(self._state, source, name, target, new_name, noreplace)
+        await moving.rename(self._state, source, name, target, new_name, noreplace, caller.pid)
 
     # Files
 
     async def create(
         self, parent: int, name: bytes, mode: int, flags: int, caller: Caller
     ) -> tuple[Opened, Attributes]:
-        opened, node = await files.create(self._state, self._state.container(parent), name, mode, flags)
+        container = self._state.container(parent)
+        opened, node = await files.create(self._state, container, name, mode, flags, caller.pid)
         node.lookups += 1
         return opened, attributes_of(self._state, node)
 
@@ -126,7 +141,7 @@ class FileSystem:
         node = self._state.node(inode)
         if not isinstance(node, FileNode):
             raise errors.IsADirectory("not a file")
-        return await files.open_file(self._state, node, flags)
+        return await files.open_file(self._state, node, flags, caller.pid)
 
     async def read(self, handle: int, offset: int, size: int) -> bytes:
         return await files.read(self._state, handle, offset, size)
@@ -145,8 +160,8 @@ class FileSystem:
 
     # Directories
 
-    async def opendir(self, inode: int) -> int:
-        return await listing.open_directory(self._state, self._state.container(inode))
+    async def opendir(self, inode: int, caller: Caller) -> int:
+        return await listing.open_directory(self._state, self._state.container(inode), caller.pid)
 
     async def readdir(self, handle: int, cookie: int) -> list[DirEntry]:
         return await listing.read_directory(self._state, handle, cookie)
@@ -156,22 +171,23 @@ class FileSystem:
 
     async def fsyncdir(self, handle: int, datasync: bool) -> None:
         """Until all that was closed in the directory or below it is sealed, shared and durable."""
-        node = self._state.open_directory(handle).node
-        if isinstance(node, DirectoryNode):
-            for file in list(node.writing_below()):
-                await files.wait_sealed(self._state, file)
+        opened = self._state.open_directory(handle)
+        if isinstance(opened.node, DirectoryNode):
+            with self._state.waits.interruptible_by(opened.opener):
+                for file in list(opened.node.writing_below()):
+                    await files.wait_sealed_anyway(self._state, file)
         await self._state.sync.sealer.confirm()
 
     # Extended attributes
 
-    async def getxattr(self, inode: int, name: bytes) -> bytes:
-        return await xattrs.get_attribute(self._state, self._state.node(inode), name)
+    async def getxattr(self, inode: int, name: bytes, caller: Caller) -> bytes:
+        return await xattrs.get_attribute(self._state, self._state.node(inode), name, caller.pid)
 
     async def listxattr(self, inode: int) -> list[bytes]:
         return await xattrs.list_attributes(self._state, self._state.node(inode))
 
-    async def setxattr(self, inode: int, name: bytes, value: bytes) -> None:
-        await xattrs.set_attribute(self._state, self._state.node(inode), name, value)
+    async def setxattr(self, inode: int, name: bytes, value: bytes, caller: Caller) -> None:
+        await xattrs.set_attribute(self._state, self._state.node(inode), name, value, caller.pid)
 
     async def removexattr(self, inode: int, name: bytes) -> None:
         if name.startswith(xattrs.PREFIX):

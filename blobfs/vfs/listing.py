@@ -13,13 +13,14 @@ from blobfs.vfs.nodes import Container, DirectoryNode, FileNode, Node, Writing
 from blobfs.vfs.resolve import node_for
 from blobfs.vfs.stat import attributes_of
 from blobfs.vfs.state import DirectoryHandle, MountState
+from blobfs.vfs.waits import Opener
 
 PAGE = 256
 """Entries handed over at once; the kernel takes about a hundred of them per request."""
 
 
-async def open_directory(state: MountState, node: Container) -> int:
-    return state.register(DirectoryHandle(node))
+async def open_directory(state: MountState, node: Container, pid: int) -> int:
+    return state.register(DirectoryHandle(node, Opener(pid)))
 
 
 async def read_directory(state: MountState, number: int, cookie: int) -> list[DirEntry]:
@@ -29,7 +30,8 @@ async def read_directory(state: MountState, number: int, cookie: int) -> list[Di
         return []  # reserved directories open by name and are never listed
     _take_back(state, handle)
     if cookie == 0 or handle.names is None:
-        handle.names = await _snapshot(state, handle.node)
+        with state.waits.interruptible_by(handle.opener):
+            handle.names = await _snapshot(state, handle.node)
     entries = []
     for position in range(cookie, min(cookie + PAGE, len(handle.names))):
         component, found = handle.names[position]

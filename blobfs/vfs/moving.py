@@ -16,7 +16,7 @@ from blobfs.model import Name, join
 from blobfs.record import BlobRecord, DirRecord, GoneRecord, LogRecord, SymlinkRecord, target_stays_inside
 from blobfs.sync.jobs import SealJob
 from blobfs.sync.namespace import Namespace
-from blobfs.vfs.files import wait_sealed
+from blobfs.vfs.files import wait_sealed, wait_sealed_anyway
 from blobfs.vfs.naming import end_writing, rmdir
 from blobfs.vfs.nodes import Container, DirectoryNode, FileNode, Node, Settled, SymlinkNode, Writing
 from blobfs.vfs.resolve import component_of, name_in, named_directory, resolve
@@ -30,20 +30,24 @@ async def rename(
     new_container: Container,
     new_raw: bytes,
     noreplace: bool,
+    pid: int,
 ) -> None:
-    """Atomic for whoever looks; a file whose last close was just seen is sealed when this returns."""
+    """Atomic for whoever looks; a file whose last close was just seen is sealed when this returns.
+
+    A signal can end the waits that come before the change; after it, only one that ends the caller.
+    """
     state.demand_writable()
     directory, component = named_directory(container), component_of(raw)
     new_directory, new_component = named_directory(new_container), component_of(new_raw)
     new_name = name_in(new_directory, new_component)
-    node = await resolve(state, directory, raw)
-    target = await _existing(state, new_directory, new_raw)
+    node = await resolve(state, directory, raw, pid)
+    target = await _existing(state, new_directory, new_raw, pid)
     if target is not None and noreplace:
         raise errors.NameExists(f"{new_name} exists")
     if target is node:
         return  # one file under both names: POSIX has nothing done then
     if isinstance(node, DirectoryNode):
-        await _rename_directory(state, node, directory, component, new_directory, new_component, target)
+        await _rename_directory(state, node, directory, component, new_directory, new_component, target, pid)
         return
     if isinstance(target, DirectoryNode):
         raise errors.IsADirectory(f"{new_name} is a directory")
@@ -62,7 +66,8 @@ async def rename(
     if dropped is not None:
         await state.sync.sealer.wait_dropped(dropped)
     if isinstance(node, FileNode):
-        await wait_sealed(state, node)
+        with state.waits.killable(pid):
+            await wait_sealed_anyway(state, node)
 
 
 def _place(
@@ -79,9 +84,9 @@ def _place(
     state.inodes.closed(node)
 
 
-async def _existing(state: MountState, directory: DirectoryNode, raw: bytes) -> Node | None:
+async def _existing(state: MountState, directory: DirectoryNode, raw: bytes, pid: int) -> Node | None:
     try:
-        return await resolve(state, directory, raw)
+        return await resolve(state, directory, raw, pid)
     except errors.NameMissing:
         return None
 
@@ -133,15 +138,16 @@ async def _rename_directory(
     new_directory: DirectoryNode,
     new_component: str,
     target: Node | None,
+    pid: int,
 ) -> None:
     """Every name below gets a record under its new name and leaves a tombstone under the old one."""
     if target is not None and not isinstance(target, DirectoryNode):
         raise errors.NotADirectory(f"{new_component} is not a directory")
-    if target is not None:
-        await rmdir(state, new_directory, new_component.encode("utf-8"))
-    await _demand_own_below(state, node.name)
+    await _demand_own_below(state, node.name, pid)
     for file in list(node.writing_below()):
-        await wait_sealed(state, file)
+        await wait_sealed(state, file, pid)
+    if target is not None:
+        await rmdir(state, new_directory, new_component.encode("utf-8"), pid)
     old, new = node.name, name_in(new_directory, new_component)
     namespace = state.sync.namespace
     async with namespace.lock:
@@ -193,10 +199,12 @@ def _demand_inside(record: LogRecord, name: Name) -> None:
         raise errors.InvalidArgument(f"as {name} the symlink to {record.target!r} would leave the mount")
 
 
-async def _demand_own_below(state: MountState, directory: Name) -> None:
+async def _demand_own_below(state: MountState, directory: Name, pid: int) -> None:
     """Raises `CrossesNodes` where another node's name is below: it cannot be moved from here."""
-    for component, found in (await state.sync.listing(directory)).items():
+    with state.waits.interruptible(pid):
+        listed = await state.sync.listing(directory)
+    for component, found in listed.items():
         if isinstance(found.record, DirRecord):
-            await _demand_own_below(state, join(directory, component))
+            await _demand_own_below(state, join(directory, component), pid)
         elif found.loaded:
             raise errors.CrossesNodes(f"{join(directory, component)} is published by another node")

@@ -76,14 +76,14 @@ async def adopt_symlink(state: MountState, node: SymlinkNode) -> None:
             await state.sync.loads.adopt(name, node.record)
 
 
-async def link(state: MountState, node: Node, container: Container, raw: bytes) -> FileNode:
+async def link(state: MountState, node: Node, container: Container, raw: bytes, pid: int) -> FileNode:
     """A second name for a sealed blob; of a named file of ours the same inode, else a new one."""
     state.demand_writable()
     directory, component = named_directory(container), component_of(raw)
     name = name_in(directory, component)
     if not isinstance(node, FileNode):
         raise errors.NotPermitted("only files have several names")
-    if not await wait_sealed(state, node):
+    if not await wait_sealed(state, node, pid):
         raise errors.NotPermitted("a file that is being written has one name")
     content = node.settle()
     if not isinstance(content, Settled) or not await state.sync.is_here(content.record.blob):
@@ -102,13 +102,13 @@ async def link(state: MountState, node: Node, container: Container, raw: bytes) 
     return node
 
 
-async def unlink(state: MountState, container: Container, raw: bytes) -> None:
+async def unlink(state: MountState, container: Container, raw: bytes, pid: int) -> None:
     state.demand_writable()
     if not isinstance(container, DirectoryNode):
-        await _unlink_incoming(state, container, raw)
+        await _unlink_incoming(state, container, raw, pid)
         return
     component = component_of(raw)
-    node = await resolve(state, container, raw)
+    node = await resolve(state, container, raw, pid)
     if isinstance(node, DirectoryNode):
         raise errors.IsADirectory(f"{component} is a directory")
     async with state.sync.namespace.lock:
@@ -117,8 +117,8 @@ async def unlink(state: MountState, container: Container, raw: bytes) -> None:
         await state.sync.sealer.wait_dropped(dropped)
 
 
-async def _unlink_incoming(state: MountState, container: Container, raw: bytes) -> None:
-    node = await resolve(state, container, raw)
+async def _unlink_incoming(state: MountState, container: Container, raw: bytes, pid: int) -> None:
+    node = await resolve(state, container, raw, pid)
     if not isinstance(node, FileNode) or not isinstance(writing := node.settle(), Writing):
         raise errors.NotPermitted("nothing can be removed from a reserved directory")
     if writing.open:
@@ -159,13 +159,20 @@ async def end_writing(state: MountState, node: FileNode, writing: Writing) -> Se
     return None
 
 
-async def rmdir(state: MountState, container: Container, raw: bytes) -> None:
+async def _is_empty(state: MountState, node: DirectoryNode, pid: int) -> bool:
+    if any(True for _ in node.writing_below()):
+        return False
+    with state.waits.interruptible(pid):
+        return not await state.sync.listing(node.name)
+
+
+async def rmdir(state: MountState, container: Container, raw: bytes, pid: int) -> None:
     state.demand_writable()
     directory, component = named_directory(container), component_of(raw)
-    node = await resolve(state, directory, raw)
+    node = await resolve(state, directory, raw, pid)
     if not isinstance(node, DirectoryNode):
         raise errors.NotADirectory(f"{component} is not a directory")
-    if any(True for _ in node.writing_below()) or await state.sync.listing(node.name):
+    if not await _is_empty(state, node, pid):
         raise errors.DirectoryNotEmpty(f"{node.name} is not empty")
     async with state.sync.namespace.lock:
         known = await state.sync.namespace.entry(node.name)

@@ -51,10 +51,10 @@ def named_directory(container: Container) -> DirectoryNode:
     return container
 
 
-async def resolve(state: MountState, container: Container, raw: bytes) -> Node:
-    """The node a component means. Raises `NameMissing`, `NameRefused`, `LoadFailed`."""
+async def resolve(state: MountState, container: Container, raw: bytes, pid: int) -> Node:
+    """The node a component means; `pid` asks. Raises `NameMissing`, `NameRefused`, `LoadFailed`."""
     if isinstance(container, ViewNode):
-        return await _resolve_view(state, container, raw)
+        return await _resolve_view(state, container, raw, pid)
     directory = named_directory(container)
     if directory is state.inodes.root and raw == RESERVED_PREFIX.encode():
         return _view(state, directory, RESERVED_PREFIX, "")
@@ -63,7 +63,8 @@ async def resolve(state: MountState, container: Container, raw: bytes) -> Node:
     if writing is not None:
         return writing
     name = name_in(directory, component)
-    answer = await state.sync.lookup(name)
+    with state.waits.interruptible(pid):
+        answer = await state.sync.lookup(name)
     # It may have been created while the shares were asked.
     writing = _written(directory, component)
     if writing is not None:
@@ -136,7 +137,7 @@ def _is_same_version(known: Content, found: Content) -> bool:
     return False
 
 
-async def _resolve_view(state: MountState, view: ViewNode, raw: bytes) -> Node:
+async def _resolve_view(state: MountState, view: ViewNode, raw: bytes, pid: int) -> Node:
     if view.path == "":
         component = raw.decode("ascii", "replace")
         if component not in VIEWS:
@@ -153,7 +154,8 @@ async def _resolve_view(state: MountState, view: ViewNode, raw: bytes) -> Node:
         raise errors.NameMissing("not being written")
     if known is not None:
         return known
-    return await _resolve_blob(state, view, blob)
+    with state.waits.interruptible(pid):
+        return await _resolve_blob(state, view, blob)
 
 
 async def _resolve_blob(state: MountState, view: ViewNode, blob: BlobId) -> Node:

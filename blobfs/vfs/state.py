@@ -11,6 +11,7 @@ from blobfs.sync.answers import Present
 from blobfs.sync.reader import Reader
 from blobfs.sync.service import SyncService
 from blobfs.vfs.nodes import Container, FileNode, InodeTable, Node, Writing
+from blobfs.vfs.waits import Opener, SignalWatch
 
 
 @dataclass(eq=False)
@@ -18,6 +19,7 @@ class FileHandle:
     """An open file: with a `writing` it may be written to, with a `reader` it may be read."""
 
     node: FileNode
+    opener: Opener
     reader: Reader | None = None
     writing: Writing | None = None
     wait: float = math.inf
@@ -29,6 +31,7 @@ class DirectoryHandle:
     """An open directory; `names` is the snapshot that its reader walks through, once it has begun."""
 
     node: Container
+    opener: Opener
     names: "list[tuple[str, Present | None]] | None" = None
     offered: list[int] = field(default_factory=list)
     """Inodes of the last page: those that the kernel did not take go with the next page or the close."""
@@ -45,6 +48,7 @@ class MountState:
     read_only: bool
     uid: int
     gid: int
+    waits: SignalWatch
     nursery: trio.Nursery | None = None
     inodes: InodeTable = field(default_factory=InodeTable)
     handles: dict[int, Handle] = field(default_factory=dict)

@@ -30,7 +30,7 @@ async def list_attributes(state: MountState, node: Node) -> list[bytes]:
     return [PREFIX + name.encode() for name in sorted(names)]
 
 
-async def get_attribute(state: MountState, node: Node, name: bytes) -> bytes:
+async def get_attribute(state: MountState, node: Node, name: bytes, pid: int) -> bytes:
     """Raises `AttributeMissing`. Reading ``id`` waits for the seal of a file that was just closed.
 
     Other namespaces (ACLs, capabilities, labels) are not supported at all: who is told so, like `ls -l`,
@@ -42,7 +42,7 @@ async def get_attribute(state: MountState, node: Node, name: bytes) -> bytes:
         raise errors.AttributeMissing("no such attribute")
     match name.removeprefix(PREFIX):
         case b"id":
-            return await _id(state, node)
+            return await _id(state, node, pid)
         case b"state":
             return _state(state, node).encode()
         case b"present":
@@ -58,20 +58,22 @@ async def get_attribute(state: MountState, node: Node, name: bytes) -> bytes:
     raise errors.AttributeMissing("no such attribute")
 
 
-async def set_attribute(state: MountState, node: Node, name: bytes, value: bytes) -> None:
+async def set_attribute(state: MountState, node: Node, name: bytes, value: bytes, pid: int) -> None:
     """Only ``pinned`` can be set, to 0 or 1."""
     state.demand_writable()
     if name != PREFIX + b"pinned":
         raise errors.NotSupported("only user.blobfs.pinned can be set")
     if value not in (b"0", b"1"):
         raise errors.InvalidArgument("user.blobfs.pinned is 0 or 1")
-    key = _key(state, node) if isinstance(node, FileNode) and await wait_sealed(state, node) else None
+    key = None
+    if isinstance(node, FileNode) and await wait_sealed(state, node, pid):
+        key = _key(state, node)
     if key is None or not await state.sync.disk.run(sealed.set_pinned, state.sync.store, key, value == b"1"):
         raise errors.NotPermitted("nothing of it is on this node yet")
 
 
-async def _id(state: MountState, node: FileNode) -> bytes:
-    await wait_sealed(state, node)
+async def _id(state: MountState, node: FileNode, pid: int) -> bytes:
+    await wait_sealed(state, node, pid)
     content = node.settle()
     if not isinstance(content, Settled):
         raise errors.AttributeMissing("its id is not known yet")

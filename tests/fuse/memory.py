@@ -118,21 +118,28 @@ class MemoryFileSystem:
         self.nodes[inode].content += target
         return self._attributes(inode, 1)
 
-    async def link(self, inode: int, new_parent: int, new_name: bytes) -> Attributes:
+    async def link(self, inode: int, new_parent: int, new_name: bytes, caller: Caller) -> Attributes:
         self.nodes[new_parent].children[new_name] = inode
         return self._attributes(inode, 1)
 
-    async def unlink(self, parent: int, name: bytes) -> None:
+    async def unlink(self, parent: int, name: bytes, caller: Caller) -> None:
         self._child(parent, name)
         del self.nodes[parent].children[name]
 
-    async def rmdir(self, parent: int, name: bytes) -> None:
+    async def rmdir(self, parent: int, name: bytes, caller: Caller) -> None:
         if self.nodes[self._child(parent, name)].children:
             raise DirectoryNotEmpty("has entries")
-        await self.unlink(parent, name)
+        await self.unlink(parent, name, caller)
 
     async def rename(
-        self, parent: int, name: bytes, new_parent: int, new_name: bytes, exchange: bool, noreplace: bool
+        self,
+        parent: int,
+        name: bytes,
+        new_parent: int,
+        new_name: bytes,
+        exchange: bool,
+        noreplace: bool,
+        caller: Caller,
     ) -> None:
         old, new = self.nodes[parent].children, self.nodes[new_parent].children
         if noreplace and new_name in new:
@@ -175,7 +182,7 @@ class MemoryFileSystem:
     async def releasedir(self, handle: int) -> None: ...
     async def fsyncdir(self, handle: int, datasync: bool) -> None: ...
 
-    async def opendir(self, inode: int) -> int:
+    async def opendir(self, inode: int, caller: Caller) -> int:
         return inode
 
     async def readdir(self, handle: int, cookie: int) -> list[DirEntry]:
@@ -188,7 +195,7 @@ class MemoryFileSystem:
     async def statfs(self) -> Statvfs:
         return Statvfs(4096, 1000, 600, 500, 100, 50, 255)
 
-    async def getxattr(self, inode: int, name: bytes) -> bytes:
+    async def getxattr(self, inode: int, name: bytes, caller: Caller) -> bytes:
         try:
             return self.nodes[inode].xattrs[name]
         except KeyError:
@@ -197,7 +204,7 @@ class MemoryFileSystem:
     async def listxattr(self, inode: int) -> list[bytes]:
         return list(self.nodes[inode].xattrs)
 
-    async def setxattr(self, inode: int, name: bytes, value: bytes) -> None:
+    async def setxattr(self, inode: int, name: bytes, value: bytes, caller: Caller) -> None:
         if name == b"user.signal":
             answer = trio.Event()
             trio.lowlevel.spawn_system_task(_interrupt, int(value), answer)
@@ -207,8 +214,8 @@ class MemoryFileSystem:
         self.nodes[inode].xattrs[name] = value
 
     async def removexattr(self, inode: int, name: bytes) -> None:
-        await self.getxattr(inode, name)
-        del self.nodes[inode].xattrs[name]
+        if self.nodes[inode].xattrs.pop(name, None) is None:
+            raise AttributeMissing("none")
 
 
 async def _be_busy() -> None:

@@ -23,7 +23,7 @@ from blobfs.vfs.filesystem import FileSystem
 from tests.sync.fake_share import FakeShare
 from tests.sync.running import SETTINGS, running
 
-CALLER = Caller(pid=1, uid=os.getuid(), gid=os.getgid(), umask=0o022)
+CALLER = Caller(pid=0, uid=os.getuid(), gid=os.getgid(), umask=0o022)
 ROOT = 1
 
 
@@ -131,11 +131,11 @@ class Kernel:
 
     async def sealed_id(self, path: str) -> str:
         """Waits for the seal."""
-        return (await self.fs.getxattr(await self.file(path), b"user.blobfs.id")).decode()
+        return (await self.fs.getxattr(await self.file(path), b"user.blobfs.id", CALLER)).decode()
 
     async def xattr(self, path: str, name: str) -> str:
         inode = (await self.lookup(path)).inode
-        return (await self.fs.getxattr(inode, f"user.blobfs.{name}".encode())).decode()
+        return (await self.fs.getxattr(inode, f"user.blobfs.{name}".encode(), CALLER)).decode()
 
     async def set(self, path: str, change: Change) -> Attributes:
         return await self.fs.setattr((await self.lookup(path)).inode, change, None)
@@ -149,7 +149,7 @@ class Kernel:
         return [name for name, _ in await self.scandir(found.inode)]
 
     async def scandir(self, inode: int) -> list[tuple[str, Attributes]]:
-        handle = await self.fs.opendir(inode)
+        handle = await self.fs.opendir(inode, CALLER)
         try:
             found, cookie = [], 0
             while entries := await self.fs.readdir(handle, cookie):
@@ -163,7 +163,7 @@ class Kernel:
             await self.fs.releasedir(handle)
 
     async def sync_directory(self, path: str = "") -> None:
-        handle = await self.fs.opendir((await self.lookup(path)).inode)
+        handle = await self.fs.opendir((await self.lookup(path)).inode, CALLER)
         try:
             await self.fs.fsyncdir(handle, False)
         finally:
@@ -177,13 +177,13 @@ class Kernel:
         parent, component = await self._parent(path)
         if await self._child(parent, component) is None:
             raise NameMissing(path)
-        await self.fs.rmdir(parent, component)
+        await self.fs.rmdir(parent, component, CALLER)
 
     async def unlink(self, path: str) -> None:
         parent, component = await self._parent(path)
         if await self._child(parent, component) is None:
             raise NameMissing(path)
-        await self.fs.unlink(parent, component)
+        await self.fs.unlink(parent, component, CALLER)
 
     async def symlink(self, path: str, target: str) -> None:
         parent, component = await self._new(path)
@@ -195,7 +195,7 @@ class Kernel:
     async def link(self, path: str, new_path: str) -> None:
         found = await self.lookup(path)
         parent, component = await self._new(new_path)
-        self._refer(await self.fs.link(found.inode, parent, component))
+        self._refer(await self.fs.link(found.inode, parent, component, CALLER))
 
     async def rename(self, path: str, new_path: str, *, noreplace: bool = False) -> None:
         parent, component = await self._parent(path)
@@ -208,7 +208,7 @@ class Kernel:
             return
         if stat.S_ISDIR(source.mode) and f"{new_path}/".startswith(f"{path}/"):
             raise IntoItself(new_path)
-        await self.fs.rename(parent, component, new_parent, new_component, False, noreplace)
+        await self.fs.rename(parent, component, new_parent, new_component, False, noreplace, CALLER)
 
 
 @asynccontextmanager

@@ -93,7 +93,7 @@ async def test_entries_that_the_kernel_did_not_take_leave_nothing(store: Store, 
     for number in range(400):
         share.publish(f"{number:03}", b"")
     async with mounted(store, share) as kernel:
-        handle = await kernel.fs.opendir(ROOT)
+        handle = await kernel.fs.opendir(ROOT, CALLER)
         taken: list[DirEntry] = []
         while entries := await kernel.fs.readdir(handle, taken[-1].cookie if taken else 0):
             for entry in entries[: min(100, taken_in_all - len(taken))]:
@@ -114,7 +114,7 @@ async def test_a_listing_is_a_snapshot(store: Store) -> None:
     async with mounted(store) as kernel:
         for name in ("b", "d", "f"):
             await kernel.write_file(name, b"content")
-        handle = await kernel.fs.opendir(ROOT)
+        handle = await kernel.fs.opendir(ROOT, CALLER)
         first = (await kernel.fs.readdir(handle, 0))[0]
         await kernel.write_file("a", b"content")
         await kernel.unlink("d")

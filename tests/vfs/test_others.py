@@ -16,7 +16,7 @@ from blobfs.vfs.attributes import Change
 from tests.sync.fake_share import FakeShare
 from tests.sync.running import SETTINGS, kept, until
 from tests.sync.samples import BLOB, RAW, SMALL, chunk, part
-from tests.vfs.kernel import mounted
+from tests.vfs.kernel import CALLER, mounted
 
 
 def sharing(**scripts: str) -> FakeShare:
@@ -164,10 +164,10 @@ async def test_a_failed_load_is_told_in_detail(store: Store) -> None:
     async with mounted(store, share) as kernel:
         inode = (await kernel.lookup("d/large")).inode
         with pytest.raises(errors.AttributeMissing):
-            await kernel.fs.getxattr(inode, b"user.blobfs.last_error")
+            await kernel.fs.getxattr(inode, b"user.blobfs.last_error", CALLER)
         with pytest.raises(errors.Unreachable):
             await kernel.read_file("d/large")
-        attempts = json.loads(await kernel.fs.getxattr(inode, b"user.blobfs.last_error"))
+        attempts = json.loads(await kernel.fs.getxattr(inode, b"user.blobfs.last_error", CALLER))
         assert [(each["share"], each["phase"], each["outcome"]) for each in attempts] == [
             ("http://share/", "blob", "unreachable")
         ]

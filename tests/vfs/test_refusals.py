@@ -49,8 +49,8 @@ async def test_names_that_cannot_be(store: Store, raw: bytes, number: int) -> No
         assert await refused(fs.create(ROOT, raw, 0o644, os.O_WRONLY, CALLER)) == number
         assert await refused(fs.mkdir(ROOT, raw, 0o755, CALLER)) == number
         assert await refused(fs.symlink(ROOT, raw, b"file", CALLER)) == number
-        assert await refused(fs.link(inode, ROOT, raw)) == number
-        assert await refused(fs.rename(ROOT, b"file", ROOT, raw, False, False)) == number
+        assert await refused(fs.link(inode, ROOT, raw, CALLER)) == number
+        assert await refused(fs.rename(ROOT, b"file", ROOT, raw, False, False, CALLER)) == number
         assert sorted(os.listdir(store.layout.share)) == [".blobfs", "d", "file"]
         assert await kernel.listdir() == ["d", "file", "link"]
 
@@ -74,23 +74,23 @@ async def test_operations_on_what_is_not_that_kind(store: Store) -> None:
         fs = kernel.fs
         file, directory, link = [(await kernel.lookup(name)).inode for name in ("file", "d", "link")]
         assert await refused(fs.lookup(file, b"x", CALLER)) == errno.ENOTDIR
-        assert await refused(fs.opendir(file)) == errno.ENOTDIR
+        assert await refused(fs.opendir(file, CALLER)) == errno.ENOTDIR
         assert await refused(fs.open(directory, os.O_RDONLY, CALLER)) == errno.EISDIR
-        assert await refused(fs.unlink(ROOT, b"d")) == errno.EISDIR
-        assert await refused(fs.rmdir(ROOT, b"file")) == errno.ENOTDIR
-        assert await refused(fs.rmdir(ROOT, b"d")) == errno.ENOTEMPTY
-        assert await refused(fs.rmdir(ROOT, b"nothing")) == errno.ENOENT
-        assert await refused(fs.unlink(ROOT, b"nothing")) == errno.ENOENT
+        assert await refused(fs.unlink(ROOT, b"d", CALLER)) == errno.EISDIR
+        assert await refused(fs.rmdir(ROOT, b"file", CALLER)) == errno.ENOTDIR
+        assert await refused(fs.rmdir(ROOT, b"d", CALLER)) == errno.ENOTEMPTY
+        assert await refused(fs.rmdir(ROOT, b"nothing", CALLER)) == errno.ENOENT
+        assert await refused(fs.unlink(ROOT, b"nothing", CALLER)) == errno.ENOENT
         assert await refused(fs.mkdir(ROOT, b"file", 0o755, CALLER)) == errno.EEXIST
         assert await refused(fs.symlink(ROOT, b"link", b"x", CALLER)) == errno.EEXIST
-        assert await refused(fs.link(file, ROOT, b"d")) == errno.EEXIST
-        assert await refused(fs.link(directory, ROOT, b"new")) == errno.EPERM
-        assert await refused(fs.link(link, ROOT, b"new")) == errno.EPERM
+        assert await refused(fs.link(file, ROOT, b"d", CALLER)) == errno.EEXIST
+        assert await refused(fs.link(directory, ROOT, b"new", CALLER)) == errno.EPERM
+        assert await refused(fs.link(link, ROOT, b"new", CALLER)) == errno.EPERM
         assert await refused(fs.readlink(file)) == errno.EINVAL
-        assert await refused(fs.rename(ROOT, b"file", ROOT, b"d", False, False)) == errno.EISDIR
-        assert await refused(fs.rename(ROOT, b"d", ROOT, b"file", False, False)) == errno.ENOTDIR
-        assert await refused(fs.rename(ROOT, b"file", ROOT, b"link", False, True)) == errno.EEXIST
-        assert await refused(fs.rename(ROOT, b"file", ROOT, b"link", True, False)) == errno.EINVAL
+        assert await refused(fs.rename(ROOT, b"file", ROOT, b"d", False, False, CALLER)) == errno.EISDIR
+        assert await refused(fs.rename(ROOT, b"d", ROOT, b"file", False, False, CALLER)) == errno.ENOTDIR
+        assert await refused(fs.rename(ROOT, b"file", ROOT, b"link", False, True, CALLER)) == errno.EEXIST
+        assert await refused(fs.rename(ROOT, b"file", ROOT, b"link", True, False, CALLER)) == errno.EINVAL
         assert await refused(fs.mknod(ROOT, b"pipe", 0o644, CALLER)) == errno.EPERM
 
 
@@ -99,7 +99,7 @@ async def test_a_rename_onto_itself_changes_nothing(store: Store) -> None:
     async with mounted(store) as kernel:
         await filled(kernel)
         for name in (b"file", b"d", b"link"):
-            await kernel.fs.rename(ROOT, name, ROOT, name, False, False)
+            await kernel.fs.rename(ROOT, name, ROOT, name, False, False, CALLER)
         assert await kernel.listdir() == ["d", "file", "link"]
         assert await kernel.read_file("file") == b"content"
         assert await kernel.read_file("d/inner") == b"inner"
@@ -151,12 +151,12 @@ async def test_a_read_only_mount_changes_nothing(store: Store) -> None:
             fs.create(ROOT, b"new", 0o644, os.O_WRONLY, CALLER),
             fs.mkdir(ROOT, b"new", 0o755, CALLER),
             fs.symlink(ROOT, b"new", b"file", CALLER),
-            fs.link(file, ROOT, b"new"),
-            fs.unlink(ROOT, b"file"),
-            fs.rmdir(ROOT, b"d"),
-            fs.rename(ROOT, b"file", ROOT, b"new", False, False),
+            fs.link(file, ROOT, b"new", CALLER),
+            fs.unlink(ROOT, b"file", CALLER),
+            fs.rmdir(ROOT, b"d", CALLER),
+            fs.rename(ROOT, b"file", ROOT, b"new", False, False, CALLER),
             fs.setattr(file, Change(mode=0o755), None),
-            fs.setxattr(file, b"user.blobfs.pinned", b"1"),
+            fs.setxattr(file, b"user.blobfs.pinned", b"1", CALLER),
         ):
             assert await refused(call) == errno.EROFS
         assert await kernel.read_file("file") == b"content"
@@ -174,19 +174,19 @@ async def test_attributes_that_can_be_read_and_set(store: Store) -> None:
             for name in (b"id", b"pinned", b"present", b"shares", b"state", b"verified")
         ]
         assert await fs.listxattr(directory) == []
-        assert await refused(fs.getxattr(file, b"user.other")) == errno.ENODATA
-        assert await refused(fs.getxattr(file, b"user.blobfs.other")) == errno.ENODATA
-        assert await refused(fs.getxattr(file, b"user.blobfs.last_error")) == errno.ENODATA
-        assert await refused(fs.getxattr(directory, b"user.blobfs.id")) == errno.ENODATA
-        assert await refused(fs.getxattr(file, b"security.capability")) == errno.ENOTSUP
-        assert await refused(fs.setxattr(file, b"user.blobfs.id", b"x")) == errno.ENOTSUP
-        assert await refused(fs.setxattr(file, b"user.other", b"x")) == errno.ENOTSUP
-        assert await refused(fs.setxattr(file, b"user.blobfs.pinned", b"yes")) == errno.EINVAL
+        assert await refused(fs.getxattr(file, b"user.other", CALLER)) == errno.ENODATA
+        assert await refused(fs.getxattr(file, b"user.blobfs.other", CALLER)) == errno.ENODATA
+        assert await refused(fs.getxattr(file, b"user.blobfs.last_error", CALLER)) == errno.ENODATA
+        assert await refused(fs.getxattr(directory, b"user.blobfs.id", CALLER)) == errno.ENODATA
+        assert await refused(fs.getxattr(file, b"security.capability", CALLER)) == errno.ENOTSUP
+        assert await refused(fs.setxattr(file, b"user.blobfs.id", b"x", CALLER)) == errno.ENOTSUP
+        assert await refused(fs.setxattr(file, b"user.other", b"x", CALLER)) == errno.ENOTSUP
+        assert await refused(fs.setxattr(file, b"user.blobfs.pinned", b"yes", CALLER)) == errno.EINVAL
         assert await refused(fs.removexattr(file, b"user.blobfs.pinned")) == errno.EPERM
         assert await refused(fs.removexattr(file, b"user.other")) == errno.ENODATA
         for value in (b"1", b"0"):
-            await fs.setxattr(file, b"user.blobfs.pinned", value)
-            assert await fs.getxattr(file, b"user.blobfs.pinned") == value
+            await fs.setxattr(file, b"user.blobfs.pinned", value, CALLER)
+            assert await fs.getxattr(file, b"user.blobfs.pinned", CALLER) == value
 
 
 async def test_the_file_system_s_room_is_the_disk_s(store: Store) -> None:
