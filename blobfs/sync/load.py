@@ -88,6 +88,9 @@ class Load:
     """Those of the last failure, for ``last_error``."""
     spans: list[Span] = field(default_factory=list)
     was_whole: bool = False
+    kept: trio.Event = field(default_factory=trio.Event)
+    """Set when it is in the share under its names, or could not be put there so far."""
+    keep_failure: errors.BlobfsError | None = None
     last_needed: float = -math.inf
     max_tries: int = 1
     retry_timeout: float = 0.0

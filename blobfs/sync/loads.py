@@ -264,8 +264,11 @@ class Loads:
             self._sealer.submit(job)
             await job.done.wait()
             while job.failure is not None:  # a full disk: the sealer goes on trying
+                load.keep_failure = job.failure
+                load.kept.set()
                 await trio.sleep(1)
                 await job.done.wait()
+            load.keep_failure = None
             if isinstance(load.source, PlainSource):
                 self._keep_plain_blob(load.key, content.blob)
             for name, record in list(load.names.items()):
@@ -273,8 +276,10 @@ class Loads:
             if load.partial.is_resumed or load.size > NAMES_SAVED_FROM:
                 await self._disk.run(forget_waiting, self._store, load.key)
         except errors.BlobfsError as error:
+            load.keep_failure = error
             _log.warning("could not keep %s: %s", load.key, error)
         finally:
+            load.kept.set()
             if self._loads.get(load.key) is load:
                 del self._loads[load.key]
             opening = self._opening.get(load.key)
