@@ -221,7 +221,8 @@ class ShareTransport(httpx.AsyncBaseTransport):
             raise
 
     async def _give_back(self, connection: httpcore.AsyncHTTP11Connection) -> None:
-        keeps = connection.is_idle() and not self._closed
+        # A body that ends with its connection, or a server that has had enough: it is closed already.
+        keeps = connection.is_idle() and not connection.has_expired() and not self._closed
         if keeps:
             self._idle.append(connection)
         if not keeps or len(self._idle) > self._limits.idle_connections:
