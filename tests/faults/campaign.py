@@ -1,0 +1,82 @@
+"""The campaign: one store's life after the other, until there were enough loads."""
+
+import itertools
+import random
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults.ledger import Ledger
+from tests.faults.life import Life
+from tests.faults.phases import plan_phase
+from tests.faults.source import build_source
+from tests.faults.weather import Weather
+
+AGAIN = 5
+"""How often one load is tried again, each time with a fresh store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much of it."""
+
+    loads: int = 10_000
+    seed: int = 0
+    minutes: float = 12.0
+    blobs: int = 1500
+    warm: int = 40
+    life: int = 1200
+    """Loads of one store, the warm-up not counted."""
+    again: tuple[int, int] | None = None
+    """This load, in this phase, and nothing else."""
+
+
+def run_campaign(directory: Path, extent: Extent) -> Ledger:
+    """Prints how it goes. `directory` keeps what is left of lives that failed."""
+    ledger = Ledger(extent.seed, extent.loads)
+    print(f"seed {extent.seed}: {extent.blobs} blobs", flush=True)
+    source, entries = build_source(directory, extent.seed, extent.blobs)
+    end = time.monotonic() + extent.minutes * 60
+    with Weather(source, directory, extent.seed) as weather:
+        for number, count in enumerate(_lives(extent)):
+            if ledger.is_over or ledger.done >= extent.loads or time.monotonic() > end:
+                break
+            failures = len(ledger.failures)
+            life = Life(number, directory, source, entries, weather, ledger)
+            try:
+                _live(life, extent, number, count, weather)
+            except Exception as error:
+                ledger.fail(f"life {number}: {type(error).__name__}: {error}")
+            if len(ledger.failures) == failures:
+                shutil.rmtree(life.node.store)
+    if ledger.done < extent.loads and extent.again is None:
+        ledger.fail(f"only {ledger.done} of {extent.loads} loads")
+    print(ledger.summary(), flush=True)
+    return ledger
+
+
+def _lives(extent: Extent) -> Iterator[int]:
+    """The loads of each."""
+    if extent.again is not None:
+        return itertools.repeat(1, AGAIN)
+    return itertools.chain(
+        itertools.repeat(extent.life, extent.loads // extent.life),
+        itertools.repeat(extent.loads % extent.life),
+    )
+
+
+def _live(life: Life, extent: Extent, number: int, count: int, weather: Weather) -> None:
+    if extent.again is not None:
+        load, phase = extent.again
+        weather.fixed = plan_phase(extent.seed, phase) if phase >= 0 else None
+        life.run(
+            itertools.chain(range(1_000_000, 1_000_000 + extent.warm), [load]), warm=extent.warm, loads=1
+        )
+        return
+    numbers = itertools.count(number * (extent.life + extent.warm))
+    killed_after = 0
+    if random.Random(f"{extent.seed}:kill:{number}").random() < 0.5:
+        killed_after = count // 3
+    life.run(numbers, warm=extent.warm, loads=count - killed_after, killed_after=killed_after)

@@ -1,0 +1,249 @@
+"""One life of a store: from nothing, through storms and perhaps a crash, to an end that is looked at.
+
+1. A node starts on a fresh store. In every other life it is killed (SIGKILL) while readers are at work, and
+   starts again on what is there.
+2. A few loads with all shares calm; when it is idle, its figures are taken.
+3. The loads, in a storm.
+4. The shares are calm again. What was begun is read to its end, right; nothing else than before is left.
+   It ends well, and its log and its share are looked at.
+"""
+
+import itertools
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.faults import figures
+from tests.faults.crew import Reader
+from tests.faults.judging import GONE_ERRNOS, OPTIONS, Result, complaints
+from tests.faults.ledger import Ledger
+from tests.faults.orders import How, Order, plan_order
+from tests.faults.source import Entry
+from tests.faults.weather import Weather
+from tests.mount.node import BlobfsNode, log_records
+from tests.mount.probes import PAUSE, assert_sound
+
+READERS = 8
+HEALING_SECONDS = 75.0
+"""Until a share that was away is believed in again (30 s), a blob that failed rests no more (30 s)."""
+IDLE_SECONDS = 45.0
+"""Until what is idle is let go of: worker threads after 10 s, files asleep after `fill_after`."""
+KEEPALIVE_SECONDS = 5.0
+"""An idle connection of the daemon is not used after it; the next question closes it."""
+PROLONG_SECONDS = 20.0
+EVIDENCE_SECONDS = 60.0
+
+
+class Life:
+    """One store and the node on it. `step` gives order numbers to whoever is free."""
+
+    def __init__(
+        self,
+        number: int,
+        directory: Path,
+        source: Path,
+        entries: list[Entry],
+        weather: Weather,
+        ledger: Ledger,
+    ) -> None:
+        self._number = number
+        self._directory = directory
+        self._blobs = source / ".blobfs/blobs"
+        self._weather = weather
+        self._ledger = ledger
+        self._chance = random.Random(f"{ledger.seed}:life:{number}")
+        self._entries = self._chance.sample(entries, len(entries))
+        self._kills = 0
+        self._readers_lock = threading.Lock()
+        self._readers: list[Reader] = []
+        fill = self._chance.choice(("fill=never", "fill=idle"))
+        self.node = BlobfsNode(
+            directory,
+            f"life{number}",
+            shares=[share.url for share in weather.shares],
+            options=[*OPTIONS, fill],
+            arguments=self._chance.choice((["--read-only"], [])),
+        )
+
+    def run(self, numbers: Iterator[int], *, warm: int, loads: int, killed_after: int = 0) -> None:
+        """`numbers` of the loads, as many as are said here. `killed_after` 0: it is not killed."""
+        node = self.node
+        node.expect_log("", perhaps=True)  # warnings are in order; the rest is looked at in `_check_log`
+        with node:
+            try:
+                if killed_after:
+                    self._weather.storm()
+                    self._crew(itertools.islice(numbers, killed_after), kill=True)
+                    self._weather.calm_down()
+                self._crew(itertools.islice(numbers, warm), calm=True)
+                before = self._settled_figures("warm-up")
+                self._weather.storm()
+                self._crew(itertools.islice(numbers, loads))
+                self._weather.calm_down()
+                self._sweep()
+                self._compare(before)
+            finally:
+                self._weather.calm_down()
+                self._end_readers()
+                self._check_daemon()
+                self._check_log()
+        assert_sound(node.share)
+
+    # The loads
+
+    def _crew(self, numbers: Iterator[int], *, calm: bool = False, kill: bool = False) -> None:
+        """Has `READERS` readers do these loads."""
+        lock = threading.Lock()
+        stop = threading.Event()
+
+        def work() -> None:
+            reader = Reader(
+                self.node.mountpoint, self._blobs, self._directory / f"copy-{threading.get_ident()}"
+            )
+            with self._readers_lock:
+                self._readers.append(reader)
+            while not stop.is_set() and not self._ledger.is_over:
+                with lock:
+                    number = next(numbers, None)
+                if number is None:
+                    break
+                self._load(reader, number, calm=calm)
+            reader.close()
+
+        with ThreadPoolExecutor(READERS) as pool:
+            working = [pool.submit(work) for _ in range(READERS)]
+            if kill:
+                self._until(lambda: all(each.done() for each in working), self._chance.uniform(2, 6))
+                stop.set()
+                self._kill()
+            while not all(each.done() for each in working):
+                self._tick()
+                if self.node.process is not None and self.node.process.poll() is not None:
+                    stop.set()
+            for each in working:
+                each.result()
+        if kill:
+            self.node.start()
+
+    def _load(self, reader: Reader, number: int, *, calm: bool) -> None:
+        entry = self._entries[number % len(self._entries)]
+        order = plan_order(self._ledger.seed, number, entry, calm=calm)
+        phase, kills = self._weather.phase, self._kills
+        result = reader.run(order)
+        self._ledger.enter(order, result)
+        killed = kills != self._kills or self._is_gone(result)
+        for what in complaints(order, result, killed_daemon=killed):
+            self._fail_load(order, phase.number, what)
+        if calm and not killed and (result.errno or result.ended != "done"):
+            self._fail_load(order, phase.number, f"{result.word}, though all shares were as they should be")
+
+    def _is_gone(self, result: Result) -> bool:
+        """Whether the daemon's death, which is a failure of its own, explains a result."""
+        process = self.node.process
+        return result.errno in GONE_ERRNOS and (process is None or process.poll() is not None)
+
+    def _fail_load(self, order: Order, phase: int, what: str) -> None:
+        words = (order.blob, order.path.rpartition("/")[2])
+        self._ledger.fail_load(order, phase, what, self._weather.evidence(words, EVIDENCE_SECONDS))
+
+    def _kill(self) -> None:
+        self._kills += 1
+        self.node.kill9()
+
+    # The end
+
+    def _sweep(self) -> None:
+        """Reads what is here in part to its end."""
+        reader = Reader(self.node.mountpoint, self._blobs, self._directory / "copy-sweep")
+        sizes = {entry.blob: entry for entry in self._entries}
+        for path in list((self.node.store / "partial").iterdir()):
+            if path.name in sizes and not self._ledger.is_over:
+                self._read_whole(reader, sizes[path.name])
+        reader.close()
+
+    def _read_whole(self, reader: Reader, entry: Entry) -> None:
+        order = Order(
+            -1, f".blobfs/blobs/{entry.blob}", entry.blob, entry.size, How.READ, 0, entry.size, 1 << 20
+        )
+        result = Result(-1, "done", errno=-1)
+
+        def is_right() -> bool:
+            nonlocal result
+            result = reader.run(order)
+            for what in complaints(order, result):
+                self._ledger.fail(f"life {self._number}, sweep of {entry.blob}: {what}")
+            return result.ended == "done" and not result.errno and not result.enough
+
+        if not self._until(is_right, HEALING_SECONDS):
+            evidence = self._weather.evidence((entry.blob,), EVIDENCE_SECONDS)
+            self._ledger.fail(
+                f"life {self._number}: {entry.blob} still {result.word} {HEALING_SECONDS:.0f} s after all "
+                f"shares are well again\n{evidence}"
+            )
+
+    def _settled_figures(self, when: str) -> figures.Figures:
+        """Once nothing is under way, old connections are closed and threads are gone."""
+        self._wait(KEEPALIVE_SECONDS)
+        self._touch()
+        found = figures.take(self.node)
+        if not self._until(lambda: _is_idle(self.node), IDLE_SECONDS):
+            self._ledger.fail(f"life {self._number}: not idle {IDLE_SECONDS:.0f} s after the {when}: {found}")
+        return figures.take(self.node)
+
+    def _touch(self) -> None:
+        """One question to each share: their connections that have expired are found and closed."""
+        for number in range(2):
+            self.node.path(f"nobody has this {number}").exists()
+
+    def _compare(self, before: figures.Figures) -> None:
+        after = self._settled_figures("last load")
+        self._until(lambda: not figures.leftovers(before, figures.take(self.node)), IDLE_SECONDS)
+        after = figures.take(self.node)
+        print(f"life {self._number} ({' '.join([*self.node.options, *self.node.arguments])}):")
+        print(figures.table(before, after), flush=True)
+        for left in figures.leftovers(before, after):
+            self._ledger.fail(f"life {self._number}: left over: {left}")
+
+    def _check_daemon(self) -> None:
+        process = self.node.process
+        if process is not None and process.poll() is not None:
+            self._ledger.fail(f"life {self._number}: the daemon died, exit code {process.returncode}")
+
+    def _check_log(self) -> None:
+        for record in log_records(self.node.log()):
+            head, _, more = record.partition("\n")
+            if " ERROR " in head or " CRITICAL " in head or "Traceback" in more or "Warning:" in record:
+                self._ledger.fail(f"life {self._number}: in the daemon's log:\n{record[:6000]}")
+
+    def _end_readers(self) -> None:
+        for reader in self._readers:
+            reader.close()
+
+    # Waiting
+
+    def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                return False
+            self._tick()
+        return True
+
+    def _wait(self, seconds: float) -> None:
+        self._until(lambda: False, seconds)
+
+    def _tick(self) -> None:
+        time.sleep(PAUSE)
+        self._ledger.tick(self._weather.phase.name)
+        if self.node.process is not None:
+            self.node.prolong()
+
+
+def _is_idle(node: BlobfsNode) -> bool:
+    found = figures.take(node)
+    return not any(
+        found[name] for name in found if name.startswith("loading") or name in ("requests in flight",)
+    )

@@ -1,0 +1,91 @@
+"""Three faulty shares over one directory, whose behaviour changes every few seconds."""
+
+import json
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.faults.phases import CALM, SHARES, Phase, plan_phase
+from tests.servers.faulty_process import FaultyProcess
+
+EVIDENCE_ENTRIES = 6
+"""Of a share's log, with a failure."""
+
+
+class Weather:
+    """The shares, and a thread that goes from phase to phase while it storms."""
+
+    def __init__(self, root: Path, directory: Path, seed: int) -> None:
+        self.shares = [FaultyProcess(root, directory / f"requests-{number}") for number in range(SHARES)]
+        self.phase = CALM
+        self.fixed: Phase | None = None
+        """Instead of one phase after the other."""
+        self._seed = seed
+        self._next = 0
+        self._stack = ExitStack()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        for share in self.shares:
+            self._stack.enter_context(share)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.calm_down()
+        self._stack.close()
+
+    def storm(self) -> None:
+        """Phases from here on, where the last storm stopped."""
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def calm_down(self) -> None:
+        """All shares are as they should be when this returns, for requests that come from now on."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._stop.set()
+            thread.join()
+            self._set(CALM)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            phase = self.fixed or plan_phase(self._seed, self._next)
+            self._set(phase)
+            self._stop.wait(phase.seconds)
+            self._next += 1
+
+    def _set(self, phase: Phase) -> None:
+        self.phase = phase
+        for share, plan, mode in zip(self.shares, phase.plans, phase.modes, strict=True):
+            share.tell(plan=plan, mode=mode)
+
+    def evidence(self, words: tuple[str, ...], seconds: float) -> str:
+        """What the shares did lately about paths with one of `words` in them, the last entries of each."""
+        since = time.time() - seconds
+        lines = []
+        for number, share in enumerate(self.shares):
+            found = [entry for entry in self._entries(share) if any(word in entry["path"] for word in words)]
+            for entry in [entry for entry in found if entry["time"] > since][-EVIDENCE_ENTRIES:]:
+                moment = time.strftime("%H:%M:%S", time.localtime(entry["time"]))
+                lines.append(f"  share {number} {moment} {_shown(entry)}\n")
+        return "".join(lines)
+
+    def _entries(self, share: FaultyProcess) -> list[dict[str, Any]]:
+        """What has been written down so far; the share is not asked, its thread may be asking it."""
+        text = share.log_path.read_text("utf-8")
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _shown(entry: dict[str, Any]) -> str:
+    span = f" {entry['range']}" if entry["range"] else ""
+    return (
+        f"{entry['method']} {entry['path'][:90]}{span}: {entry['fault']} "
+        f"({entry['right']}, {entry['sent']} bytes in {entry['ms']} ms)"
+    )
