@@ -1,6 +1,7 @@
 """What follows from each kind of failure, and the pauses between rounds."""
 
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from blobfs.shares.retry_rules import (
     is_worth_asking_again,
     pause,
 )
+from tests.structure import ROOT
 
 SECONDS = st.floats(0, 1e6)
 JITTER = st.floats(0, 1)
@@ -42,6 +44,16 @@ def test_only_what_is_slow_or_in_vain_counts_against_a_share() -> None:
     counted = {kind for kind, rule in RULES.items() if rule.counts_against_share}
     assert {RULES[kind].outcome for kind in counted} == {Outcome.UNREACHABLE, Outcome.BUSY}
     assert counted.isdisjoint({Kind.NOT_ASKED, Kind.LOCAL, Kind.BAD_STATUS, Kind.WRONG_BYTES})
+
+
+def test_attempts_have_one_maker() -> None:
+    """An outcome that is not its kind's cannot be made by mistake."""
+    makers = [
+        path.name
+        for path in (ROOT / "blobfs").rglob("*.py")
+        if re.search(r"(?<!\w)Attempt\(", path.read_text(encoding="utf-8"))
+    ]
+    assert makers == ["retry_rules.py"]
 
 
 @pytest.mark.parametrize("kind", Kind)
