@@ -21,6 +21,7 @@ from tools.benchmarks.running import version_of
 from tools.benchmarks.scenarios.sequential import sequential
 from tools.benchmarks.scenarios.stalling import stalling
 from tools.benchmarks.scenarios.striping import striping
+from tools.benchmarks.scenarios.stuck import stuck
 from tools.benchmarks.workbench import GIB, Workbench, remove
 
 
@@ -36,6 +37,7 @@ SCENARIOS = {
     "sequential": Scenario(sequential),
     "striping": Scenario(striping),
     "stalling": Scenario(stalling),
+    "stuck": Scenario(stuck),
 }
 RUNS, QUICK_RUNS = 5, 2
 OPTIONAL = {"rclone": ("version", "its columns are left out")}

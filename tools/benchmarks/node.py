@@ -12,6 +12,8 @@ from tools.benchmarks.report import say
 LIFETIME = 1200.0
 """Seconds until a node that was forgotten is killed, so that no program can hang in its mount for good."""
 SEAL_SECONDS = 300.0
+TOLD = 20
+"""Lines of its log that are shown when something fails."""
 
 
 class MeasuredNode(BlobfsNode):
@@ -30,7 +32,7 @@ class MeasuredNode(BlobfsNode):
         finally:
             self._clear_away()
             if error is not None:
-                error.add_note(f"log of {self.name}:\n{self.log()}")
+                error.add_note("\n".join([f"log of {self.name}:", *self.log().splitlines()[-TOLD:]]))
 
     def wait_until_sealed(self) -> None:
         end = time.monotonic() + SEAL_SECONDS

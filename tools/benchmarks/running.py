@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from tests.structure import ROOT
 
@@ -24,7 +25,9 @@ Word = str | Path
 
 
 class Overdue(Exception):
-    """A program did not end in time."""
+    """A program did not end in time. `said` is what it printed until then."""
+
+    said = ""
 
 
 class Failed(Exception):
@@ -53,13 +56,20 @@ def run(*command: Word, limit: float = SECONDS, discard: bool = False, may_fail:
             stderr=said,
             env=environment(),
         )
-        wait(process, limit)
-        seconds = time.perf_counter() - began
-        said.seek(0)
-        ended = Ended(seconds, process.returncode, said.read().decode("utf-8", "replace"))
+        try:
+            wait(process, limit)
+        except Overdue as overdue:
+            overdue.said = _read(said)
+            raise
+        ended = Ended(time.perf_counter() - began, process.returncode, _read(said))
     if ended.code and not may_fail:
         raise Failed(f"{' '.join(map(str, command))}: exit code {ended.code}\n{ended.said}")
     return ended
+
+
+def _read(said: IO[bytes]) -> str:
+    said.seek(0)
+    return said.read().decode("utf-8", "replace")
 
 
 def wait(process: subprocess.Popen[bytes], limit: float = SECONDS) -> None:

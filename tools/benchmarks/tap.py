@@ -72,8 +72,11 @@ class Tap:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._process is not None
+        has_died = self._process.poll() is not None
         self._process.kill()
         self._process.communicate()
+        if has_died and error is None:
+            raise RuntimeError("the tap has died")
 
 
 @dataclass
@@ -115,18 +118,19 @@ class Answer:
     """Bytes until this answer stops."""
 
     def begin(self, request: bytes) -> None:
-        path = request.partition(b"\r\n")[0].split(b" ")[1]
-        self.left = self.flow.stall_after if self.flow.only.match(path) else math.inf
+        if line := re.match(rb"[A-Z]+ (\S+) HTTP/", request):
+            self.left = self.flow.stall_after if self.flow.only.match(line[1]) else math.inf
 
     async def send(
         self, share: trio.SocketStream, client: trio.SocketStream, connection: trio.CancelScope
     ) -> None:
-        while self.left and (piece := await share.receive_some(int(min(PIECE, self.left)))):
+        while piece := await share.receive_some(PIECE):
+            if self.left < len(piece):
+                await client.send_all(piece[: int(self.left)])
+                await trio.sleep_forever()  # until the client has had enough
             self.left -= len(piece)
             await self.flow.pass_through(len(piece))
             await client.send_all(piece)
-        if not self.left:
-            await trio.sleep_forever()  # until the client has had enough
         connection.cancel()
 
 

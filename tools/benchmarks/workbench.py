@@ -89,7 +89,7 @@ def counted(*servers: Nginx) -> Figures:
 
 
 def write_noise(path: Path, size: int, *, seed: int = 0, sparse: bool = False) -> None:
-    """`size` bytes of which no two MiB are alike. Sparse: a page in each MiB, the rest holes, which are cheap."""
+    """`size` bytes of which no two MiB are alike. Sparse: a page in each MiB, the rest are cheap holes."""
     block = bytearray(random.Random(seed).randbytes(PAGE if sparse else MIB))
     with path.open("wb", buffering=0) as file:
         for offset in range(0, size, MIB):
