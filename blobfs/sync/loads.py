@@ -263,8 +263,9 @@ class Loads:
             job = KeepJob(load.partial, content, _mtime_of(load))
             self._sealer.submit(job)
             await job.done.wait()
-            while job.failure is not None:  # a full disk: the sealer goes on trying
-                load.keep_failure = job.failure
+            # A full disk: the sealer goes on trying. When it takes the job up again `done` is another event.
+            while job.failure is not None or not job.done.is_set():
+                load.keep_failure = job.failure or load.keep_failure
                 load.kept.set()
                 await trio.sleep(1)
                 await job.done.wait()
