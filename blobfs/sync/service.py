@@ -11,7 +11,7 @@ from pathlib import Path
 import trio
 
 from blobfs import errors, model
-from blobfs.config import LoadSettings
+from blobfs.config import LoadSettings, LoadTerms
 from blobfs.model import EMPTY_BLOB, BlobId, Name, parse_name, split
 from blobfs.record import BlobRecord, DirRecord, GoneRecord, SymlinkRecord
 from blobfs.store import recovery, sealed
@@ -22,7 +22,9 @@ from blobfs.sync.background import guarded
 from blobfs.sync.catalogue import Catalogue
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.fill import Filler
-from blobfs.sync.loads import Loads
+from blobfs.sync.known_shares import Circle, KnownShares
+from blobfs.sync.loading import LoadedBlob, Loading
+from blobfs.sync.loads import USUAL_TERMS, Loads
 from blobfs.sync.namespace import Namespace
 from blobfs.sync.peer import Peer
 from blobfs.sync.sealer import Sealer
@@ -52,6 +54,17 @@ class SyncService:
         self.loads = Loads(store, self.disk, peers, self.sealer, self.namespace, settings)
         self.catalogue = Catalogue(peers, settings)
         self._sharing = Sharing(store, self.disk, self.namespace, self.sealer)
+        self._known_shares = KnownShares(Circle(peers, self.catalogue), settings, self._is_asked)
+        self._loading = Loading(
+            store,
+            self.disk,
+            self.namespace,
+            self.sealer,
+            self.loads,
+            self._known_shares,
+            settings,
+            self._lookup,
+        )
         self._nursery: trio.Nursery | None = None
         self._refreshing: set[Name] = set()
         self._is_repairing = False
@@ -64,6 +77,7 @@ class SyncService:
             await nursery.start(self.sealer.run)
             await nursery.start(self.loads.run)
             await nursery.start(Filler(self.loads, self._settings).run)
+            nursery.start_soon(self._known_shares.run)
             if not self.store.was_clean:
                 nursery.start_soon(guarded, self._repair)
             task_status.started()
@@ -111,25 +125,21 @@ class SyncService:
 
         Raises `WrongEverywhere` when the name is there but no usable record of it.
         """
+        return await self._lookup(name, self.catalogue)
+
+    async def _lookup(self, name: Name, catalogue: Catalogue) -> Answer:
         here = await self.namespace.entry(name)
         if here is None:
-            return await self.catalogue.lookup(name)
+            return await catalogue.lookup(name)
         match here.record:
             case GoneRecord(published_ns):
-                return await self._lookup_removed(name, published_ns)
+                return _published_since(published_ns, await catalogue.lookup(name))
             case BlobRecord() | SymlinkRecord() as record:
                 self._refresh_nowait(split(name)[0])
                 newer = _newer(self.catalogue.newer_than(name, record.published_ns))
                 return newer or Present(record, None, here.loaded)
             case DirRecord() as record:
                 return Present(record, None, loaded=False)
-
-    async def _lookup_removed(self, name: Name, gone_ns: int) -> Answer:
-        """A name that this node removed is there again only if somebody published it since."""
-        answer = await self.catalogue.lookup(name)
-        if isinstance(answer, Present) and not isinstance(answer.record, DirRecord):
-            return answer if answer.record.published_ns > gone_ns else Absent()
-        return Absent() if isinstance(answer, Unknown) else answer
 
     def _refresh_nowait(self, directory: Name) -> None:
         """Has the shares' logs of a directory read again behind the back of whoever looks a name up."""
@@ -188,6 +198,13 @@ class SyncService:
     async def is_here(self, blob: BlobId) -> bool:
         return await self.disk.run(sealed.has, self.store, blob)
 
+    def _is_asked(self, peer: Peer) -> bool:
+        """Whether a load may still want something of a share."""
+        return peer.bodies > 0 or any(
+            peer in load.peers or (peer.is_plain and load.source.offers(peer))
+            for load in self.loads.unfinished()
+        )
+
     async def new_incoming(self) -> Incoming:
         return await self.disk.run(Incoming.create, self.store)
 
@@ -201,6 +218,15 @@ class SyncService:
         """
         return await self._sharing.share(_parse(resource_id), blob)
 
+    async def load_blob(self, resource_id: str, terms: LoadTerms = USUAL_TERMS) -> LoadedBlob:
+        """Brings the blob that a name means here, whole, and shares it in turn; here already, it is at once.
+
+        Raises `LoadFailed` (`AbsentEverywhere`, `Unreachable`, `DeadlineExceeded` and so on), with attempts;
+        `NameRefused`; `IsADirectory`; `NotSupported` for a symlink; `InvalidArgument` for what is no share's
+        URL; `StoreError`.
+        """
+        return await self._loading.load(_parse(resource_id), terms)
+
 
 def _parse(resource_id: str) -> Name:
     try:
@@ -209,6 +235,13 @@ def _parse(resource_id: str) -> Name:
         raise errors.NameTooLong(str(wrong)) from None
     except model.Invalid as wrong:
         raise errors.InvalidName(str(wrong)) from None
+
+
+def _published_since(gone_ns: int, answer: Answer) -> Answer:
+    """A name that this node removed is there again only if somebody published it since."""
+    if isinstance(answer, Present) and not isinstance(answer.record, DirRecord):
+        return answer if answer.record.published_ns > gone_ns else Absent()
+    return Absent() if isinstance(answer, Unknown) else answer
 
 
 def _newer(answer: ShareAnswer | None) -> Answer | None:

@@ -1,0 +1,149 @@
+"""The shares that one call names: those this node has are used as they are, others are opened for it.
+
+Calls that run at a time and name the same share use it together, so that its limits, and what is learned
+about it, hold for all of them. It is closed when the last one is done; where a call left a load behind that
+still asks it, when that has ended.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+
+from blobfs import errors
+from blobfs.config import LoadSettings, ShareSetting
+from blobfs.model import Invalid
+from blobfs.shares.address import ShareOptions, parse_share_url
+from blobfs.shares.client import Share
+from blobfs.sync.catalogue import Catalogue
+from blobfs.sync.peer import Peer, ShareLike
+
+CLOSE_WITHIN = 2.0
+"""Seconds for saying goodbye to a share."""
+LOOK_AGAIN = 1.0
+"""Seconds between two looks at whether a load still asks a share that its call has left."""
+
+_log = logging.getLogger(__name__)
+
+Key = tuple[str, bool]
+
+
+def share_options(share: ShareSetting, settings: LoadSettings) -> ShareOptions:
+    """A share as it is set, with this node's limits. Raises `Invalid`."""
+    return ShareOptions(
+        parse_share_url(share.url),
+        plain=share.plain,
+        redirects=settings.allow_redirects,
+        connect_timeout=settings.connect_timeout,
+        first_byte_timeout=settings.first_byte_timeout,
+        idle_timeout=settings.idle_timeout,
+        group=share.group,
+    )
+
+
+def _key(options: ShareOptions) -> Key:
+    return options.url, options.plain
+
+
+@dataclass(frozen=True, slots=True)
+class Circle:
+    """Whom one call asks."""
+
+    peers: Sequence[Peer]
+    catalogue: Catalogue
+
+
+@dataclass(eq=False)
+class _Guest:
+    """A share that is not this node's own."""
+
+    peer: Peer
+    calls: int = 0
+
+    async def close(self) -> None:
+        with trio.move_on_after(CLOSE_WITHIN, shield=True):
+            try:
+                await self.peer.share.__aexit__(None, None, None)
+            except Exception:
+                _log.exception("unexpected, in closing %s", self.peer.shown)
+
+
+class KnownShares:
+    """`_guests` are open, each as long as a call or a load uses it. Their limits are this node's settings.
+
+    `is_asked` says whether a load may still ask a share.
+    """
+
+    def __init__(
+        self,
+        own: Circle,
+        settings: LoadSettings,
+        is_asked: Callable[[Peer], bool],
+        make_share: Callable[[ShareOptions], ShareLike] = Share,
+    ) -> None:
+        self.own = own
+        self._settings = settings
+        self._is_asked = is_asked
+        self._make_share = make_share
+        self._guests: dict[Key, _Guest] = {}
+        self._opening = trio.Lock()
+        self._left = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<KnownShares {[guest.peer.shown for guest in self._guests.values()]}>"
+
+    async def run(self) -> None:
+        """Closes what calls have left to their loads, until it is cancelled; then everything."""
+        try:
+            while True:
+                self._left = trio.Event()
+                await self._left.wait()
+                while any(not guest.calls for guest in self._guests.values()):
+                    await trio.sleep(LOOK_AGAIN)
+                    await self._close_unused()
+        finally:
+            for guest in self._guests.values():
+                await guest.close()
+            self._guests.clear()
+
+    async def _close_unused(self) -> None:
+        for key, guest in list(self._guests.items()):
+            if not guest.calls and not self._is_asked(guest.peer) and self._guests.pop(key, None) is not None:
+                await guest.close()
+
+    @asynccontextmanager
+    async def opened(self, shares: Sequence[ShareSetting]) -> AsyncIterator[Circle]:
+        """In the order given, each once. Raises `InvalidArgument` for what is no share's URL."""
+        try:
+            wanted = [share_options(share, self._settings) for share in shares]
+        except Invalid as wrong:
+            raise errors.InvalidArgument(str(wrong)) from None
+        own = {_key(peer.share.options): peer for peer in self.own.peers}
+        peers: list[Peer] = []
+        async with AsyncExitStack() as stack:
+            for key, options in {_key(options): options for options in wanted}.items():
+                peer = own.get(key)
+                peers.append(await stack.enter_async_context(self._visit(options)) if peer is None else peer)
+            yield Circle(peers, Catalogue(peers, self._settings))
+
+    @asynccontextmanager
+    async def _visit(self, options: ShareOptions) -> AsyncIterator[Peer]:
+        guest = await self._come(options)
+        try:
+            yield guest.peer
+        finally:
+            guest.calls -= 1
+            self._left.set()
+            await self._close_unused()
+
+    async def _come(self, options: ShareOptions) -> _Guest:
+        async with self._opening:
+            guest = self._guests.get(_key(options))
+            if guest is None:
+                guest = _Guest(Peer(self._make_share(options)))
+                await guest.peer.share.__aenter__()
+                self._guests[_key(options)] = guest
+            guest.calls += 1
+            return guest
