@@ -1,46 +1,45 @@
-"""How long everyday calls take in a mount, one after the other: a program of its own, for it may get stuck.
+"""How long one kind of everyday call takes in a mount: a program of its own, for it may get stuck.
 
-usage: probe LOCAL LISTED WRITING COUNT. LOCAL is a directory of small files that are here, ``0``, ``1`` and so
-on, twice COUNT of them, each used once and never listed, so that the kernel's caches do not answer; LISTED is
-listed; small files are written to WRITING. Prints a line when a call begins, its kind, and one when it is
-over, the seconds it took.
+usage: probe KIND DIRECTORY COUNT. Makes the call COUNT times, one after the other. Prints a line with the time
+when it begins one, and the seconds it took when it is over. What is looked at by `stat` and `read` is used
+once and never listed, so that the kernel's caches do not answer.
 """
 
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 WRITTEN = b"x" * 4096
+BEGUN = "begun"
 
-
-def calls(local: Path, listed: Path, writing: Path, count: int) -> Iterator[tuple[str, Callable[[], object]]]:
-    for number in range(count):
-        yield "stat", (local / str(number)).stat
-        yield "ls", partial(os.listdir, listed)
-        yield "read", (local / str(count + number)).read_bytes
-    for number in range(count):
-        yield "write", partial((writing / f"written-{number}").write_bytes, WRITTEN)
+CALLS: dict[str, Callable[[Path, int], Callable[[], object]]] = {
+    "stat": lambda directory, number: (directory / f"stat-{number}").stat,
+    "ls": lambda directory, number: partial(os.listdir, directory),
+    "read": lambda directory, number: (directory / f"read-{number}").read_bytes,
+    "write": lambda directory, number: partial((directory / f"write-{number}").write_bytes, WRITTEN),
+}
 
 
 def main() -> None:
-    local, listed, writing = map(Path, sys.argv[1:4])
-    for kind, call in calls(local, listed, writing, int(sys.argv[4])):
-        print(kind, flush=True)
-        began = time.perf_counter()
+    kind, directory, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    for number in range(count):
+        call = CALLS[kind](directory, number)
+        began = time.monotonic()
+        print(BEGUN, began, flush=True)
         call()
-        print(time.perf_counter() - began, flush=True)
+        print(time.monotonic() - began, flush=True)
 
 
-def read_probe(said: str, limit: float) -> dict[str, list[float]]:
-    """The seconds of every call by its kind; one that never returned has taken `limit`, and is the last."""
-    lines = iter(said.splitlines())
-    taken: dict[str, list[float]] = {}
-    for kind in lines:
-        taken.setdefault(kind, []).append(float(next(lines, limit)))
-    return taken
+def read_probe(said: str) -> tuple[list[float], bool]:
+    """The seconds of every call, and whether the last one is not over yet (it counts as it stands now)."""
+    *over, last = said.splitlines()
+    taken = [float(line) for line in [*over, last] if not line.startswith(BEGUN)]
+    if not last.startswith(BEGUN):
+        return taken, False
+    return [*taken, time.monotonic() - float(last.split()[1])], True
 
 
 if __name__ == "__main__":
