@@ -227,7 +227,7 @@ async def flush(state: MountState, number: int) -> None:
         return
     writing.open[number] = True
     if writing.expected is not None:
-        await _check_expected(state, handle.node, writing)
+        await _check_expected(state, handle, writing)
     elif writing.synced == writing.version != writing.marked and handle.node.names():
         await _mark_closed(state, handle.node, writing)
 
@@ -242,7 +242,7 @@ async def _mark_closed(state: MountState, node: FileNode, writing: Writing) -> N
         writing.marked, writing.marked_content = version, job.content
 
 
-async def _check_expected(state: MountState, node: FileNode, writing: Writing) -> None:
+async def _check_expected(state: MountState, handle: FileHandle, writing: Writing) -> None:
     """A blob written under its id: sealed at the first close at which it is right."""
     if writing.version == 0 and writing.expected != EMPTY_BLOB:
         return  # a duplicate closed before anything was written
@@ -250,9 +250,10 @@ async def _check_expected(state: MountState, node: FileNode, writing: Writing) -
     if content.blob != writing.expected:
         raise errors.WrongContent(f"{content.size} bytes that are not the blob {writing.expected}")
     if writing.job is None:
-        _submit(state, node, writing)
+        _submit(state, handle.node, writing)
     assert writing.job is not None
-    await state.sync.sealer.wait(writing.job)
+    with state.waits.killable(handle.opener.pid):
+        await state.sync.sealer.wait(writing.job)
 
 
 async def release(state: MountState, number: int) -> None:
