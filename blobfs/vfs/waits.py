@@ -14,7 +14,8 @@ other call waits until it is answered. So one task watches those who wait, by /p
    read-ahead: that is answered at once too, as long as the signal is still pending.
 4. READ and READDIR do not say who asks. The process that opened is watched: its opener if that is what waits,
    else whichever of its threads does. A child that inherits a descriptor is not seen.
-5. A page fault is no call that could be interrupted: EINTR would be a SIGBUS there.
+5. A page fault is no call that could be interrupted: there EINTR is a SIGBUS, or at best (in a first
+   attempt, by Linux from 5.7 on) a fault that begins anew.
 
 Pids are the kernel's: a caller's is that of its thread; 0 is in another pid namespace, and never interrupted.
 """
