@@ -24,6 +24,7 @@ from tests.sync.fake_share import FakeShare
 from tests.sync.running import SETTINGS, running
 
 CALLER = Caller(pid=0, uid=os.getuid(), gid=os.getgid(), umask=0o022)
+"""Of another pid namespace: it is never interrupted."""
 ROOT = 1
 
 
@@ -218,10 +219,11 @@ async def mounted(
     read_only: bool = False,
     settings: LoadSettings = SETTINGS,
     disk: DiskThreads | None = None,
+    proc: str = "/proc",
 ) -> AsyncIterator[Kernel]:
     """A file system over a running service. At the end it is cancelled as it is, like by a SIGKILL."""
     async with running(store, *shares, settings=settings, disk=disk) as sync, trio.open_nursery() as nursery:
-        fs = FileSystem(sync, read_only=read_only)
+        fs = FileSystem(sync, read_only=read_only, proc=proc)
         await nursery.start(fs.run)
         yield Kernel(fs, sync)
         nursery.cancel_scope.cancel()
