@@ -100,6 +100,8 @@ class Load:
     _unsaved: int = 0
     _is_saving: bool = False
     _has_complained: bool = False
+    _has_ended: bool = False
+    """The node ends: a span that was started now would only be cancelled, and the next one after it."""
 
     @property
     def size(self) -> int:
@@ -151,6 +153,8 @@ class Load:
             self._goals.append(goal)
         try:
             while not self.partial.all_present(first, stop - first):
+                if self._has_ended:
+                    raise errors.ServiceEnded("the node ends")
                 self._raise_remembered(first, stop)
                 if is_long:
                     self.pump()
@@ -212,6 +216,8 @@ class Load:
 
     def pump(self) -> None:
         """Starts spans towards the goals while shares have room for them."""
+        if self._has_ended:
+            return
         for goal in sorted(self._goals, key=lambda goal: goal.urgency):
             while self._start_towards(goal):
                 pass
@@ -316,6 +322,9 @@ class Load:
         except Exception:
             _log.exception("%s: unexpected", self.key)
             self._remember(span, errors.LoadFailed("unexpected; see the log"))
+        except BaseException:  # cancelled, perhaps in a group
+            self._has_ended = True
+            raise
         finally:
             self.spans.remove(span)
             self.in_flight.difference_update(range(span.first, span.stop))
