@@ -17,14 +17,20 @@ w   wrong: one bit of the bytes, a tree of something else, no record
 s   short: bytes up to `short_after`, then the connection breaks
 h   hangs until it is cancelled
 g   waits at the gate, then answers
+m   stalls: bytes up to `short_after`, then hangs
+p   pauses: bytes up to `short_after`, then waits at the gate, then the rest
+d   drips: `drip` seconds before each piece
 c   changed (of a plain file)
 ==  ====================================================================
+
+All answers begin after `latency` seconds, and all bodies go down one `line`.
 """
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 
 import trio
@@ -33,13 +39,14 @@ from blobfs.merkle import StreamHasher, Tree
 from blobfs.model import BlobId, Kind, Name, split
 from blobfs.record import BlobRecord, DirRecord, LogEntry, LogRecord, Record, encode_log_entry
 from blobfs.record import encode_log_header as header_of
-from blobfs.shares.address import ShareOptions
+from blobfs.shares.address import CONCURRENT, ShareOptions
 from blobfs.shares.client import DIRECTORY_HERE, DirectoryHere
 from blobfs.shares.exchange import ShareStatistics
 from blobfs.shares.failure import ShareFailure
 from blobfs.shares.log_tail import LogPosition, LogTail, read_fresh, read_further
 from blobfs.shares.plain import PlainFile
 from blobfs.shares.retry_rules import failed_attempt
+from tests.sync.fake_body import Line, Pieces, spoilt
 
 PIECE = 64 * 1024
 """Bytes of a body that arrive at once."""
@@ -79,8 +86,16 @@ class Asked:
 class FakeShare:
     """Mutable: what it holds (the tests change it), the scripts as they are used up, `asked`."""
 
-    def __init__(self, url: str = "http://one/", *, plain: bool = False, **scripts: str) -> None:
-        self.options = ShareOptions(url, plain=plain)
+    def __init__(
+        self,
+        url: str = "http://one/",
+        *,
+        plain: bool = False,
+        group: int = 1,
+        concurrent: int = CONCURRENT,
+        **scripts: str,
+    ) -> None:
+        self.options = ShareOptions(url, plain=plain, group=group, concurrent=concurrent)
         self.shown = url
         self.blobs: dict[BlobId, bytes] = {}
         self.trees: dict[BlobId, bytes] = {}
@@ -93,6 +108,9 @@ class FakeShare:
         self.most_in_flight = 0
         self.short_after = 0
         self.piece = PIECE
+        self.latency = 0.0
+        self.line = Line()
+        self.drip = 1.0
         self.on_piece: Callable[[], None] = lambda: None
         """Called before each piece of a body."""
         self.gate = trio.Event()
@@ -252,50 +270,39 @@ class FakeShare:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            await trio.lowlevel.checkpoint()
+            await trio.sleep(self.latency)
             if letter in "hg":
-                self.waiting.set()
-                if letter == "h":
-                    await trio.sleep_forever()
-                await self.gate.wait()
+                await self._wait(letter)
             if letter in _FAILURES:
                 raise self._failure(phase, *_FAILURES[letter])
             yield letter
         finally:
             self.in_flight -= 1
 
-    def _pieces(self, letter: str, content: bytes) -> "Pieces":
-        if letter == "w":
-            middle = len(content) // 2
-            content = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    async def _wait(self, letter: str) -> None:
+        """For the gate; a letter that hangs waits for ever."""
+        self.waiting.set()
+        if letter in "hm":
+            await trio.sleep_forever()
+        await self.gate.wait()
+
+    def _pieces(self, letter: str, content: bytes) -> Pieces:
+        before = partial(self._before_piece, self.drip if letter == "d" else 0.0)
+        interrupt = partial(self._interrupt, letter, len(content))
+        stop = self.short_after if letter in "smp" else None
+        return Pieces(spoilt(content) if letter == "w" else content, self.piece, before, stop, interrupt)
+
+    async def _before_piece(self, pause: float, length: int) -> None:
+        await trio.sleep(pause)
+        await self.line.send(length)
+        self.on_piece()
+        self.received += length
+
+    async def _interrupt(self, letter: str, length: int) -> None:
         if letter != "s":
-            return Pieces(self, content, None)
-        detail = f"short body: {self.short_after} of {len(content)} bytes"
-        broken = self._failure("blob", Kind.SHORT_BODY, detail)
-        return Pieces(self, content[: self.short_after], broken)
+            await self._wait(letter)
+            return
+        raise self._failure("blob", Kind.SHORT_BODY, f"short body: {self.short_after} of {length} bytes")
 
     def _failure(self, phase: str, kind: Kind, detail: str) -> ShareFailure:
         return ShareFailure(failed_attempt(self.shown, phase, kind, detail))
-
-
-class Pieces(AsyncIterator[bytes]):
-    """A body as it comes in, and what breaks it off."""
-
-    def __init__(self, share: FakeShare, content: bytes, broken: ShareFailure | None) -> None:
-        self._share = share
-        self._rest = memoryview(content)
-        self._broken = broken
-
-    def __aiter__(self) -> "Pieces":
-        return self
-
-    async def __anext__(self) -> bytes:
-        await trio.lowlevel.checkpoint()
-        self._share.on_piece()
-        piece, self._rest = bytes(self._rest[: self._share.piece]), self._rest[self._share.piece :]
-        self._share.received += len(piece)
-        if piece:
-            return piece
-        if self._broken is not None:
-            raise self._broken
-        raise StopAsyncIteration

@@ -1,0 +1,74 @@
+"""A node whose time is virtual: fake shares, a real store, and no thread, so that trio's clock may jump by itself.
+
+What a load takes here is what its shares were told to take, to the millisecond, on any machine.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+
+from blobfs.config import LoadSettings
+from blobfs.model import CHUNK_SIZE
+from blobfs.store.opening import Store
+from blobfs.sync.disk import DiskThreads
+from blobfs.sync.dispatch import Dispatcher
+from blobfs.sync.peer import Peer
+from blobfs.sync.reader import Reader
+from blobfs.sync.service import SyncService
+from tests.sync.fake_share import FakeShare, blob_of
+from tests.sync.running import SETTINGS, T, Ts
+
+
+class InlineDisk(DiskThreads):
+    """Blocks the loop instead of hopping to a thread."""
+
+    async def run(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
+        self.hops += 1
+        await trio.lowlevel.checkpoint()
+        return call(*args)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A running service and the peers it made of the shares, in their order."""
+
+    sync: SyncService
+    peers: list[Peer]
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        return self.sync.loads.dispatcher
+
+    def assert_idle(self) -> None:
+        """Nothing is under way, on either side."""
+        found = self.sync.loads.statistics()
+        assert (found["spans"], found["in_flight"], found["bodies"], found["waiting"]) == (0, 0, 0, 0)
+        assert [peer.bodies for peer in self.peers] == [0] * len(self.peers)
+
+
+@asynccontextmanager
+async def node(
+    store: Store, *shares: FakeShare, settings: LoadSettings = SETTINGS, disk: DiskThreads | None = None
+) -> AsyncIterator[Node]:
+    """At the end it is cancelled as it is, whatever is under way: nothing may be left of that."""
+    peers = [Peer(share) for share in shares]
+    sync = SyncService(store, peers, settings, 0, disk or InlineDisk())
+    running = Node(sync, peers)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(sync.run)
+        yield running
+        nursery.cancel_scope.cancel()
+    running.assert_idle()
+    assert [share.in_flight for share in shares] == [0] * len(shares)
+
+
+async def open_blob(node: Node, raw: bytes) -> Reader:
+    """A reader of something that the shares have."""
+    return await node.sync.loads.open(blob_of(raw), len(raw), None, None)
+
+
+async def read_on(reader: Reader, step: int = CHUNK_SIZE) -> bytes:
+    """All of it, as a program reads that goes on and on."""
+    return b"".join([await reader.read(offset, step) for offset in range(0, reader.size, step)])
