@@ -44,6 +44,11 @@ _NOW = frozenset({"loads", "in_flight", "spans"})
 _MAY_DIFFER = frozenset({"idle connections"})
 
 
+def is_idle(found: Figures) -> bool:
+    """Whether nothing is under way."""
+    return not any(count for name, count in found.items() if name.startswith(("loading ", "requests ")))
+
+
 def _numbers(values: dict[str, Any]) -> list[tuple[str, int]]:
     return [(key, value) for key, value in values.items() if isinstance(value, int)]
 

@@ -49,6 +49,8 @@ class Result:
     slowest: float = 0.0
     calls: list[tuple[str, int, int, float]] = field(default_factory=list)
     compared: int = 0
+    claimed: int = 0
+    """The size that fstat told."""
     enough: bool = False
     note: str = ""
 

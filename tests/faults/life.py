@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from errno import ENOENT
 from pathlib import Path
 
 from tests.faults import figures
@@ -21,6 +22,7 @@ from tests.faults.crew import Reader
 from tests.faults.judging import GONE_ERRNOS, OPTIONS, Result, complaints
 from tests.faults.ledger import Ledger
 from tests.faults.orders import How, Order, plan_order
+from tests.faults.phases import SHARES
 from tests.faults.source import Entry
 from tests.faults.weather import Weather
 from tests.mount.node import BlobfsNode, log_records
@@ -33,8 +35,13 @@ IDLE_SECONDS = 45.0
 """Until what is idle is let go of: worker threads after 10 s, files asleep after `fill_after`."""
 KEEPALIVE_SECONDS = 5.0
 """An idle connection of the daemon is not used after it; the next question closes it."""
-PROLONG_SECONDS = 20.0
+FIGURES_PAUSE_SECONDS = 1.0
+"""Between two looks: each one is a connection to the control socket itself, which takes a moment to go."""
 EVIDENCE_SECONDS = 60.0
+REMEMBERED_SECONDS = 3.0
+"""For how long an answer may be believed: twice the time that names and failures are remembered, and some."""
+SWEEP_PAUSE_SECONDS = 6.0
+"""Between two attempts to read what failed; more often, and it is never put to sleep."""
 
 
 class Life:
@@ -59,13 +66,14 @@ class Life:
         self._kills = 0
         self._readers_lock = threading.Lock()
         self._readers: list[Reader] = []
+        self._read_only = self._chance.random() < 0.5
         fill = self._chance.choice(("fill=never", "fill=idle"))
         self.node = BlobfsNode(
             directory,
             f"life{number}",
             shares=[share.url for share in weather.shares],
             options=[*OPTIONS, fill],
-            arguments=self._chance.choice((["--read-only"], [])),
+            arguments=["--read-only"] if self._read_only else [],
         )
 
     def run(self, numbers: Iterator[int], *, warm: int, loads: int, killed_after: int = 0) -> None:
@@ -137,8 +145,19 @@ class Life:
         killed = kills != self._kills or self._is_gone(result)
         for what in complaints(order, result, killed_daemon=killed):
             self._fail_load(order, phase.number, what)
+        if result.errno == ENOENT and not killed:
+            self._check_absent(order, phase.number, result)
         if calm and not killed and (result.errno or result.ended != "done"):
             self._fail_load(order, phase.number, f"{result.word}, though all shares were as they should be")
+
+    def _check_absent(self, order: Order, phase: int, result: Result) -> None:
+        """P4: only where every share has said so; but see S on names that could be created."""
+        if not order.by_id and not self._read_only:
+            return
+        time.sleep(PAUSE)  # the shares write down what they did when they have done it
+        said = self._weather.said_absent(_words(order), result.seconds + REMEMBERED_SECONDS)
+        if said < SHARES:
+            self._fail_load(order, phase, f"{result.word}, but only {said} of {SHARES} shares have said so")
 
     def _is_gone(self, result: Result) -> bool:
         """Whether the daemon's death, which is a failure of its own, explains a result."""
@@ -146,8 +165,7 @@ class Life:
         return result.errno in GONE_ERRNOS and (process is None or process.poll() is not None)
 
     def _fail_load(self, order: Order, phase: int, what: str) -> None:
-        words = (order.blob, order.path.rpartition("/")[2])
-        self._ledger.fail_load(order, phase, what, self._weather.evidence(words, EVIDENCE_SECONDS))
+        self._ledger.fail_load(order, phase, what, self._weather.evidence(_words(order), EVIDENCE_SECONDS))
 
     def _kill(self) -> None:
         self._kills += 1
@@ -156,41 +174,51 @@ class Life:
     # The end
 
     def _sweep(self) -> None:
-        """Reads what is here in part to its end."""
+        """Reads what is here in part to its end. All of it must be right, soon."""
+        begun = {path.name for path in (self.node.store / "partial").iterdir()}
+        pending = {entry.blob: entry for entry in self._entries if entry.blob in begun}
         reader = Reader(self.node.mountpoint, self._blobs, self._directory / "copy-sweep")
-        sizes = {entry.blob: entry for entry in self._entries}
-        for path in list((self.node.store / "partial").iterdir()):
-            if path.name in sizes and not self._ledger.is_over:
-                self._read_whole(reader, sizes[path.name])
+        end = time.monotonic() + HEALING_SECONDS
+        words: dict[str, str] = {}
+        while pending and not self._ledger.is_over:
+            words = {blob: self._read_whole(reader, entry) for blob, entry in pending.items()}
+            pending = {blob: entry for blob, entry in pending.items() if words[blob] != "right"}
+            if time.monotonic() > end:
+                break
+            if pending:
+                self._wait(SWEEP_PAUSE_SECONDS)
+        for blob in pending:
+            evidence = self._weather.evidence((blob,), HEALING_SECONDS + EVIDENCE_SECONDS)
+            self._ledger.fail(
+                f"life {self._number}: {blob} still {words[blob]}, {HEALING_SECONDS:.0f} s after "
+                f"all shares are well again\n{evidence}"
+            )
         reader.close()
 
-    def _read_whole(self, reader: Reader, entry: Entry) -> None:
-        order = Order(
-            -1, f".blobfs/blobs/{entry.blob}", entry.blob, entry.size, How.READ, 0, entry.size, 1 << 20
-        )
-        result = Result(-1, "done", errno=-1)
-
-        def is_right() -> bool:
-            nonlocal result
-            result = reader.run(order)
-            for what in complaints(order, result):
-                self._ledger.fail(f"life {self._number}, sweep of {entry.blob}: {what}")
-            return result.ended == "done" and not result.errno and not result.enough
-
-        if not self._until(is_right, HEALING_SECONDS):
-            evidence = self._weather.evidence((entry.blob,), EVIDENCE_SECONDS)
-            self._ledger.fail(
-                f"life {self._number}: {entry.blob} still {result.word} {HEALING_SECONDS:.0f} s after all "
-                f"shares are well again\n{evidence}"
-            )
+    def _read_whole(self, reader: Reader, entry: Entry) -> str:
+        path = f".blobfs/blobs/{entry.blob}"
+        order = Order(-1, path, entry.blob, entry.size, How.READ, 0, entry.size, 1 << 20)
+        result = reader.run(order)
+        self._tick()
+        for what in complaints(order, result):
+            self._fail_load(order, self._weather.phase.number, f"sweep: {what}")
+        return "not at its end" if result.enough else result.word
 
     def _settled_figures(self, when: str) -> figures.Figures:
         """Once nothing is under way, old connections are closed and threads are gone."""
         self._wait(KEEPALIVE_SECONDS)
         self._touch()
         found = figures.take(self.node)
-        if not self._until(lambda: _is_idle(self.node), IDLE_SECONDS):
-            self._ledger.fail(f"life {self._number}: not idle {IDLE_SECONDS:.0f} s after the {when}: {found}")
+        end = time.monotonic() + IDLE_SECONDS
+        while not figures.is_idle(found):
+            if time.monotonic() > end:
+                self._ledger.fail(
+                    f"life {self._number}: not idle {IDLE_SECONDS:.0f} s after the {when}: {found}"
+                )
+                break
+            self._wait(FIGURES_PAUSE_SECONDS)
+            found = figures.take(self.node)
+        self._wait(FIGURES_PAUSE_SECONDS)
         return figures.take(self.node)
 
     def _touch(self) -> None:
@@ -200,8 +228,10 @@ class Life:
 
     def _compare(self, before: figures.Figures) -> None:
         after = self._settled_figures("last load")
-        self._until(lambda: not figures.leftovers(before, figures.take(self.node)), IDLE_SECONDS)
-        after = figures.take(self.node)
+        end = time.monotonic() + IDLE_SECONDS
+        while figures.leftovers(before, after) and time.monotonic() < end:
+            self._wait(FIGURES_PAUSE_SECONDS)
+            after = figures.take(self.node)
         print(f"life {self._number} ({' '.join([*self.node.options, *self.node.arguments])}):")
         print(figures.table(before, after), flush=True)
         for left in figures.leftovers(before, after):
@@ -242,8 +272,7 @@ class Life:
             self.node.prolong()
 
 
-def _is_idle(node: BlobfsNode) -> bool:
-    found = figures.take(node)
-    return not any(
-        found[name] for name in found if name.startswith("loading") or name in ("requests in flight",)
-    )
+def _words(order: Order) -> tuple[str, ...]:
+    """What stands in the paths of the requests of a load."""
+    last = order.path.rpartition("/")[2]
+    return order.blob, f'/{last}"', f"/{last}/"

@@ -11,6 +11,7 @@ from typing import Any, Self
 from tests.faults.phases import CALM, SHARES, Phase, plan_phase
 from tests.servers.faulty_process import FaultyProcess
 
+ABSENT = "a"
 EVIDENCE_ENTRIES = 6
 """Of a share's log, with a failure."""
 
@@ -71,16 +72,26 @@ class Weather:
         since = time.time() - seconds
         lines = []
         for number, share in enumerate(self.shares):
-            found = [entry for entry in self._entries(share) if any(word in entry["path"] for word in words)]
-            for entry in [entry for entry in found if entry["time"] > since][-EVIDENCE_ENTRIES:]:
+            for entry in self._entries(share, words, since)[-EVIDENCE_ENTRIES:]:
                 moment = time.strftime("%H:%M:%S", time.localtime(entry["time"]))
                 lines.append(f"  share {number} {moment} {_shown(entry)}\n")
         return "".join(lines)
 
-    def _entries(self, share: FaultyProcess) -> list[dict[str, Any]]:
-        """What has been written down so far; the share is not asked, its thread may be asking it."""
-        text = share.log_path.read_text("utf-8")
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    def said_absent(self, words: tuple[str, ...], seconds: float) -> int:
+        """How many shares have said lately that they do not have what has one of `words` in its path."""
+        since = time.time() - seconds
+        return sum(
+            any(entry["fault"] == ABSENT for entry in self._entries(share, words, since))
+            for share in self.shares
+        )
+
+    def _entries(self, share: FaultyProcess, words: tuple[str, ...], since: float) -> list[dict[str, Any]]:
+        """What has been written down so far; the share is not asked, another thread may be asking it."""
+        lines = share.log_path.read_text("utf-8").splitlines(keepends=True)
+        found = [
+            json.loads(line) for line in lines if any(word in line for word in words) and line[-1] == "\n"
+        ]
+        return [entry for entry in found if entry["time"] > since]
 
 
 def _shown(entry: dict[str, Any]) -> str:

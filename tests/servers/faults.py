@@ -72,6 +72,7 @@ KINDS = {
     "r": Kind("reset after n bytes of the body", 0, _AFTER),
     "s": Kind("stalling after n bytes of the body", 0, _AFTER),
     "t": Kind("taken, never answered"),
+    "u": Kind("under its size: the file n bytes shorter than it is", 1, (1, 100, 8_192)),
     "v": Kind("200 with everything, whatever the range"),
     "w": Kind("Content-Range n bytes off", 1, (1, 8_192, 131_072)),
     "x": Kind("n more bytes behind the body, and the connection is kept", 1, (1, 50, 5_000)),

@@ -47,15 +47,17 @@ class Mode(StrEnum):
     DEAF = "deaf"
 
 
-def right_reply(root: bytes, request: Request) -> Reply:
-    """What a static file server says: the bytes, 301 for a directory, 404."""
+def right_reply(root: bytes, request: Request, missing: int = 0) -> Reply:
+    """What a static file server says: the bytes, 301 for a directory, 404. `missing`: bytes at its end."""
     path = os.path.join(root, unquote_to_bytes(request.path).lstrip(b"/"))
     if b"/../" in path + b"/" or not os.path.exists(path):
         return Reply(404, {"Content-Length": "2"}, b"no")
     if os.path.isdir(path):
         return Reply(301, {"Content-Length": "0", "Location": request.path.rstrip("/") + "/"}, b"")
     with open(path, "rb") as file:
-        return ranged_reply(request, file.read(), {"Content-Type": "application/octet-stream"})
+        content = file.read()
+    content = content[: max(0, len(content) - missing)]
+    return ranged_reply(request, content, {"Content-Type": "application/octet-stream"})
 
 
 def without_range(request: Request) -> Request:
@@ -88,7 +90,8 @@ class FaultyShare(ScriptedServer):
         return behave
 
     async def _answer(self, fault: Fault, request: Request, connection: Connection) -> bool:
-        right = right_reply(self.root, without_range(request) if fault.letter == "v" else request)
+        asked = without_range(request) if fault.letter == "v" else request
+        right = right_reply(self.root, asked, fault.number if fault.letter == "u" else 0)
         began, before = time.time(), connection.sent
         try:
             return await answer(fault, right, request, connection)
@@ -164,7 +167,6 @@ class FaultyShare(ScriptedServer):
                 self.mode, self.entered = mode, trio.Event()
                 self.changed.set()
                 await self.entered.wait()
-            self.log.flush()
             self.tell()
 
     def tell(self) -> None:
@@ -203,7 +205,7 @@ def main() -> None:
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--plan", type=parse_plan, default="")
     options = parser.parse_args()
-    with options.log.open("a") as log:
+    with options.log.open("a", buffering=1) as log:
         trio.run(run, FaultyShare(root=os.fsencode(options.root), log=log, plan=options.plan))
 
 

@@ -158,7 +158,8 @@ _ANSWERS: dict[str, Answering] = {
     "r": _reset,
     "s": _stall,
     "t": _plainly(lambda request, number: scripted.silent()),
-    "v": _altered(lambda right, request, number: right),  # the share leaves the range out of account
+    "u": _altered(lambda right, request, number: right),  # these two change what is answered, not how
+    "v": _altered(lambda right, request, number: right),
     "w": _altered(_off),
     "x": _extra,
     "y": _endless,

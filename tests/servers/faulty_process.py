@@ -72,7 +72,7 @@ class FaultyProcess:
 
     def log(self) -> list[dict[str, Any]]:
         """What was asked and done, in the order in which it ended."""
-        self.tell()  # it writes down first what it knows
+        self.tell()  # one thing after the other: what was answered before this is written down
         return [json.loads(line) for line in self.log_path.read_text("utf-8").splitlines()]
 
     def _answer(self) -> dict[str, Any]:

@@ -159,8 +159,9 @@ def test_dripping(share: FaultyProcess):
 
 
 def test_wrong_bytes(share: FaultyProcess):
-    """A byte, a byte of every n-th chunk of the file, bytes too many, compressed bytes, another range."""
-    share.tell(plan="f5i2l1zwv")
+    """A byte, a byte of every n-th chunk of the file, bytes too many, compressed bytes, another range,
+    one too few."""
+    share.tell(plan="f5i2l1zwvu")
     span = "1000-300000"
     right = CONTENT[1000:300001]
     assert _differences(answer_to(share, span=span)[2], right) == [5]
@@ -173,6 +174,7 @@ def test_wrong_bytes(share: FaultyProcess):
     assert headers["Content-Range"] == f"bytes 1001-300001/{len(CONTENT)}"
     assert body == right
     assert answer_to(share, span=span)[::2] == (200, CONTENT)
+    assert answer_to(share, span="307000-")[::2] == (206, CONTENT[307_000:-1])
 
 
 def _differences(found: bytes, right: bytes) -> list[int]:
