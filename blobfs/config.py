@@ -58,8 +58,8 @@ class LoadSettings:
     span_size: int = 8 * MIB
     """The most that is asked for in one request."""
     spans_per_share: int = 2
-    """Requests of one load that run ahead of its readers at a time, per share: while one body ends the next one
-    has begun."""
+    """Requests of one load that run ahead of its readers at a time, per share: while one body ends the next
+    one has begun."""
     bodies: int = 32
     """Bodies that come in at a time, all loads together: each takes up to 1.5 MiB of memory."""
     extra_traffic: float = 0.05

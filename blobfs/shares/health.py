@@ -21,6 +21,10 @@ OUTAGE_FROM = 3
 """Failures in a row, each after a pause, that are an outage and no accident."""
 
 
+PROVE_NOTHING = frozenset({Kind.LOCAL, Kind.NOT_ASKED})
+"""Failures in which the share had no part."""
+
+
 class Circuit(StrEnum):
     """Of one share."""
 
@@ -61,6 +65,8 @@ class ShareHealth:
 
     def record_failure(self, kind: Kind, now: float, retry_after: float | None = None) -> None:
         """`retry_after`: seconds the share itself asked for, kept to `LONGEST_BACKOFF`."""
+        if kind in PROVE_NOTHING:
+            return
         self._failures += 1
         self._last_failure = kind
         if not RULES[kind].counts_against_share:

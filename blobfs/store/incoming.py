@@ -48,6 +48,7 @@ class Incoming:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             self.fd = os.open(self.path, flags, PRIVATE_FILE_MODE)
         self.size = 0
+        self._workers = store.hashing
         self._lock = threading.Lock()
         self._hashing = threading.Lock()
         self._digests = bytearray()
@@ -170,7 +171,7 @@ class Incoming:
             self._fresh[first:end] = _FRESH * (end - first)
         believed = False
         try:
-            digests = hash_leaves(self.read(first * LEAF_SIZE, (end - first) * LEAF_SIZE), first)
+            digests = self.hash_leaves(first, end)
             with self._lock:
                 # Fewer digests: a truncation that has not counted itself yet, or somebody else's.
                 if self._cuts == cuts and len(digests) == (end - first) * DIGEST_SIZE:
@@ -179,6 +180,10 @@ class Incoming:
         finally:
             if not believed:
                 self._mark_stale(first, end)
+
+    def hash_leaves(self, first: int, end: int) -> bytes:
+        """The digests of what the full leaves hold now; of fewer where the file ends before."""
+        return self._workers.hash_file(self.fd, first * LEAF_SIZE, (end - first) * LEAF_SIZE)
 
     def _mark_stale(self, first: int, end: int) -> None:
         with self._lock:

@@ -18,6 +18,7 @@ from blobfs import errors
 from blobfs.model import ROOT
 from blobfs.store.failures import describe, store_errors
 from blobfs.store.flush import Flusher
+from blobfs.store.hashing import HashWorkers
 from blobfs.store.layout import (
     FORMAT_TEXT,
     FORMAT_VERSION,
@@ -48,6 +49,7 @@ class Store:
         self.layout = layout
         self.was_clean = was_clean
         self.flushes = Flusher(root_fd)
+        self.hashing = HashWorkers()
         self._lock_fd = lock_fd
         self._root_fd = root_fd
         self._open = True
@@ -65,6 +67,7 @@ class Store:
         if not self._open:
             return
         self._open = False
+        self.hashing.close()
         try:
             if clean:
                 self.flushes.everything()

@@ -86,7 +86,7 @@ def redo(store: Store, intent: Intent) -> bool:
 def _verified(store: Store, intent: Intent) -> Content | None:
     fd = os.open(intent.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        content = hash_file(fd, os.fstat(fd).st_size)
+        content = hash_file(store, fd, os.fstat(fd).st_size)
         if (content.blob, content.size) == (intent.record.blob, intent.record.size):
             store.flushes.file(fd)
             return content

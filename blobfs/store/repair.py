@@ -83,7 +83,7 @@ def _repair_link(store: Store, name: Name, record: BlobRecord) -> bool:
     if link_stat is not None:
         if is_here and os.path.samestat(link_stat, blob.stat()):
             return False
-        content = _hash(link) if stat.S_ISREG(link_stat.st_mode) else None
+        content = _hash(store, link) if stat.S_ISREG(link_stat.st_mode) else None
         if content is not None and content.blob == record.blob:
             # A copy, where a blob had too many links; or the blob itself was lost, and is here again.
             place_blob(store, link, content, record.mtime_ns)
@@ -138,10 +138,10 @@ def _quarantine(store: Store, path: Path) -> None:
     os.rename(path, target)
 
 
-def _hash(path: Path) -> Content:
+def _hash(store: Store, path: Path) -> Content:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        return hash_file(fd, os.fstat(fd).st_size)
+        return hash_file(store, fd, os.fstat(fd).st_size)
     finally:
         os.close(fd)
 

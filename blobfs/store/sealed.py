@@ -10,10 +10,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from blobfs.merkle import build_tree, hash_leaves
+from blobfs import errors
+from blobfs.merkle import DIGEST_SIZE, build_tree
 from blobfs.model import LEAF_SIZE, BlobId, Invalid, parse_blob_id
 from blobfs.store.failures import store_errors
-from blobfs.store.files import read_at, replace_file
+from blobfs.store.files import replace_file
 from blobfs.store.layout import SHARED_FILE_MODE
 from blobfs.store.marks import KEEP, PINNED, YES, get_mark, remove_mark, set_mark
 from blobfs.store.opening import Store
@@ -76,18 +77,14 @@ def list_blobs(store: Store) -> list[BlobId]:
     return found
 
 
-def hash_file(fd: int, size: int) -> Content:
+def hash_file(store: Store, fd: int, size: int) -> Content:
     """Of the first `size` bytes; of fewer when the file ends before."""
-    digests = bytearray()
-    offset = 0
-    while offset < size:
-        piece = read_at(fd, offset, min(HASH_STEP, size - offset))
-        digests += hash_leaves(piece, offset // LEAF_SIZE)
-        offset += len(piece)
-        if len(piece) < HASH_STEP:
-            break
-    blob, tree = build_tree(digests, offset)
-    return Content(blob, offset, tree)
+    size = min(size, os.fstat(fd).st_size)
+    digests = store.hashing.hash_file(fd, 0, size)
+    if len(digests) != -(-size // LEAF_SIZE) * DIGEST_SIZE:
+        raise errors.StoreBroken("a file became shorter while it was hashed")
+    blob, tree = build_tree(digests, size)
+    return Content(blob, size, tree)
 
 
 @store_errors()

@@ -211,7 +211,9 @@ class Loads:
         peers: Sequence[Peer] | None = None,
     ) -> Load:
         self._asleep.pop(blob, None)
-        load = self._start(blob, partial, MerkleSource(blob, size, partial, self._disk), peers)
+        load = self._start(
+            blob, partial, MerkleSource(blob, size, partial, self._disk, self._store.hashing), peers
+        )
         load.names.update((each.name, each.record) for each in names)
         return load
 
@@ -299,7 +301,7 @@ class Loads:
         if isinstance(load.source, MerkleSource):
             tree = await self._disk.run(load.source.tree)
             return Content(BlobId(load.key), load.size, tree)
-        return await self._disk.run(sealed.hash_file, load.partial.fd, load.size)
+        return await self._disk.run(sealed.hash_file, self._store, load.partial.fd, load.size)
 
     async def adopt(self, name: Name, record: BlobRecord | SymlinkRecord) -> None:
         """Shares in turn what was loaded under its name elsewhere, unless that means something newer here."""

@@ -13,6 +13,7 @@ import trio
 from blobfs import merkle
 from blobfs.model import CHUNK_SIZE, LEAF_SIZE, BlobId, Name
 from blobfs.shares.plain import PlainFile
+from blobfs.store.hashing import HashWorkers
 from blobfs.store.partial import Partial
 from blobfs.sync.background import lone_failure
 from blobfs.sync.disk import DiskThreads
@@ -65,11 +66,14 @@ class Source(Protocol):
 class MerkleSource:
     """A blob by its id. `_verified` holds the tree's nodes that are known to be right, per level."""
 
-    def __init__(self, blob: BlobId, size: int, partial: Partial, disk: DiskThreads) -> None:
+    def __init__(
+        self, blob: BlobId, size: int, partial: Partial, disk: DiskThreads, hashing: HashWorkers
+    ) -> None:
         self.size = size
         self._blob = blob
         self._partial = partial
         self._disk = disk
+        self._hashing = hashing
         self._geometry = merkle.Geometry(size)
         self._verified: dict[int, set[int]] = {level.number: set() for level in self._geometry.levels}
         self._is_resumed = partial.is_resumed
@@ -225,9 +229,7 @@ class MerkleSource:
         digests = self._partial.read_tree(
             bottom.offset + first_leaf * merkle.DIGEST_SIZE, leaves * merkle.DIGEST_SIZE
         )
-        return len(digests) == leaves * merkle.DIGEST_SIZE and (
-            merkle.find_wrong_leaf(content, first_leaf, digests) is None
-        )
+        return self._hashing.hash_leaves(content, first_leaf) == digests
 
     def tree(self) -> bytes:
         """The whole tree file, once every chunk is here. Blocks."""

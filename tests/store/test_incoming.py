@@ -126,20 +126,21 @@ def test_huge_holes_cost_no_memory(store: Store) -> None:
 
 
 class Interrupted(Incoming):
-    """Does something of the test's in the middle of hashing, when the leaves were read or are about to be."""
+    """Does something of the test's in the middle of hashing, when the leaves were hashed or are about to
+    be."""
 
     before: Callable[[], None] | None = None
     after: Callable[[], None] | None = None
 
-    def read(self, offset: int, length: int) -> bytes:
+    def hash_leaves(self, first: int, end: int) -> bytes:
         before, self.before = self.before, None
         if before is not None:
             before()
-        content = super().read(offset, length)
+        digests = super().hash_leaves(first, end)
         after, self.after = self.after, None
         if after is not None:
             after()
-        return content
+        return digests
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

@@ -344,7 +344,7 @@ def test_plain_file_gets_its_id_in_the_end(store: Store, reopen: Reopen) -> None
     again = reopen(store, True)
     assert list_partials(again) == [(PLAIN, len(RAW))]
     partial = open_partial(again, PLAIN, len(RAW))
-    content = sealed.hash_file(partial.fd, partial.size)
+    content = sealed.hash_file(store, partial.fd, partial.size)
     place_partial(again, partial, content, 77)
     partial.drop()
     assert again.layout.blob(BlobId(KEY)).read_bytes() == RAW

@@ -47,7 +47,7 @@ class LyingShare(FakeShare):
 
 def large(store: Store) -> tuple[Partial, MerkleSource]:
     partial = open_partial(store, TREE.root, len(LARGE))
-    return partial, MerkleSource(TREE.root, len(LARGE), partial, DiskThreads())
+    return partial, MerkleSource(TREE.root, len(LARGE), partial, DiskThreads(), store.hashing)
 
 
 def large_chunk(number: int) -> bytes:
