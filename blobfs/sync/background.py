@@ -22,7 +22,7 @@ async def guarded(work: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
 
 @contextmanager
 def lone_failure() -> Iterator[None]:
-    """Around a nursery: where one thing went wrong, raises that and not a group of it.
+    """Around a nursery: raises the first thing that went wrong, and not a group.
 
     A cancellation beside it is not lost: its scope raises it again at the next checkpoint.
     """
@@ -30,7 +30,7 @@ def lone_failure() -> Iterator[None]:
         yield
     except BaseExceptionGroup as group:
         _, failures = group.split(trio.Cancelled)
-        while isinstance(failures, BaseExceptionGroup) and len(failures.exceptions) == 1:
+        while isinstance(failures, BaseExceptionGroup):
             failures = failures.exceptions[0]
         if failures is None:
             raise

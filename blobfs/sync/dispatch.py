@@ -81,16 +81,29 @@ class Dispatcher:
         assert want.peer is not None
         return want.peer
 
-    def lease_nowait(self, peers: tuple[Peer, ...], length: int, urgency: Urgency, most: int) -> Peer | None:
-        """A share that has room now and that nobody more urgent waits for; `most` bodies at once of each."""
+    def offer(self, peers: tuple[Peer, ...], length: int, urgency: Urgency, most: int) -> Peer | None:
+        """A share that has room now and that nobody more urgent waits for; `most` bodies at once of each.
+
+        `take` it before anything else happens, or leave it.
+        """
         if any(want.urgency() <= urgency for want in self._waiting):
             return None
         return self._choose(peers, length, urgency, most)
 
+    def take(self, peer: Peer) -> None:
+        """It is given one more request; `release` it afterwards."""
+        peer.bodies += 1
+        self._bodies += 1
+        self._granted += 1
+        self._most_bodies = max(self._most_bodies, self._bodies)
+
     def lease_other(self, peers: tuple[Peer, ...], length: int) -> Peer | None:
         """A share that is up and free, to ask it for what another one does not bring."""
         index = choose_other([peer.view(self._most) for peer in peers], length)
-        return self._grant(peers[index]) if index is not None and self._bodies < self._most else None
+        if index is None or self._bodies >= self._most:
+            return None
+        self.take(peers[index])
+        return peers[index]
 
     def release(self, peer: Peer) -> None:
         """The request has ended, whatever came of it."""
@@ -111,6 +124,7 @@ class Dispatcher:
             if want.peer is None:
                 refused.add(want.peers)
                 continue
+            self.take(want.peer)
             self._waiting.remove(want)
             want.granted.set()
         hungry, self._hungry = self._hungry, {}
@@ -121,11 +135,4 @@ class Dispatcher:
         if self._bodies >= self._most - min(KEPT_FREE[urgency], self._most - 1):
             return None
         index = choose([peer.view(most) for peer in peers], length, urgency)
-        return self._grant(peers[index]) if index is not None else None
-
-    def _grant(self, peer: Peer) -> Peer:
-        peer.bodies += 1
-        self._bodies += 1
-        self._granted += 1
-        self._most_bodies = max(self._most_bodies, self._bodies)
-        return peer
+        return peers[index] if index is not None else None

@@ -208,9 +208,13 @@ class Load:
 
     def _start(self, first: int, stop: int, urgency: Urgency) -> None:
         """Starts spans for the chunks of a range that are neither here, nor coming, nor known to fail."""
+        most = self.settings.span_size // CHUNK_SIZE
         if self.size <= WHOLE_BELOW:
             first, stop = 0, self.partial.chunks
-        most = self.settings.span_size // CHUNK_SIZE
+        elif urgency is Urgency.READER and (wanted := self._next_wanted(first, stop)) is not None:
+            # Of a sequence that outruns what was started ahead: one long request, not many short ones.
+            ends = [goal.stop for goal in self._goals if goal.first <= stop <= goal.stop]
+            stop = max(stop, min(wanted[0] + most, max(ends, default=stop)))
         for start, end in runs(first, stop, self._is_wanted, most):
             self._start_span(Span(self, start, end, urgency))
 
@@ -235,14 +239,14 @@ class Load:
             return False
         length = (end - start) * CHUNK_SIZE
         urgency = max(goal.urgency, Urgency.AHEAD)
-        peer = self.dispatcher.lease_nowait(peers, length, urgency, self.settings.spans_per_share)
+        peer = self.dispatcher.offer(peers, length, urgency, self.settings.spans_per_share)
         if peer is None:
             self.dispatcher.feed_later(self.pump, self.active_spans)
             return False
         fitting = self._fitting(peer)
-        if goal.is_moving and end == goal.stop and end - start < fitting:
-            self.dispatcher.release(peer)  # a little later it is worth a request
-            return False
+        if goal.is_moving and end == goal.stop and end - start < min(fitting, (goal.stop - goal.first) // 2):
+            return False  # a little later it is worth a request
+        self.dispatcher.take(peer)
         self._start_span(Span(self, start, min(end, start + fitting), goal.urgency, peer))
         return True
 
@@ -267,6 +271,11 @@ class Load:
         self.spans.append(span)
         span.extend(SPAN_LIVES * self.settings.read_timeout)
         self.nursery.start_soon(self._run_span, span)
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether what follows is wanted too."""
+        return bool(self._goals)
 
     def active_spans(self) -> int:
         return len(self.spans)

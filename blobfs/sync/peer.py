@@ -98,14 +98,12 @@ class Peer:
     def view(self, most: int) -> ShareView:
         """For the choice among shares; `most` bodies at once are what it may be given."""
         now = trio.current_time()
-        circuit = self.health.circuit(now)
-        most = min(most, self.share.options.concurrent, 1 if circuit is Circuit.HALF_OPEN else most)
         return ShareView(
-            circuit,
+            self.health.circuit(now),
             self.share.options.group,
             self.is_struck,
             self.bodies,
-            most - self.bodies,
+            min(most, self.share.options.concurrent) - self.bodies,
             self.estimates.latency,
             self.estimates.rate(now),
         )

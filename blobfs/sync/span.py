@@ -59,6 +59,9 @@ class Destination(Protocol):
     @property
     def retry_timeout(self) -> float: ...
 
+    @property
+    def is_sequential(self) -> bool: ...
+
     def able_peers(self) -> tuple[Peer, ...]: ...
 
     def note(self, peer: Peer, attempt: Attempt) -> None: ...
@@ -87,6 +90,10 @@ class Runner:
 
     def is_overdue(self, now: float) -> bool:
         return now >= self.due()
+
+    def too_late(self) -> Attempt:
+        """What to say of a share that has neither delivered nor failed yet."""
+        return self.peer.too_late("blob", round(trio.current_time() - self.asked, 3), self.received)
 
     def due(self) -> float:
         return self.silent_since + self.peer.estimates.patience(self.has_begun)
@@ -131,15 +138,11 @@ class Span:
         with self.scope:
             await self._rounds()
             return
-        raise errors.DeadlineExceeded("nothing arrived in time", self.attempts or self.silence())
+        raise errors.DeadlineExceeded("nothing arrived in time", self.attempts)
 
     def silence(self) -> list[Attempt]:
         """What to say of shares that have neither answered nor failed yet."""
-        now = trio.current_time()
-        return [
-            runner.peer.too_late("blob", round(now - runner.asked, 3), runner.received)
-            for runner in self._runners
-        ]
+        return [runner.too_late() for runner in self._runners]
 
     async def _rounds(self) -> None:
         for turn in range(self.load.max_tries):
@@ -155,8 +158,8 @@ class Span:
                     return
             if not any(is_worth_asking_again(attempt.kind) for attempt in self.attempts[begin:]):
                 break
-        # What is known of a share from earlier is said once, also if it was learned just now.
-        raise failure_from(list(dict.fromkeys([*self.load.verdicts(), *self.attempts])))
+        known = [attempt for attempt in self.load.verdicts() if attempt not in self.attempts]
+        raise failure_from([*known, *self.attempts])
 
     async def _lease(self, candidates: tuple[Peer, ...]) -> Peer:
         length = (self.stop - self.first) * CHUNK_SIZE
@@ -268,6 +271,8 @@ class Span:
         finally:
             if runner.lost is not None:
                 self.attempts.append(runner.lost)
+            elif trio.current_time() >= self.scope.deadline:
+                self.attempts.append(runner.too_late())
             peer.estimates.received(runner.received, trio.current_time() - runner.asked, trio.current_time())
             self.load.extra.count(runner.kept, runner.received)
             self._runners.remove(runner)
@@ -296,7 +301,7 @@ class Span:
         prepared = trio.Event()
 
         async def prepare() -> None:
-            await source.prepare(peer, start, end, ahead=self.urgency is not Urgency.READER)
+            await source.prepare(peer, start, end, ahead=self.load.is_sequential)
             prepared.set()
 
         with lone_failure():

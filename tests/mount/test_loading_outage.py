@@ -88,6 +88,7 @@ def test_a_share_that_falls_silent(start_node: StartNode):
     with scripted() as server:
         server.route("/.blobfs/names/f", answers.ok(record))
         server.route(f"/.blobfs/trees/{blob}", answers.silent())
+        server.route(f"/.blobfs/blobs/{blob}", answers.silent())
         options = ["fill=never", f"read_timeout={READ_SECONDS}"]
         b = start_node("b", shares=[server.url], options=options)
         b.path("here").write_bytes(b"here")
@@ -110,6 +111,7 @@ def test_a_waiting_reader_can_be_ended(start_node: StartNode, number: int):
     with scripted() as server:
         server.route("/.blobfs/names/f", answers.ok(record))
         server.route(f"/.blobfs/trees/{blob}", answers.silent())
+        server.route(f"/.blobfs/blobs/{blob}", answers.silent())
         b = start_node("b", shares=[server.url], options=["fill=never", "read_timeout=40"])
         b.expect_log("no share that may have it", perhaps=True)  # the load goes on without its reader
         b.expect_log("fuse_reply_.* failed with No such file", perhaps=True)  # pyfuse3 answers nobody
