@@ -3,12 +3,13 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM
 
 import pytest
 
 from tests.mount.conftest import StartNode
-from tests.mount.probes import put
+from tests.mount.probes import put, until
 from tests.mount.silence import SECONDS, SIZE, Silence, silent_share
 
 
@@ -64,13 +65,36 @@ def test_a_process_of_many_threads_is_killed(silence: Silence, number: int):
     """[S60] All its threads end, whatever each of them waits for."""
     code = """
 signal.signal(signal.SIGINT, signal.SIG_DFL)
-for name in ("f0", "f1", "missing", "f0", "missing"):
-    threading.Thread(target=read, args=(f"{sys.argv[1]}/{name}",)).start()
+files = [os.open(path, os.O_RDONLY) for path in (sys.argv[1], sys.argv[2], sys.argv[1])]
+for fd in files:
+    threading.Thread(target=os.read, args=(fd, 1 << 20)).start()
+for _ in range(2):
+    threading.Thread(target=os.stat, args=(sys.argv[3],)).start()
 """
-    with silence.start_python(code, silence.path("")) as program:
+    paths = [silence.path(name) for name in ("f0", "f1", "missing")]
+    with silence.start_python(code, *paths) as program:
         silence.wait_for_waits(3)  # the kernel asks once for each page and each name
         program.send_signal(number)
         assert program.wait(SECONDS) == -number
+
+
+def test_waiting_for_somebody_elses_name(silence: Silence):
+    """[S60] The kernel may keep lookups in one directory in a queue; who is killed there is gone when the one
+    at its head is over."""
+    with (
+        silence.start("cat", silence.path("missing")) as head,
+        silence.start("cat", silence.path("missing")) as queued,
+    ):
+        silence.wait_for_waits()
+        until(lambda: "D" in (state_of(head), state_of(queued)), "one waits for the other")
+        queued.send_signal(SIGKILL)
+        head.send_signal(SIGKILL)
+        assert head.wait(SECONDS) == queued.wait(SECONDS) == -SIGKILL
+
+
+def state_of(program: subprocess.Popen[str]) -> str:
+    """S at the head of the queue, D in it."""
+    return Path(f"/proc/{program.pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def test_a_child_reads_what_its_parent_opened(silence: Silence):
