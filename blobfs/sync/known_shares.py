@@ -1,12 +1,12 @@
-"""The shares that one call names: those this node has are used as they are, others are opened for it.
+"""From what is set for a share to one that can be asked; and the shares that a call names.
 
-Calls that run at a time and name the same share use it together, so that its limits, and what is learned
-about it, hold for all of them. It is closed when the last one is done; where a call left a load behind that
-still asks it, when that has ended.
+Of these, the ones that this node has are used as they are, others are opened. Calls that run at a time and
+name the same share use it together: its limits, and what is learned about it, hold for all of them. It is
+closed when the last one is done; where a call left a load behind that still asks it, when that has ended.
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -41,6 +41,14 @@ def share_options(share: ShareSetting, settings: LoadSettings) -> ShareOptions:
         idle_timeout=settings.idle_timeout,
         group=share.group,
     )
+
+
+def make_peers(shares: Iterable[ShareSetting], settings: LoadSettings) -> list[Peer]:
+    """A node's own shares, in order, not yet open. Raises `StartRefused`."""
+    try:
+        return [Peer(Share(share_options(share, settings))) for share in shares]
+    except Invalid as wrong:
+        raise errors.StartRefused(str(wrong)) from None
 
 
 def _key(options: ShareOptions) -> Key:
