@@ -18,18 +18,17 @@ from typing import Any
 import trio
 
 from blobfs import errors
-from blobfs.config import NodeSettings, ShareSetting
+from blobfs.config import NodeSettings
 from blobfs.control.service import ControlApp
 from blobfs.fuse.adapter import Adapter
 from blobfs.fuse.mountpoint import prepare_mountpoint
 from blobfs.fuse.session import MountSettings, serve_mount
 from blobfs.model import Invalid
-from blobfs.shares.address import ShareOptions, parse_share_url
 from blobfs.shares.asgi import bind_listener, serve_asgi, shown_address
-from blobfs.shares.client import Share
 from blobfs.shares.resolver import install_resolver
 from blobfs.shares.server import run_share_server
 from blobfs.store.opening import Store, open_store
+from blobfs.sync.known_shares import make_peers
 from blobfs.sync.peer import Peer
 from blobfs.sync.service import SyncService
 from blobfs.vfs.filesystem import FileSystem
@@ -115,7 +114,7 @@ async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
             stack.callback(listener.close)
         mountpoint = await prepare_mountpoint(str(settings.mountpoint), nonempty=settings.nonempty)
         _demand_outside(settings, mountpoint)
-        peers = [Peer(Share(_share_options(share, settings))) for share in settings.shares]
+        peers = make_peers(settings.shares, settings.load)
         store = await trio.to_thread.run_sync(open_store, settings.store)
         sync = SyncService(store, peers, settings.load, settings.seal_delay)
         fs = FileSystem(sync, read_only=settings.read_only)
@@ -140,23 +139,6 @@ def _bind(listen: str | None) -> socket.socket | None:
         return bind_listener(listen)
     except Invalid as wrong:
         raise errors.StartRefused(f"--listen {listen}: {wrong}") from None
-
-
-def _share_options(share: ShareSetting, settings: NodeSettings) -> ShareOptions:
-    try:
-        url = parse_share_url(share.url)
-    except Invalid as wrong:
-        raise errors.StartRefused(str(wrong)) from None
-    load = settings.load
-    return ShareOptions(
-        url,
-        plain=share.plain,
-        redirects=load.allow_redirects,
-        connect_timeout=load.connect_timeout,
-        first_byte_timeout=load.first_byte_timeout,
-        idle_timeout=load.idle_timeout,
-        group=share.group,
-    )
 
 
 def _demand_outside(settings: NodeSettings, mountpoint: str) -> None:
