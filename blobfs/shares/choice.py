@@ -59,11 +59,11 @@ def choose(views: Sequence[ShareView], length: int, urgency: Urgency) -> int | N
 
     A share that may be back is tried by a request that nobody waits for, if there is one.
     """
-    if urgency is not Urgency.READER:
-        for index, view in enumerate(views):
-            if view.circuit is Circuit.HALF_OPEN and view.in_flight == 0 and not view.is_struck:
-                return index
     best = min((rank(view) for view in views), default=None)
+    if best is not None and urgency is not Urgency.READER:
+        for index, view in enumerate(views):
+            if view.group <= best[1] and _may_be_back(view):
+                return index
     fitting = [index for index, view in enumerate(views) if rank(view) == best]
     # What is not known yet is worth a try: it may be as good as the best.
     best_rate = max((views[index].rate or 0.0 for index in fitting), default=0.0) or FIRST_RATE
@@ -74,6 +74,11 @@ def choose(views: Sequence[ShareView], length: int, urgency: Urgency) -> int | N
 def rank(view: ShareView) -> tuple[int, int]:
     """Rules 1 and 2: smaller is better."""
     return _STRUCK if view.is_struck else _TIER[view.circuit], view.group
+
+
+def _may_be_back(view: ShareView) -> bool:
+    is_idle = view.in_flight == 0 and view.room > 0
+    return is_idle and view.circuit is Circuit.HALF_OPEN and not view.is_struck
 
 
 def choose_other(views: Sequence[ShareView], length: int) -> int | None:
