@@ -20,7 +20,9 @@ FIRST_LATENCY = 0.02
 BELIEVED_FOR = 30.0
 """Seconds for which a rate is believed: a share that was slow once is tried again."""
 LEAST_SAMPLE = 512 * 1024
-"""Bytes of the smallest body whose rate means something; a shorter one measures the latency."""
+"""Bytes of the smallest body whose rate means something; a shorter one measures the latency,"""
+LEAST_LASTING = 0.5
+"""unless it took so many seconds: what drips is taken from a share before much of it has come."""
 
 _GAIN = 1 / 4
 _DEVIATION_GAIN = 1 / 4
@@ -86,8 +88,8 @@ class ShareEstimates:
         self._pause.add(seconds)
 
     def received(self, length: int, seconds: float, now: float) -> None:
-        """A body, or what was taken of it, came in so long after it was asked for."""
-        if length >= LEAST_SAMPLE:
+        """A body, or what was taken of it, came in within so long after its beginning."""
+        if length >= LEAST_SAMPLE or (length and seconds >= LEAST_LASTING):
             self._rate.add(length / max(seconds, 1e-4))
             self._rate_seen = now
 

@@ -81,7 +81,8 @@ class Runner:
     asked: float
     silent_since: float
     """Since when it owes the next chunk; infinite while what it sent is being kept."""
-    has_begun: bool = False
+    begun: float | None = None
+    """When its first body began."""
     received: int = 0
     kept: int = 0
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
@@ -96,7 +97,7 @@ class Runner:
         return self.peer.too_late("blob", round(trio.current_time() - self.asked, 3), self.received)
 
     def due(self) -> float:
-        return self.silent_since + self.peer.estimates.patience(self.has_begun)
+        return self.silent_since + self.peer.estimates.patience(self.begun is not None)
 
 
 @dataclass(eq=False)
@@ -245,7 +246,7 @@ class Span:
 
     def _lose(self, runner: Runner, detail: str) -> None:
         ms = round((trio.current_time() - runner.asked) * 1000)
-        kind = Kind.STALLED if runner.has_begun else Kind.NO_ANSWER
+        kind = Kind.NO_ANSWER if runner.begun is None else Kind.STALLED
         runner.lost = failed_attempt(runner.peer.shown, "blob", kind, detail, received=runner.received, ms=ms)
         if runner.is_overdue(trio.current_time()):
             runner.peer.record_failure(runner.lost)
@@ -273,7 +274,9 @@ class Span:
                 self.attempts.append(runner.lost)
             elif trio.current_time() >= self.scope.deadline:
                 self.attempts.append(runner.too_late())
-            peer.estimates.received(runner.received, trio.current_time() - runner.asked, trio.current_time())
+            if runner.begun is not None:
+                now = trio.current_time()
+                peer.estimates.received(runner.received, now - runner.begun, now)
             self.load.extra.count(runner.kept, runner.received)
             self._runners.remove(runner)
             self._ended.set()
@@ -317,7 +320,9 @@ class Span:
             runner.peer.estimates.answered(now - asked)
             if prepared is not None:
                 await prepared.wait()
-            runner.has_begun, runner.silent_since = True, trio.current_time()
+            runner.silent_since = trio.current_time()
+            if runner.begun is None:
+                runner.begun = runner.silent_since
             await self._take(runner, start, length, pieces)
 
     async def _take(self, runner: Runner, chunk: int, length: int, pieces: AsyncIterator[bytes]) -> None:
