@@ -18,6 +18,9 @@ from typing import NoReturn
 from tests.structure import ROOT
 from tools.benchmarks.report import say
 from tools.benchmarks.running import version_of
+from tools.benchmarks.scenarios.dead import dead
+from tools.benchmarks.scenarios.dropping import dropping
+from tools.benchmarks.scenarios.flipping import flipping
 from tools.benchmarks.scenarios.sequential import sequential
 from tools.benchmarks.scenarios.stalling import stalling
 from tools.benchmarks.scenarios.striping import striping
@@ -37,6 +40,9 @@ SCENARIOS = {
     "sequential": Scenario(sequential),
     "striping": Scenario(striping),
     "stalling": Scenario(stalling),
+    "flipping": Scenario(flipping),
+    "dropping": Scenario(dropping),
+    "dead": Scenario(dead),
     "stuck": Scenario(stuck),
 }
 RUNS, QUICK_RUNS = 5, 2
@@ -55,6 +61,8 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := set(given.scenarios) - SCENARIOS.keys():
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
+    # A shell's background job ignores Ctrl-C, and would hand that on to the programs that are to feel it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
     describe_machine()

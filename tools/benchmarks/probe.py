@@ -1,8 +1,8 @@
 """How long one kind of everyday call takes in a mount: a program of its own, for it may get stuck.
 
-usage: probe KIND DIRECTORY COUNT. Makes the call COUNT times, one after the other. Prints a line with the time
-when it begins one, and the seconds it took when it is over. What is looked at by `stat` and `read` is used
-once and never listed, so that the kernel's caches do not answer.
+usage: probe KIND DIRECTORY COUNT. Makes the call COUNT times, one after the other. Prints a line with the
+time when it begins one, and the seconds it took when it is over. What is looked at by `stat` and `read` is
+used once and never listed, so that the kernel's caches do not answer.
 """
 
 import os
