@@ -22,12 +22,14 @@ def main() -> int:
         "--seed", type=int, default=None, help="the same seed gives the same blobs, loads, faults"
     )
     parser.add_argument("--minutes", type=float, default=12.0, help="no new store is begun after so many")
+    parser.add_argument("--without", default="", metavar="LETTERS", help="faults that are left out")
     parser.add_argument("--again", type=_pair, metavar="LOAD:PHASE", help="one load again, some times over")
     parser.add_argument("--keep", action="store_true", help="leave everything on the disk")
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else random.randrange(1 << 20)
     directory = Path(tempfile.mkdtemp(prefix="blobfs-faults-"))
-    ledger = run_campaign(directory, Extent(options.loads, seed, options.minutes, again=options.again))
+    extent = Extent(options.loads, seed, options.minutes, without=options.without, again=options.again)
+    ledger = run_campaign(directory, extent)
     if ledger.failures or options.keep:
         print(f"everything is in {directory}")
     else:

@@ -29,6 +29,8 @@ class Extent:
     warm: int = 40
     life: int = 1200
     """Loads of one store, the warm-up not counted."""
+    without: str = ""
+    """Letters of faults that are left out: what is known to be wrong hides what is not."""
     again: tuple[int, int] | None = None
     """This load, in this phase, and nothing else."""
 
@@ -39,7 +41,7 @@ def run_campaign(directory: Path, extent: Extent) -> Ledger:
     print(f"seed {extent.seed}: {extent.blobs} blobs", flush=True)
     source, entries = build_source(directory, extent.seed, extent.blobs)
     end = time.monotonic() + extent.minutes * 60
-    with Weather(source, directory, extent.seed) as weather:
+    with Weather(source, directory, extent.seed, extent.without) as weather:
         for number, count in enumerate(_lives(extent)):
             if ledger.is_over or ledger.done >= extent.loads or time.monotonic() > end:
                 break
@@ -70,7 +72,7 @@ def _lives(extent: Extent) -> Iterator[int]:
 def _live(life: Life, extent: Extent, number: int, count: int, weather: Weather) -> None:
     if extent.again is not None:
         load, phase = extent.again
-        weather.fixed = plan_phase(extent.seed, phase) if phase >= 0 else None
+        weather.fixed = plan_phase(extent.seed, phase, extent.without) if phase >= 0 else None
         life.run(
             itertools.chain(range(1_000_000, 1_000_000 + extent.warm), [load]), warm=extent.warm, loads=1
         )

@@ -8,8 +8,6 @@ from tests.servers.faulty import Mode
 
 SHARES = 3
 WRONG = sorted(set(KINDS) - {RIGHT})
-SLOW = 0.1
-"""Probability of a fault where one has to be waited for each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +24,23 @@ class Phase:
 CALM = Phase(-1, "calm", 0.0, ("",) * SHARES, (Mode.UP,) * SHARES)
 
 
-def plan_phase(seed: int, number: int) -> Phase:
+def plan_phase(seed: int, number: int, without: str = "") -> Phase:
+    """`without`: faults that are left out."""
+    letters = "".join(letter for letter in WRONG if letter not in without)
     chance = random.Random(f"{seed}:phase:{number}")
     name = chance.choice(
         ("mixed", "mixed", "mixed", "one right", "one kind", "one kind", "one dead", "two dead", "all dead")
     )
-    plans = [_plan(chance, chance.choice((0.02, 0.1, 0.3))) for _ in range(SHARES)]
+    plans = [_plan(chance, chance.choice((0.02, 0.1, 0.3)), letters) for _ in range(SHARES)]
     modes = [Mode.UP] * SHARES
     seconds = chance.uniform(2, 5)
     if name == "one right":
-        plans = [_plan(chance, 0.7) for _ in range(SHARES)]
+        plans = [_plan(chance, 0.7, letters) for _ in range(SHARES)]
         plans[chance.randrange(SHARES)] = RIGHT
     elif name == "one kind":
-        letters = "".join(chance.sample(WRONG, 2))
-        name = f"all {letters}"
-        plans = [f"{_plan(chance, 0.5)}:of={letters}" for _ in range(SHARES)]
+        two = "".join(chance.sample(letters, 2))
+        name = f"all {two}"
+        plans = [_plan(chance, 0.5, two) for _ in range(SHARES)]
     elif name.endswith("dead"):
         count = ("one dead", "two dead", "all dead").index(name) + 1
         for share in chance.sample(range(SHARES), count):
@@ -49,5 +49,5 @@ def plan_phase(seed: int, number: int) -> Phase:
     return Phase(number, name, seconds, tuple(plans), tuple(modes))
 
 
-def _plan(chance: random.Random, probability: float) -> str:
-    return f"random:{chance.randrange(1 << 30)}:p={probability}"
+def _plan(chance: random.Random, probability: float, letters: str) -> str:
+    return f"random:{chance.randrange(1 << 30)}:p={probability}:of={letters}"

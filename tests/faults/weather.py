@@ -9,22 +9,24 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.faults.phases import CALM, SHARES, Phase, plan_phase
+from tests.servers.faults import RIGHT
 from tests.servers.faulty_process import FaultyProcess
 
 ABSENT = "a"
 EVIDENCE_ENTRIES = 6
-"""Of a share's log, with a failure."""
+"""Of a share's log with a failure: those that were not as they should be, and the last one beside."""
 
 
 class Weather:
     """The shares, and a thread that goes from phase to phase while it storms."""
 
-    def __init__(self, root: Path, directory: Path, seed: int) -> None:
+    def __init__(self, root: Path, directory: Path, seed: int, without: str) -> None:
         self.shares = [FaultyProcess(root, directory / f"requests-{number}") for number in range(SHARES)]
         self.phase = CALM
         self.fixed: Phase | None = None
         """Instead of one phase after the other."""
         self._seed = seed
+        self._without = without
         self._next = 0
         self._stack = ExitStack()
         self._stop = threading.Event()
@@ -57,7 +59,7 @@ class Weather:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            phase = self.fixed or plan_phase(self._seed, self._next)
+            phase = self.fixed or plan_phase(self._seed, self._next, self._without)
             self._set(phase)
             self._stop.wait(phase.seconds)
             self._next += 1
@@ -68,11 +70,13 @@ class Weather:
             share.tell(plan=plan, mode=mode)
 
     def evidence(self, words: tuple[str, ...], seconds: float) -> str:
-        """What the shares did lately about paths with one of `words` in them, the last entries of each."""
+        """What the shares did lately about paths with one of `words` in them, what was wrong and the last."""
         since = time.time() - seconds
         lines = []
         for number, share in enumerate(self.shares):
-            for entry in self._entries(share, words, since)[-EVIDENCE_ENTRIES:]:
+            entries = self._entries(share, words, since)
+            wrong = [entry for entry in entries[:-1] if entry["fault"] != RIGHT]
+            for entry in [*wrong[-EVIDENCE_ENTRIES:], *entries[-1:]]:
                 moment = time.strftime("%H:%M:%S", time.localtime(entry["time"]))
                 lines.append(f"  share {number} {moment} {_shown(entry)}\n")
         return "".join(lines)
