@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import TracebackType
+from typing import Any
 
 import pytest
 import trio
@@ -46,8 +47,8 @@ class CountedShare(FakeShare):
         await super().__aexit__(kind, error, trace)
 
 
-def published(url: str = ONE, raw: bytes = RAW, **scripts: str) -> tuple[CountedShare, BlobRecord]:
-    share = CountedShare(url, plain=False, **scripts)
+def published(url: str = ONE, raw: bytes = RAW, **scripts: Any) -> tuple[CountedShare, BlobRecord]:
+    share = CountedShare(url, **scripts)
     return share, share.publish(NAME, raw)
 
 
