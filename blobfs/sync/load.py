@@ -25,6 +25,7 @@ from blobfs.sync.claims import confirm_claimed
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.dispatch import Dispatcher
 from blobfs.sync.extra import ExtraTraffic
+from blobfs.sync.failures import Failure, failed_now
 from blobfs.sync.peer import Peer
 from blobfs.sync.source import Source
 from blobfs.sync.span import Span
@@ -84,8 +85,9 @@ class Load:
     readers: int = 0
     in_flight: set[int] = field(default_factory=set)
     failed: dict[int, Failed] = field(default_factory=dict)
+    failure: Failure | None = None
+    """The last one; `attempts` are of the last in which shares had a part."""
     attempts: tuple[Attempt, ...] = ()
-    """Those of the last failure, for ``last_error``."""
     spans: list[Span] = field(default_factory=list)
     was_whole: bool = False
     kept: trio.Event = field(default_factory=trio.Event)
@@ -143,7 +145,7 @@ class Load:
         error = errors.DeadlineExceeded(
             f"not here after {trio.current_time() - begin:.3g} s", self._attempts_so_far(first, stop)
         )
-        self.attempts = error.attempts
+        self.attempts, self.failure = error.attempts, failed_now(error)
         raise error
 
     async def _bring(self, first: int, stop: int, urgency: Urgency, deadline: float) -> None:
@@ -170,10 +172,13 @@ class Load:
 
     def _wanted_now(self, first: int, stop: int, urgency: Urgency, deadline: float) -> None:
         """Somebody waits for what was only worth having so far."""
-        for span in self.spans:
-            if span.overlaps(first, stop):
-                span.urgency = min(span.urgency, urgency)
-                span.extend(min(deadline - trio.current_time(), SPAN_LIVES * self.settings.read_timeout))
+        wanted = [span for span in self.spans if span.overlaps(first, stop)]
+        is_raised = any(span.urgency > urgency for span in wanted)
+        for span in wanted:
+            span.urgency = min(span.urgency, urgency)
+            span.extend(min(deadline - trio.current_time(), SPAN_LIVES * self.settings.read_timeout))
+        if is_raised:
+            self.dispatcher.reconsider()
 
     def _attempts_so_far(self, first: int, stop: int) -> tuple[Attempt, ...]:
         """Why it has not arrived yet: of the spans that are under way, else of the last failure."""
@@ -192,8 +197,7 @@ class Load:
         )
 
     def ahead(self, offset: int, length: int) -> None:
-        """What a sequential reader will want next is worth having, as long as nobody waits for anything
-        else."""
+        """What a sequential reader will want next is worth having, as long as nobody waits for others."""
         first, stop = chunk_range(offset, length, self.size)
         others = [goal for goal in self._goals if goal.is_awaited]
         is_moving = stop < self.partial.chunks
@@ -312,6 +316,7 @@ class Load:
         for chunk in range(span.first, span.stop):
             if not self.partial.present(chunk):
                 self.failed[chunk] = failed
+        self.failure = failed_now(error)
         if isinstance(error, errors.LoadFailed):
             self.attempts = error.attempts[-KEPT_ATTEMPTS:]
         # One line until something arrives again: readers ask for what they do not get again and again.

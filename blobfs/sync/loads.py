@@ -27,6 +27,7 @@ from blobfs.sync.background import guarded
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.dispatch import Dispatcher
 from blobfs.sync.extra import ExtraTraffic
+from blobfs.sync.failures import Failure, RecentFailures, failed_now
 from blobfs.sync.jobs import KeepJob
 from blobfs.sync.load import Load
 from blobfs.sync.namespace import Namespace
@@ -76,7 +77,7 @@ class Loads:
         self._loads: dict[str, Load] = {}
         self._opening: dict[str, trio.Lock] = {}
         self._asleep: dict[str, tuple[int, float]] = {}
-        self._attempts: OrderedDict[str, tuple[Attempt, ...]] = OrderedDict()
+        self._failures = RecentFailures(KEPT_FAILURES)
         self._plain_blobs: OrderedDict[str, BlobId] = OrderedDict()
         self.stirred = trio.Event()
         """Set when there may be something to fill; whoever waits for it puts a new one here."""
@@ -99,8 +100,17 @@ class Loads:
 
     def last_attempts(self, key: str) -> tuple[Attempt, ...]:
         """Those of the last failure to load something, also when nobody loads it any more."""
+        load, kept = self._loads.get(key), self._failures.of(key)
+        return load.attempts if load is not None else () if kept is None else kept.attempts
+
+    def last_failure(self, key: str) -> Failure | None:
+        """Likewise."""
         load = self._loads.get(key)
-        return load.attempts if load is not None else self._attempts.get(key, ())
+        return (load.failure if load is not None else None) or self._failures.of(key)
+
+    def loads_of(self, name: Name) -> list[Load]:
+        """Those that will be shared in turn under this name."""
+        return [load for load in self._loads.values() if name in load.names]
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Owns the tasks of all loads, until it is cancelled."""
@@ -280,6 +290,7 @@ class Loads:
                 await self._disk.run(forget_waiting, self._store, load.key)
         except errors.BlobfsError as error:
             load.keep_failure = error
+            self._failures.note(load.key, failed_now(error))
             _log.warning("could not keep %s: %s", load.key, error)
         finally:
             load.kept.set()
@@ -331,16 +342,11 @@ class Loads:
             return False
         del self._loads[load.key]
         load.partial.close()
-        self._keep_attempts(load)
+        if load.failure is not None:
+            self._failures.note(load.key, load.failure)
         if isinstance(load.source, MerkleSource):  # part of a plain file: worth something to a reader only
             self._asleep[load.key] = (load.size, until)
         return True
-
-    def _keep_attempts(self, load: Load) -> None:
-        if load.attempts:
-            self._attempts[load.key] = load.attempts
-            if len(self._attempts) > KEPT_FAILURES:
-                self._attempts.popitem(last=False)
 
     async def wake(self, key: str) -> None:
         """Makes a load of what is asleep."""

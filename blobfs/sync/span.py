@@ -141,6 +141,10 @@ class Span:
             return
         raise errors.DeadlineExceeded("nothing arrived in time", self.attempts)
 
+    def runners(self) -> tuple[Runner, ...]:
+        """The shares that are at work on it right now."""
+        return tuple(self._runners)
+
     def silence(self) -> list[Attempt]:
         """What to say of shares that have neither answered nor failed yet."""
         return [runner.too_late() for runner in self._runners]
