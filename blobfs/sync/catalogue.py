@@ -29,6 +29,7 @@ from blobfs.sync.answers import (
     winner,
 )
 from blobfs.sync.peer import Peer
+from blobfs.sync.size_proof import proves_size
 
 _log = logging.getLogger(__name__)
 
@@ -198,17 +199,17 @@ class Catalogue:
         return Listing(entries, any(known.exists for _, known in logs), tuple(failures))
 
     async def blob_size(self, blob: BlobId) -> int | None:
-        """The size the first share that has a blob gives it; None when every share says it has not.
+        """The size of a blob; None when every share says it has not got it.
 
-        Raises `LoadFailed` when nobody has it but not everybody could be asked.
+        The word of the only share is taken for it: whatever it has, nobody else has it. Of several the first
+        that proves what it says. Raises `LoadFailed` when nobody has it but not everybody could be asked.
         """
         answers: dict[Peer, int | Attempt | None] = {}
         asked = [peer for peer in self._peers if not peer.is_plain]
         async with trio.open_nursery() as nursery:
 
             async def ask(peer: Peer) -> None:
-                usual = self._settings.lookup_timeout
-                answers[peer] = answer = await peer.ask("size", usual, lambda share: share.blob_size(blob))
+                answers[peer] = answer = await self._ask_size(peer, blob, proves=len(asked) > 1)
                 if isinstance(answer, int):
                     nursery.cancel_scope.cancel()
 
@@ -221,6 +222,20 @@ class Catalogue:
         if failures:
             raise failure_from(failures)
         return None
+
+    async def _ask_size(self, peer: Peer, blob: BlobId, *, proves: bool) -> int | Attempt | None:
+        usual = self._settings.lookup_timeout
+        size = await peer.ask("size", usual, lambda share: share.blob_size(blob))
+        if not isinstance(size, int) or not proves:
+            return size
+        is_proved = await peer.ask("tree", usual, lambda share: proves_size(share, blob, size))
+        if is_proved is True:
+            return size
+        if isinstance(is_proved, Attempt):
+            return is_proved
+        wrong = peer.wrong("size", f"its {size} bytes are not what the blob id says").attempt
+        peer.strike(blob, wrong.detail)
+        return wrong
 
     def _log_of(self, peer: Peer, directory: Name) -> KnownLog:
         known = self._logs.setdefault((peer, directory), KnownLog())
