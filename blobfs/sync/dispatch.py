@@ -86,9 +86,9 @@ class Dispatcher:
 
         `take` it before anything else happens, or leave it.
         """
-        if any(want.urgency() <= urgency for want in self._waiting):
-            return None
-        return self._choose(peers, length, urgency, most)
+        waited_for = {peer for want in self._waiting if want.urgency() <= urgency for peer in want.peers}
+        peer = self._choose(peers, length, urgency, most)
+        return None if peer in waited_for else peer
 
     def take(self, peer: Peer) -> None:
         """It is given one more request; `release` it afterwards."""
@@ -109,6 +109,10 @@ class Dispatcher:
         """The request has ended, whatever came of it."""
         peer.bodies -= 1
         self._bodies -= 1
+        self._assign()
+
+    def reconsider(self) -> None:
+        """Something that waits has become more urgent."""
         self._assign()
 
     def feed_later(self, pump: Callable[[], None], load_spans: Callable[[], int]) -> None:
