@@ -21,7 +21,11 @@ from tools.benchmarks.running import version_of
 from tools.benchmarks.scenarios.dead import dead
 from tools.benchmarks.scenarios.dropping import dropping
 from tools.benchmarks.scenarios.flipping import flipping
+from tools.benchmarks.scenarios.memory import memory
+from tools.benchmarks.scenarios.random_reads import random_reads
+from tools.benchmarks.scenarios.resume import resume
 from tools.benchmarks.scenarios.sequential import sequential
+from tools.benchmarks.scenarios.small import small
 from tools.benchmarks.scenarios.stalling import stalling
 from tools.benchmarks.scenarios.striping import striping
 from tools.benchmarks.scenarios.stuck import stuck
@@ -44,6 +48,10 @@ SCENARIOS = {
     "dropping": Scenario(dropping),
     "dead": Scenario(dead),
     "stuck": Scenario(stuck),
+    "resume": Scenario(resume),
+    "random": Scenario(random_reads),
+    "small": Scenario(small),
+    "memory": Scenario(memory, disk=14 * GIB, quick_disk=4 * GIB),
 }
 RUNS, QUICK_RUNS = 5, 2
 OPTIONAL = {"rclone": ("version", "its columns are left out")}

@@ -10,11 +10,13 @@ from tools.benchmarks.running import Overdue
 
 PROGRAM = "rclone"
 START_SECONDS = 20.0
+LISTING = "autoindex on;"
+"""What nginx must be told: rclone finds files by its lists."""
 
 
 @contextlib.contextmanager
 def rclone_mount(url: str, place: Path) -> Iterator[Path]:
-    """Mounted below `place`, cache included; the server must list its directories (autoindex)."""
+    """Mounted below `place`, cache included."""
     mountpoint = place / "mnt"
     mountpoint.mkdir()
     command: list[str | Path] = [

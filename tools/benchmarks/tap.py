@@ -18,6 +18,8 @@ import math
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -77,6 +79,16 @@ class Tap:
         self._process.communicate()
         if has_died and error is None:
             raise RuntimeError("the tap has died")
+
+
+@contextmanager
+def tapped(upstream: int, rate: float | None) -> Iterator[str]:
+    """Where to ask a share whose rate may be limited."""
+    if rate is None:
+        yield f"http://127.0.0.1:{upstream}/"
+    else:
+        with Tap(upstream, rate=rate) as tap:
+            yield tap.url
 
 
 @dataclass

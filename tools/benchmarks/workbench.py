@@ -1,6 +1,7 @@
 """What a scenario works with: a folder that goes away, shared content, shares that count, fresh nodes."""
 
 import contextlib
+import hashlib
 import json
 import os
 import random
@@ -102,6 +103,11 @@ def write_noise(path: Path, size: int, *, seed: int = 0, sparse: bool = False) -
 def blob_id(share: Path, name: str) -> str:
     record = json.loads((share / ".blobfs" / "names" / name).read_text("utf-8"))
     return str(record["blob"])
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def one_blob(size: int, *, sparse: bool = False) -> Callable[[Path], None]:

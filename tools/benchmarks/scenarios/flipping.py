@@ -4,7 +4,6 @@ What counts: the file is right; how often the bad share is asked after its first
 operator is told.
 """
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from blobfs.model import CHUNK_SIZE
 from tests.servers.nginx import Request
 from tools.benchmarks.report import Table, say
 from tools.benchmarks.running import run
-from tools.benchmarks.workbench import MB, MIB, Workbench, blob_id, served, write_noise
+from tools.benchmarks.workbench import MB, MIB, Workbench, blob_id, served, sha256, write_noise
 
 EVERY = 10
 NAMES = ("first", "second")
@@ -63,7 +62,7 @@ def _load(bench: Workbench, good: Path, bad: Path, table: Table, turn: int) -> l
         bench.node([bad_server.url, good_server.url]) as node,
     ):
         for name in NAMES:
-            is_right = run("sha256sum", node.path(name)).said.split()[0] == _sha256(good / name)
+            is_right = run("sha256sum", node.path(name)).said.split()[0] == sha256(good / name)
             content = [each for each in bad_server.requests() if _is_content(each, blob_id(good, name))]
             table.add(
                 f"turn {turn}, {name} blob",
@@ -76,11 +75,6 @@ def _load(bench: Workbench, good: Path, bad: Path, table: Table, turn: int) -> l
             good_server.forget_requests()
             bad_server.forget_requests()
         return [line for line in node.trouble() if f":{bad_server.port}/" in line]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_content(request: Request, blob: str) -> bool:

@@ -3,15 +3,13 @@
 curl is given what blobfs does as well: the file is on the disk afterwards, and somebody has hashed it.
 """
 
-import contextlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tests.servers.nginx import Nginx
 from tools.benchmarks.measuring import SECONDS, Figures, Runs, alternate, median, ratio
-from tools.benchmarks.rclone import PROGRAM, rclone_mount
+from tools.benchmarks.rclone import LISTING, PROGRAM, rclone_mount
 from tools.benchmarks.report import Table, say
 from tools.benchmarks.running import Word, run
 from tools.benchmarks.workbench import CONTENT, GIB, MB, MIB, Workbench, counted, one_blob, served
@@ -47,7 +45,11 @@ def _blobfs(bench: Workbench, share: Path, program: Callable[[Path], list[Word]]
 
 
 def _rclone(bench: Workbench, share: Path, program: Callable[[Path], list[Word]]) -> Figures:
-    with _listing_server(share) as server, bench.place() as place, rclone_mount(server.url, place) as mount:
+    with (
+        served(share, directives=LISTING) as [server],
+        bench.place() as place,
+        rclone_mount(server.url, place) as mount,
+    ):
         seconds = run(*program(mount / CONTENT), discard=True).seconds
         return {SECONDS: seconds, **counted(server)}
 
@@ -57,12 +59,6 @@ def _curl(bench: Workbench, share: Path, *, hashed: bool) -> Figures:
         command = 'curl -sS -o "$1" "$2"' + (' && sha256sum "$1"' if hashed else "")
         seconds = run("sh", "-c", command, "sh", place / "file", f"{server.url}{CONTENT}").seconds
         return {SECONDS: seconds, **counted(server)}
-
-
-@contextlib.contextmanager
-def _listing_server(share: Path) -> Iterator[Nginx]:
-    with served(share, directives="autoindex on;") as [server]:
-        yield server
 
 
 def _show(size: int, found: Runs) -> None:

@@ -3,15 +3,13 @@
 The stalling share is named first, so it is asked first where the order decides.
 """
 
-import contextlib
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from tools.benchmarks.measuring import SECONDS, Figures, Runs, alternate, median, ratio
 from tools.benchmarks.report import Table, say
 from tools.benchmarks.running import run
-from tools.benchmarks.tap import Tap
+from tools.benchmarks.tap import Tap, tapped
 from tools.benchmarks.workbench import CONTENT, GIB, MB, MIB, Workbench, counted, one_blob, served
 
 STALL_AFTER = MB
@@ -34,7 +32,7 @@ def stalling(bench: Workbench) -> None:
 
 
 def _load(bench: Workbench, share: Path, rate: float | None, *, beside: bool) -> Figures:
-    with served(share, 2) as [good, bad], _good_url(good.port, rate) as good_url:
+    with served(share, 2) as [good, bad], tapped(good.port, rate) as good_url:
         with Tap(bad.port, stall_after=STALL_AFTER) as tap:
             urls = [tap.url, good_url] if beside else [good_url]
             with bench.node(urls) as node:
@@ -46,15 +44,6 @@ def _load(bench: Workbench, share: Path, rate: float | None, *, beside: bool) ->
         "stalling requests": wasted["requests"],
         "stalling MB": wasted["MB"],
     }
-
-
-@contextlib.contextmanager
-def _good_url(port: int, rate: float | None) -> Iterator[str]:
-    if rate is None:
-        yield f"http://127.0.0.1:{port}/"
-    else:
-        with Tap(port, rate=rate) as tap:
-            yield tap.url
 
 
 def _show(title: str, size: int, found: Runs) -> None:

@@ -32,7 +32,7 @@ def limited(share: Path, count: int) -> Iterator[tuple[list[Nginx], list[str]]]:
 
 
 @contextlib.contextmanager
-def tapped(share: Path, count: int) -> Iterator[tuple[list[Nginx], list[str]]]:
+def capped(share: Path, count: int) -> Iterator[tuple[list[Nginx], list[str]]]:
     with served(share, count) as servers, ExitStack() as stack:
         taps = [stack.enter_context(Tap(server.port, rate=RATE)) for server in servers]
         yield servers, [tap.url for tap in taps]
@@ -43,7 +43,7 @@ def striping(bench: Workbench) -> None:
     say(f"{size // MIB} MiB, cold, cat; {bench.runs} turns")
     with bench.source(one_blob(size)) as share:
         for title, slow in {
-            f"{RATE // MB} MB/s for each share as a whole": tapped,
+            f"{RATE // MB} MB/s for each share as a whole": capped,
             f"{RATE // MB} MB/s for each connection (limit_rate)": limited,
         }.items():
             ways = {_shares(count): partial(_load, bench, share, slow, count) for count in COUNTS}
