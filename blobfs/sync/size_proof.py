@@ -1,7 +1,7 @@
 """Whether a blob has the size that a share gives it: its last leaf and the nodes above it prove it.
 
-A leaf's length is part of its hash, and a node's place in the tree is, so the last leaf of a tree of a given shape
-hashes up to the blob id only if the blob ends there. It costs a few KiB, all asked for at once.
+A leaf's length is part of its hash, and a node's place in the tree is, so the last leaf of a tree of a given
+shape hashes up to the blob id only if the blob ends there. It costs a few KiB, all asked for at once.
 """
 
 import trio

@@ -1,4 +1,4 @@
-"""The size of a blob that is known by its id only: a share's word is not enough where another may know better."""
+"""The size of a blob known by its id only: one share's word is not enough where another may know better."""
 
 import pytest
 
