@@ -38,7 +38,7 @@ class Workbench:
 
     @contextlib.contextmanager
     def place(self) -> Iterator[Path]:
-        """A directory of one's own, gone afterwards; what the disk still has to write does not wait."""
+        """A directory of one's own, gone afterwards."""
         path = Path(tempfile.mkdtemp(dir=self.folder))
         try:
             yield path
@@ -60,7 +60,7 @@ class Workbench:
     def node(
         self, shares: Sequence[str], options: Sequence[str] = ("fill=never",), arguments: Sequence[str] = ()
     ) -> Iterator[MeasuredNode]:
-        """A node with an empty store. Nothing is left of it afterwards, nor on its way to the disk."""
+        """A node with an empty store. Nothing of it is left afterwards, not even on its way to the disk."""
         with self.place() as place, MeasuredNode(
             place, "node", shares=shares, options=options, arguments=arguments
         ) as node:  # fmt: skip

@@ -22,11 +22,11 @@ from tools.benchmarks.workbench import CONTENT, MIB, Workbench, one_blob, served
 
 LOOKUP_TIMEOUT, READ_TIMEOUT = 1.5, 4.0
 SHORT = ("fill=never", f"lookup_timeout={LOOKUP_TIMEOUT:g}", f"read_timeout={READ_TIMEOUT:g}")
-LONG = ("fill=never", "lookup_timeout=30", "read_timeout=30", "connect_timeout=30", "idle_timeout=30")
+LONG = ("fill=never", "lookup_timeout=15", "read_timeout=15", "connect_timeout=15", "idle_timeout=15")
 SIZE = 4 * MIB
 SETTLING_SECONDS = 0.5
 """Until a reader waits for certain."""
-GONE_WITHIN = 40.0
+GONE_WITHIN = 25.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 HELD_CAT = 'exec 3<"$1"; echo ready; read go; exec cat <&3 >/dev/null'
 
