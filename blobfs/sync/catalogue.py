@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 
 import trio
 
+from blobfs import errors
 from blobfs.config import LoadSettings
-from blobfs.model import Attempt, BlobId, Name, split
+from blobfs.model import RESERVED_PREFIX, Attempt, BlobId, Name, split
 from blobfs.record import BlobRecord, DirRecord, LogEntry, LogRecord, SymlinkRecord, target_stays_inside
 from blobfs.shares.client import DirectoryHere
 from blobfs.shares.log_tail import LogPosition
@@ -28,6 +29,7 @@ from blobfs.sync.answers import (
     is_conclusive,
     winner,
 )
+from blobfs.sync.failures import RecentFailures, failed_now
 from blobfs.sync.peer import Peer
 from blobfs.sync.size_proof import proves_size
 
@@ -37,6 +39,8 @@ CONFLICT_GRACE = 0.02
 """Seconds for which the other shares may still name a newer record once one has answered."""
 KEPT_LOGS = 4096
 KEPT_ABSENCES = 65536
+KEPT_UNKNOWN = 1024
+"""Names and blobs that could not be looked up, with the reason."""
 
 
 @dataclass(eq=False)
@@ -52,6 +56,17 @@ class KnownLog:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """What a share's kept log of a directory says of one name in it."""
+
+    record: LogRecord | None
+    read: float | None
+    """When it was last read (trio's clock); None is never, or there is no such directory."""
+    failure: Attempt | None
+    """Why it could not be read since."""
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
     """A directory over all shares: the newest record of each component, where it stands, what failed."""
 
@@ -61,13 +76,15 @@ class Listing:
 
 
 class Catalogue:
-    """Asks the shares. `_logs` and `_absent` are memories that may be dropped at any time."""
+    """Asks the shares. `_logs`, `_absent` and `unknown` are memories that may be dropped at any time."""
 
     def __init__(self, peers: Sequence[Peer], settings: LoadSettings) -> None:
         self._peers = peers
         self._settings = settings
         self._logs: OrderedDict[tuple[Peer, Name], KnownLog] = OrderedDict()
         self._absent: OrderedDict[Name, float] = OrderedDict()
+        self.unknown = RecentFailures(KEPT_UNKNOWN)
+        """Why names, and blobs (by their ids, see `blob_key`), could not be looked up."""
 
     async def lookup(self, name: Name) -> Answer:
         """Asks all shares what `name` means; never longer than the lookup's bound.
@@ -81,11 +98,21 @@ class Catalogue:
             return conclude([listed])
         if self._absent.get(name, -math.inf) > trio.current_time():
             return Absent()
-        answer = conclude(await self._ask_all(name))
+        answers = await self._ask_all(name)
+        try:
+            answer = conclude(answers)
+        except errors.WrongEverywhere as wrong:
+            self.unknown.note(name, failed_now(wrong))
+            raise
+        if isinstance(answer, Unknown):
+            self.unknown.note(name, failed_now(failure_from(answer.attempts)))
+            _log_unknown(name, [each for each in answers if each.failure is not None])
+            return answer
+        self.unknown.forget(name)
         if isinstance(answer, Absent):
             self._remember_absence(name)
-        elif isinstance(answer, Unknown):
-            _log.info("%r: %s", name, _first_words(answer.attempts))
+        else:
+            self._absent.pop(name, None)
         return answer
 
     async def _ask_all(self, name: Name) -> list[ShareAnswer]:
@@ -177,6 +204,19 @@ class Catalogue:
                 found.append(peer)
         return found
 
+    def said(self, peer: Peer, name: Name) -> Said:
+        """What is known of a name from a share's log of the directory it is in. No request."""
+        directory, component = split(name)
+        known = self._logs.get((peer, directory)) or KnownLog()
+        entry = known.entries.get(component)
+        read = known.checked if known.exists else None
+        return Said(entry.record if entry is not None else None, read, known.failure)
+
+    def absent_since(self, name: Name) -> float | None:
+        """When (trio's clock) every share said last that it has no such name, if that is still known."""
+        until = self._absent.get(name)
+        return None if until is None else until - self._settings.negative_ttl
+
     def is_listing_fresh(self, directory: Name) -> bool:
         known = (self._logs.get((peer, directory)) for peer in self._peers if not peer.is_plain)
         return all(log is not None and self._is_fresh(log) for log in known)
@@ -217,10 +257,13 @@ class Catalogue:
                 nursery.start_soon(ask, peer)
         sizes = [answer for answer in answers.values() if isinstance(answer, int)]
         if sizes:
+            self.unknown.forget(blob_key(blob))
             return sizes[0]
         failures = [answer for answer in answers.values() if isinstance(answer, Attempt)]
+        failed = failure_from(failures) if failures else errors.AbsentEverywhere("no share has it")
+        self.unknown.note(blob_key(blob), failed_now(failed))
         if failures:
-            raise failure_from(failures)
+            raise failed
         return None
 
     async def _ask_size(self, peer: Peer, blob: BlobId, *, proves: bool) -> int | Attempt | None:
@@ -277,8 +320,20 @@ class Catalogue:
             self._absent.popitem(last=False)
 
 
-def _first_words(attempts: Sequence[Attempt]) -> str:
-    return "; ".join(f"{attempt.share}: {attempt.detail}" for attempt in attempts)
+def blob_key(blob: BlobId) -> str:
+    """Where a blob stands in the mount: no name looks like it."""
+    return f"{RESERVED_PREFIX}/blobs/{blob}"
+
+
+def _log_unknown(name: Name, failed: Sequence[ShareAnswer]) -> None:
+    """One line for the first name after each share's last answer."""
+    now = trio.current_time()
+    unsaid = [each.peer.unknown_names.count(now) for each in failed]
+    if any(count is not None for count in unsaid):
+        why = "; ".join(f"{each.peer.shown}: {each.failure.detail}" for each in failed if each.failure)
+        before = max(count for count in unsaid if count is not None)
+        more = f" (and {before} names before it)" if before else ""
+        _log.info("%r could not be looked up: %s%s", name, why, more)
 
 
 def _leads_out(record: object, depth: int) -> bool:

@@ -21,6 +21,7 @@ from blobfs.shares.health import Circuit, ShareHealth
 from blobfs.shares.log_tail import LogPosition, LogTail
 from blobfs.shares.plain import PlainFile
 from blobfs.shares.retry_rules import failed_attempt
+from blobfs.sync.unknown_names import UnknownNames
 
 _log = logging.getLogger(__name__)
 
@@ -71,8 +72,9 @@ class ShareLike(Protocol):
 class Peer:
     """One share to load from.
 
-    `health` and `is_struck` are changed by what came of requests (`asking`, `record_failure`, `strike`), the
-    estimates by the spans that measure them, `bodies` by the dispatcher.
+    `health`, `last_*` and `struck_for` are changed by what came of requests (`asking`, `record_failure`,
+    `strike`), the estimates by the spans that measure them, `bodies` by the dispatcher, `unknown_names` by
+    the catalogue too.
     """
 
     share: ShareLike
@@ -80,8 +82,13 @@ class Peer:
     estimates: ShareEstimates = field(default_factory=ShareEstimates)
     bodies: int = 0
     """Requests for bytes that it was given and has not ended."""
-    is_struck: bool = False
-    """It sent wrong bytes once; until the node is started anew it is asked only for what nobody else has."""
+    struck_for: str | None = None
+    """The wrong bytes it once sent; until the node's next start it is asked only for what nobody else has."""
+    last_failure: Attempt | None = None
+    last_failed: float | None = None
+    """When that was; trio's clock, as all times here."""
+    last_answered: float | None = None
+    unknown_names: UnknownNames = field(default_factory=UnknownNames)
     _is_reported: bool = False
 
     @property
@@ -91,6 +98,10 @@ class Peer:
     @property
     def is_plain(self) -> bool:
         return self.share.options.plain
+
+    @property
+    def is_struck(self) -> bool:
+        return self.struck_for is not None
 
     def is_down(self) -> bool:
         return self.health.is_down(trio.current_time())
@@ -146,12 +157,15 @@ class Peer:
         except ShareFailure as failure:
             self.record_failure(failure.attempt, failure.retry_after)
             raise
-        self.health.record_success(trio.current_time())
+        self.last_answered = trio.current_time()
+        self.health.record_success(self.last_answered)
+        self.unknown_names.answered()
         self._report_back()
 
     def record_failure(self, attempt: Attempt, retry_after: float | None = None) -> None:
         """Also says in the log, once, that it is down."""
-        self.health.record_failure(attempt.kind, trio.current_time(), retry_after)
+        self.last_failure, self.last_failed = attempt, trio.current_time()
+        self.health.record_failure(attempt.kind, self.last_failed, retry_after)
         if self.health.is_outage and not self._is_reported:
             self._is_reported = True
             _log.warning("%s is down: %s (%s)", self.shown, attempt.detail, attempt.phase)
@@ -161,7 +175,9 @@ class Peer:
     def _report_back(self) -> None:
         if self._is_reported:
             self._is_reported = False
-            _log.warning("%s answers again", self.shown)
+            unsaid = self.unknown_names.take_unsaid()
+            more = f"; {unsaid} more names could not be looked up meanwhile" if unsaid else ""
+            _log.warning("%s answers again%s", self.shown, more)
 
     def strike(self, what: str, detail: str) -> None:
         """It sent wrong bytes."""
@@ -169,7 +185,7 @@ class Peer:
             _log.warning(
                 "%s sent wrong bytes of %s: %s; from now on others are asked first", self.shown, what, detail
             )
-        self.is_struck = True
+            self.struck_for = f"{what}: {detail}"
 
     def not_asked(self, phase: str) -> Attempt:
         return failed_attempt(self.shown, phase, Kind.NOT_ASKED, "not asked: it failed a moment ago")
