@@ -103,7 +103,8 @@ def parse_time(text: str) -> int:
     return int(moment.timestamp()) * _NS + int((match[2] or "").ljust(9, "0"))
 
 
-def _fields(record: LogRecord) -> dict[str, Any]:
+def record_fields(record: LogRecord) -> dict[str, Any]:
+    """As it stands in JSON."""
     published = format_time(record.published_ns)
     match record:
         case BlobRecord():
@@ -140,7 +141,7 @@ def _dump(fields: dict[str, Any]) -> bytes:
 
 
 def encode_record(record: Record) -> bytes:
-    return _dump(_fields(record))
+    return _dump(record_fields(record))
 
 
 def decode_record(raw: bytes) -> Record:
@@ -156,7 +157,7 @@ def encode_log_header(generation: str) -> bytes:
 
 
 def encode_log_entry(entry: LogEntry) -> bytes:
-    fields = _fields(entry.record) | {"name": entry.component}
+    fields = record_fields(entry.record) | {"name": entry.component}
     return _dump(fields | {"loaded": True} if entry.loaded else fields)
 
 
