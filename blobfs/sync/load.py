@@ -9,7 +9,7 @@ blob that was asked for) is a goal: spans towards it are started whenever a shar
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import trio
 
@@ -215,12 +215,19 @@ class Load:
         most = self.settings.span_size // CHUNK_SIZE
         if self.size <= WHOLE_BELOW:
             first, stop = 0, self.partial.chunks
-        elif urgency is Urgency.READER and (wanted := self._next_wanted(first, stop)) is not None:
-            # Of a sequence that outruns what was started ahead: one long request, not many short ones.
-            ends = [goal.stop for goal in self._goals if goal.first <= stop <= goal.stop]
-            stop = max(stop, min(wanted[0] + most, max(ends, default=stop)))
+        elif urgency is Urgency.READER and self._is_pursued(first, stop):
+            return
         for start, end in runs(first, stop, self._is_wanted, most):
             self._start_span(Span(self, start, end, urgency))
+
+    def _is_pursued(self, first: int, stop: int) -> bool:
+        """Whether a sequence that is on its way gets there by itself: the kernel asks far ahead of its reader."""
+        for number, goal in enumerate(self._goals):
+            if not goal.is_awaited and first < goal.stop and goal.first <= stop:
+                self._goals[number] = replace(goal, first=min(goal.first, first))
+                self.pump()
+                return stop <= goal.stop and bool(self.spans)
+        return False
 
     def pump(self) -> None:
         """Starts spans towards the goals while shares have room for them."""
@@ -247,8 +254,8 @@ class Load:
         if peer is None:
             self.dispatcher.feed_later(self.pump, self.active_spans)
             return False
-        fitting = self._fitting(peer)
-        if goal.is_moving and end == goal.stop and end - start < min(fitting, (goal.stop - goal.first) // 2):
+        fitting = self._fitting(peer, goal, peers)
+        if goal.is_moving and end == goal.stop and end - start < fitting:
             return False  # a little later it is worth a request
         self.dispatcher.take(peer)
         self._start_span(Span(self, start, min(end, start + fitting), goal.urgency, peer))
@@ -263,12 +270,16 @@ class Load:
             first = start + 1
         return None
 
-    def _fitting(self, peer: Peer) -> int:
+    def _fitting(self, peer: Peer, goal: Goal, peers: Sequence[Peer]) -> int:
         """Chunks to ask of a share in one request; of one that may be down still, just enough to tell."""
-        view = peer.view(self.settings.spans_per_share)
+        most, at_once = self.settings.span_size, self.settings.spans_per_share
+        view = peer.view(at_once)
         if view.circuit is not Circuit.CLOSED:
             return LEAST_SPAN
-        return max(span_length(view, LEAST_SPAN * CHUNK_SIZE, self.settings.span_size) // CHUNK_SIZE, 1)
+        if goal.is_moving:  # the window is to hold what every share has under way, and some more
+            at_once *= sum(1 for peer in peers if not peer.is_down())
+            most = min(most, (goal.stop - goal.first) * CHUNK_SIZE * 2 // (3 * at_once))
+        return max(span_length(view, LEAST_SPAN * CHUNK_SIZE, most) // CHUNK_SIZE, 1)
 
     def _start_span(self, span: Span) -> None:
         self.in_flight.update(range(span.first, span.stop))

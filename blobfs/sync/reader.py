@@ -77,7 +77,7 @@ class LoadReader:
             return b""
         ahead = self._window.advance(offset, length)
         if ahead and not self.load.partial.is_whole:
-            self.load.ahead(offset + length, ahead)
+            self.load.ahead(offset, length + ahead)
         if not self.load.is_here(offset, length):
             await self._await(offset, length, wait)
         fd = self.load.partial.fd

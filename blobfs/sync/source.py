@@ -6,6 +6,7 @@ version of it; nothing vouches for them.
 """
 
 import hashlib
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import trio
@@ -31,6 +32,14 @@ TREE_PATIENCE = 0.4
 
 TreeRange = tuple[int, int]
 """Bytes of a tree file, start and stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """A part of the tree that some request is fetching right now."""
+
+    since: float
+    ended: trio.Event = field(default_factory=trio.Event)
 
 
 class Source(Protocol):
@@ -77,8 +86,7 @@ class MerkleSource:
         self._geometry = merkle.Geometry(size)
         self._verified: dict[int, set[int]] = {level.number: set() for level in self._geometry.levels}
         self._is_resumed = partial.is_resumed
-        self._coming: dict[TreeRange, trio.Event] = {}
-        """What some request is fetching right now; set when it has ended."""
+        self._coming: dict[TreeRange, Coming] = {}
 
     def offers(self, peer: Peer) -> bool:
         return not peer.is_plain
@@ -100,13 +108,12 @@ class MerkleSource:
         """Fetches the nodes on the way from the root to the chunks that are missing, all levels at once."""
         if await self.resume(first, stop):
             return
-        patience = trio.current_time() + TREE_PATIENCE
         while not self.is_prepared(first, stop):
             ranges = self._missing_ranges(first, stop, ahead)
-            coming = [self._coming[each] for each in ranges if each in self._coming]
-            if coming and trio.current_time() < patience:
-                with trio.move_on_at(patience):
-                    await coming[0].wait()
+            coming = next((self._coming[each] for each in ranges if each in self._coming), None)
+            if coming is not None and trio.current_time() < coming.since + TREE_PATIENCE:
+                with trio.move_on_at(coming.since + TREE_PATIENCE):
+                    await coming.ended.wait()
                 continue
             await self._fetch(peer, ranges)
             if not self.is_prepared(first, stop):
@@ -152,9 +159,9 @@ class MerkleSource:
         async def ask(start: int, stop: int) -> None:
             found[start] = await peer.share.tree(self._blob, start, stop - start)
 
-        ended = trio.Event()
+        coming = Coming(trio.current_time())
         mine = [each for each in ranges if each not in self._coming]
-        self._coming.update(dict.fromkeys(mine, ended))
+        self._coming.update(dict.fromkeys(mine, coming))
         try:
             with lone_failure():
                 async with trio.open_nursery() as nursery:
@@ -164,7 +171,7 @@ class MerkleSource:
         finally:
             for each in mine:
                 del self._coming[each]
-            ended.set()
+            coming.ended.set()
 
     def _accept_all(self, contents: list[tuple[int, bytes]]) -> None:
         """Topmost first: what is below is right by what is above."""
