@@ -45,13 +45,9 @@ def _curl(share: Path, size: int, count: int) -> Figures:
     """One process and one connection for all of them."""
     starts = [random.randrange(size // BLOCK) * BLOCK for _ in range(count)]
     with served(share) as [server]:
-        arguments: list[str] = []
-        for start in starts:
-            arguments += [
-                "--next",
-                "-sS",
-                f"-r{start}-{start + BLOCK - 1}",
-                "-o/dev/null",
-                server.url + CONTENT,
-            ]
-        return {SECONDS: run("curl", *arguments[1:]).seconds, **counted(server)}
+        arguments = [word for start in starts for word in _part(start, f"{server.url}{CONTENT}")]
+        return {SECONDS: run("curl", *arguments).seconds, **counted(server)}
+
+
+def _part(start: int, url: str) -> list[str]:
+    return ["-sS", f"-r{start}-{start + BLOCK - 1}", "-o/dev/null", url, "--next"]
