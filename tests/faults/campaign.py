@@ -4,12 +4,12 @@ import itertools
 import random
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.ledger import Ledger
 from tests.faults.life import Life
+from tests.faults.orders import Orders
 from tests.faults.phases import plan_phase
 from tests.faults.source import build_source
 from tests.faults.weather import Weather
@@ -40,15 +40,16 @@ def run_campaign(directory: Path, extent: Extent) -> Ledger:
     ledger = Ledger(extent.seed, extent.loads)
     print(f"seed {extent.seed}: {extent.blobs} blobs", flush=True)
     source, entries = build_source(directory, extent.seed, extent.blobs)
+    orders = Orders(extent.seed, entries, extent.life + extent.warm)
     end = time.monotonic() + extent.minutes * 60
     with Weather(source, directory, extent.seed, extent.without) as weather:
-        for number, count in enumerate(_lives(extent)):
-            if ledger.is_over or ledger.done >= extent.loads or time.monotonic() > end:
+        for number in itertools.count():
+            if _is_over(ledger, extent, number) or time.monotonic() > end:
                 break
+            life = Life(number, directory, source, orders, weather, ledger)
             failures = len(ledger.failures)
-            life = Life(number, directory, source, entries, weather, ledger)
             try:
-                _live(life, extent, number, count, weather)
+                _live(life, extent, number, weather, ledger)
             except Exception as error:
                 ledger.fail(f"life {number}: {type(error).__name__}: {error}")
             if len(ledger.failures) == failures:
@@ -59,25 +60,20 @@ def run_campaign(directory: Path, extent: Extent) -> Ledger:
     return ledger
 
 
-def _lives(extent: Extent) -> Iterator[int]:
-    """The loads of each."""
+def _is_over(ledger: Ledger, extent: Extent, number: int) -> bool:
     if extent.again is not None:
-        return itertools.repeat(1, AGAIN)
-    return itertools.chain(
-        itertools.repeat(extent.life, extent.loads // extent.life),
-        itertools.repeat(extent.loads % extent.life),
-    )
+        return number >= AGAIN
+    return ledger.is_over or ledger.done >= extent.loads
 
 
-def _live(life: Life, extent: Extent, number: int, count: int, weather: Weather) -> None:
+def _live(life: Life, extent: Extent, number: int, weather: Weather, ledger: Ledger) -> None:
     if extent.again is not None:
         load, phase = extent.again
         weather.fixed = plan_phase(extent.seed, phase, extent.without) if phase >= 0 else None
-        life.run(
-            itertools.chain(range(1_000_000, 1_000_000 + extent.warm), [load]), warm=extent.warm, loads=1
-        )
+        life.run(iter([load]), warm=0, loads=1)
         return
     numbers = itertools.count(number * (extent.life + extent.warm))
+    count = min(extent.life, extent.loads - ledger.done)
     killed_after = 0
     if random.Random(f"{extent.seed}:kill:{number}").random() < 0.5:
         killed_after = count // 3

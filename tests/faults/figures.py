@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.mount.node import BlobfsNode
+from tests.mount.probes import children_of
 
 RSS = "rss KiB"
 RSS_SHARE = 0.2
@@ -24,6 +25,7 @@ def take(node: BlobfsNode) -> Figures:
     status = node.status()
     figures = Counter({f"fd {kind}": count for kind, count in _descriptors(pid).items()})
     figures["threads"] = len(os.listdir(f"/proc/{pid}/task"))
+    figures["child processes"] = len(children_of(pid))
     figures[RSS] = _rss_kib(pid)
     for directory in ("incoming", "partial"):
         figures[f"files in {directory}/"] = len(os.listdir(node.store / directory))

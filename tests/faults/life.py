@@ -21,7 +21,7 @@ from tests.faults import figures
 from tests.faults.crew import Reader
 from tests.faults.judging import GONE_ERRNOS, OPTIONS, Result, complaints
 from tests.faults.ledger import Ledger
-from tests.faults.orders import How, Order, plan_order
+from tests.faults.orders import Order, Orders, whole
 from tests.faults.phases import SHARES
 from tests.faults.source import Entry
 from tests.faults.weather import Weather
@@ -52,7 +52,7 @@ class Life:
         number: int,
         directory: Path,
         source: Path,
-        entries: list[Entry],
+        orders: Orders,
         weather: Weather,
         ledger: Ledger,
     ) -> None:
@@ -62,7 +62,7 @@ class Life:
         self._weather = weather
         self._ledger = ledger
         self._chance = random.Random(f"{ledger.seed}:life:{number}")
-        self._entries = self._chance.sample(entries, len(entries))
+        self._orders = orders
         self._kills = 0
         self._readers_lock = threading.Lock()
         self._readers: list[Reader] = []
@@ -84,12 +84,13 @@ class Life:
             try:
                 if killed_after:
                     self._weather.storm()
-                    self._crew(itertools.islice(numbers, killed_after), kill=True)
+                    self._crew(map(self._orders.order, itertools.islice(numbers, killed_after)), kill=True)
                     self._weather.calm_down()
-                self._crew(itertools.islice(numbers, warm), calm=True)
+                calm = [self._orders.order(number, calm=True) for number in itertools.islice(numbers, warm)]
+                self._crew(iter([*self._orders.biggest(READERS if warm else 0), *calm]), calm=True)
                 before = self._settled_figures("warm-up")
                 self._weather.storm()
-                self._crew(itertools.islice(numbers, loads))
+                self._crew(map(self._orders.order, itertools.islice(numbers, loads)))
                 self._weather.calm_down()
                 self._sweep()
                 self._compare(before)
@@ -102,8 +103,8 @@ class Life:
 
     # The loads
 
-    def _crew(self, numbers: Iterator[int], *, calm: bool = False, kill: bool = False) -> None:
-        """Has `READERS` readers do these loads."""
+    def _crew(self, orders: Iterator[Order], *, calm: bool = False, kill: bool = False) -> None:
+        """Has `READERS` readers do these loads. `calm`: all of them must be right."""
         lock = threading.Lock()
         stop = threading.Event()
 
@@ -115,10 +116,10 @@ class Life:
                 self._readers.append(reader)
             while not stop.is_set() and not self._ledger.is_over:
                 with lock:
-                    number = next(numbers, None)
-                if number is None:
+                    order = next(orders, None)
+                if order is None:
                     break
-                self._load(reader, number, calm=calm)
+                self._load(reader, order, calm=calm)
             reader.close()
 
         with ThreadPoolExecutor(READERS) as pool:
@@ -136,9 +137,7 @@ class Life:
         if kill:
             self.node.start()
 
-    def _load(self, reader: Reader, number: int, *, calm: bool) -> None:
-        entry = self._entries[number % len(self._entries)]
-        order = plan_order(self._ledger.seed, number, entry, calm=calm)
+    def _load(self, reader: Reader, order: Order, *, calm: bool) -> None:
         phase, kills = self._weather.phase, self._kills
         result = reader.run(order)
         self._ledger.enter(order, result)
@@ -176,7 +175,7 @@ class Life:
     def _sweep(self) -> None:
         """Reads what is here in part to its end. All of it must be right, soon."""
         begun = {path.name for path in (self.node.store / "partial").iterdir()}
-        pending = {entry.blob: entry for entry in self._entries if entry.blob in begun}
+        pending = {entry.blob: entry for entry in self._orders.entries if entry.blob in begun}
         reader = Reader(self.node.mountpoint, self._blobs, self._directory / "copy-sweep")
         end = time.monotonic() + HEALING_SECONDS
         words: dict[str, str] = {}
@@ -196,8 +195,7 @@ class Life:
         reader.close()
 
     def _read_whole(self, reader: Reader, entry: Entry) -> str:
-        path = f".blobfs/blobs/{entry.blob}"
-        order = Order(-1, path, entry.blob, entry.size, How.READ, 0, entry.size, 1 << 20)
+        order = whole(entry)
         result = reader.run(order)
         self._tick()
         for what in complaints(order, result):

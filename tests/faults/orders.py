@@ -2,12 +2,15 @@
 
 import random
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 from blobfs.model import CHUNK_SIZE
 from tests.faults.source import Entry
 
+WITHOUT_NUMBER = -1
 MOST = 1 << 20
 """Bytes of one load in all but a few: the campaign is about many."""
 BLOCKS = (1, 100, 4096, 65_536, CHUNK_SIZE, CHUNK_SIZE + 1, 1 << 20)
@@ -54,6 +57,34 @@ class Order:
     def lookups(self) -> int:
         """Components of a path that may have to be asked for."""
         return self.path.count("/") + 1
+
+
+class Orders:
+    """The orders of a campaign by their numbers. In a block of them each blob is loaded once, or nearly."""
+
+    def __init__(self, seed: int, entries: Sequence[Entry], block: int) -> None:
+        self.seed = seed
+        self.entries = list(entries)
+        self._block = block
+
+    def order(self, number: int, *, calm: bool = False) -> Order:
+        block, place = divmod(number, self._block)
+        return plan_order(self.seed, number, self._shuffled(block)[place % len(self.entries)], calm=calm)
+
+    def biggest(self, count: int) -> list[Order]:
+        """Those blobs from end to end, in big blocks."""
+        by_size = sorted(self.entries, key=lambda entry: entry.size)[-count:]
+        return [whole(entry) for entry in by_size]
+
+    @cache  # noqa: B019 (there is one of it)
+    def _shuffled(self, block: int) -> list[Entry]:
+        return random.Random(f"{self.seed}:block:{block}").sample(self.entries, len(self.entries))
+
+
+def whole(entry: Entry) -> Order:
+    """A blob by its id, from end to end."""
+    path = f".blobfs/blobs/{entry.blob}"
+    return Order(WITHOUT_NUMBER, path, entry.blob, entry.size, How.READ, 0, entry.size, MOST)
 
 
 def plan_order(seed: int, number: int, entry: Entry, *, calm: bool = False) -> Order:
