@@ -243,6 +243,8 @@ class Span:
     def _progressed(self, runner: Runner) -> None:
         """The first of several shares that brings a chunk goes on alone."""
         self.extend(self.load.settings.read_timeout)
+        if runner.lost is not None:  # it had this in hand when it was given up
+            return
         for other in self._runners:
             if other is not runner and other.lost is None:
                 waited = trio.current_time() - other.asked
