@@ -221,11 +221,12 @@ class Span:
         now, runner = trio.current_time(), self._runners[-1]
         left = self._bytes_missing()
         is_silent = runner.is_overdue(now)
-        if runner.lost is not None or not left or not (is_silent or self._is_slow(runner, left, now, tried)):
+        others = self._others(tried) if is_silent else self._sooner(runner, left, now, tried)
+        if runner.lost is not None or not left or not others:
             return
         if is_silent and not self.load.extra.may_hedge():
             return
-        other = self.load.dispatcher.lease_other(self._others(tried), left)
+        other = self.load.dispatcher.lease_other(others, left)
         if other is None:
             return
         tried.append(other)
@@ -236,9 +237,16 @@ class Span:
             self._lose(runner, f"too slow: {runner.received} bytes in {now - runner.asked:.2f} s")
         self._start(nursery, other)
 
-    def _is_slow(self, runner: Runner, left: int, now: float, tried: list[Peer]) -> bool:
-        views = [peer.view(1) for peer in self._others(tried) if not peer.is_down()]
-        return any(is_slow(now - runner.asked, runner.kept, left, view) for view in views)
+    def _sooner(self, runner: Runner, left: int, now: float, tried: list[Peer]) -> tuple[Peer, ...]:
+        """The shares that would have the rest much sooner than the one that is sending it."""
+        if runner.begun is None:
+            return ()
+        lasted, group = now - runner.begun, runner.peer.share.options.group
+        return tuple(
+            peer
+            for peer in self._others(tried)
+            if peer.share.options.group <= group and is_slow(lasted, runner.kept, left, peer.view(1))
+        )
 
     def _progressed(self, runner: Runner) -> None:
         """The first of several shares that brings a chunk goes on alone."""

@@ -111,6 +111,8 @@ class FakeShare:
         self.latency = 0.0
         self.line = Line()
         self.drip = 1.0
+        self.retry_after: float | None = None
+        """Seconds, said with "busy"."""
         self.on_piece: Callable[[], None] = lambda: None
         """Called before each piece of a body."""
         self.gate = trio.Event()
@@ -305,4 +307,5 @@ class FakeShare:
         raise self._failure("blob", Kind.SHORT_BODY, f"short body: {self.short_after} of {length} bytes")
 
     def _failure(self, phase: str, kind: Kind, detail: str) -> ShareFailure:
-        return ShareFailure(failed_attempt(self.shown, phase, kind, detail))
+        retry_after = self.retry_after if kind is Kind.BUSY else None
+        return ShareFailure(failed_attempt(self.shown, phase, kind, detail), retry_after)
