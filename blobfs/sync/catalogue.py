@@ -204,9 +204,8 @@ class Catalogue:
                 found.append(peer)
         return found
 
-    def said(self, peer: Peer, name: Name) -> Said:
+    def said(self, peer: Peer, directory: Name, component: str) -> Said:
         """What is known of a name from a share's log of the directory it is in. No request."""
-        directory, component = split(name)
         known = self._logs.get((peer, directory)) or KnownLog()
         entry = known.entries.get(component)
         read = known.checked if known.exists else None

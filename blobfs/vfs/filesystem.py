@@ -9,12 +9,14 @@ import os
 import trio
 
 from blobfs import errors
-from blobfs.model import MAX_COMPONENT_BYTES
+from blobfs.model import MAX_COMPONENT_BYTES, BlobId, Name
+from blobfs.sync.explanation import Seen
 from blobfs.sync.service import SyncService
 from blobfs.vfs import change, files, listing, moving, naming, xattrs
 from blobfs.vfs.attributes import Attributes, Caller, Change, DirEntry, Opened, Statvfs
 from blobfs.vfs.nodes import DirectoryNode, FileNode, SymlinkNode
 from blobfs.vfs.resolve import resolve
+from blobfs.vfs.seen import seen_blob, seen_name
 from blobfs.vfs.stat import attributes_of
 from blobfs.vfs.state import MountState
 from blobfs.vfs.waits import SignalWatch
@@ -33,6 +35,13 @@ class FileSystem:
     def wait_statistics(self) -> dict[str, int]:
         """Of the callers that wait for a share or a seal."""
         return self._state.waits.statistics()
+
+    def seen_name(self, name: Name) -> Seen:
+        """What a name was taken for last, without asking anybody."""
+        return seen_name(self._state, name)
+
+    def seen_blob(self, blob: BlobId) -> Seen:
+        return seen_blob(self._state, blob)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Owns what goes on behind the operations, until it is cancelled."""
