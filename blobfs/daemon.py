@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,11 +24,12 @@ from blobfs.control.service import ControlApp
 from blobfs.fuse.adapter import Adapter
 from blobfs.fuse.mountpoint import prepare_mountpoint
 from blobfs.fuse.session import MountSettings, serve_mount
-from blobfs.model import Invalid
+from blobfs.model import RESERVED_PREFIX, ROOT, Invalid, parse_blob_id, parse_name
 from blobfs.shares.asgi import bind_listener, serve_asgi, shown_address
 from blobfs.shares.resolver import install_resolver
 from blobfs.shares.server import run_share_server
 from blobfs.store.opening import Store, open_store
+from blobfs.sync.explain import explain_blob, explain_name
 from blobfs.sync.known_shares import make_peers
 from blobfs.sync.peer import Peer
 from blobfs.sync.service import SyncService
@@ -70,15 +72,38 @@ class Node:
             "sealing": self.sync.sealer.statistics(),
             "loading": self.sync.loads.statistics(),
             "thread_hops": self.sync.disk.hops,
+            "tasks": trio.lowlevel.current_statistics().tasks_living,
+            "threads": threading.active_count(),
             "shares": [_share_status(peer) for peer in self.peers],
         }
 
+    async def why(self, wanted: str) -> dict[str, Any]:
+        """What ``blobfs why`` shows of a name, or of a blob as it stands in the mount. Raises `Invalid`."""
+        if wanted.startswith(_BLOBS):
+            blob = parse_blob_id(wanted.removeprefix(_BLOBS))
+            found = await explain_blob(self.sync, blob, self.fs.seen_blob(blob))
+        else:
+            name = parse_name(wanted) if wanted else ROOT
+            found = await explain_name(self.sync, name, self.fs.seen_name(name))
+        return {"mountpoint": self.mountpoint, "read_only": self.settings.read_only, **asdict(found)}
+
+
+_BLOBS = f"{RESERVED_PREFIX}/blobs/"
+
 
 def _share_status(peer: Peer) -> dict[str, Any]:
+    now = trio.current_time()
     return {
         "url": peer.shown,
         "plain": peer.is_plain,
+        "group": peer.share.options.group,
         "down": peer.is_down(),
+        "circuit": peer.health.circuit(now),
+        "struck_for": peer.struck_for,
+        "bodies": peer.bodies,
+        "last_failure": None if peer.last_failure is None else asdict(peer.last_failure),
+        "failed_ago": None if peer.last_failed is None else round(now - peer.last_failed, 3),
+        **asdict(peer.estimates.statistics()),
         **asdict(peer.share.statistics()),
         "health": asdict(peer.health.statistics()),
     }
@@ -188,4 +213,4 @@ async def _cancel_on_signal(
 
 async def _serve_control(node: Node, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
     listener = bind_listener(f"unix:{node.store.layout.root / 'control'}")
-    await serve_asgi(ControlApp(node.status), listener, task_status=task_status)
+    await serve_asgi(ControlApp(node.status, node.why), listener, task_status=task_status)

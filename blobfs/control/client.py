@@ -6,6 +6,7 @@ import os
 import socket
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from blobfs import errors
 
@@ -31,9 +32,18 @@ class _SocketConnection(http.client.HTTPConnection):
 
 def fetch_status(store: Path) -> dict[str, Any]:
     """Raises `StartRefused` when the node does not answer."""
+    return _fetch(store, "/status")
+
+
+def fetch_explanation(store: Path, name: str) -> dict[str, Any]:
+    """What is known of a name, or of a blob as ``.blobfs/blobs/ID``. Raises `InvalidName`, `StartRefused`."""
+    return _fetch(store, "/why?name=" + quote(name, safe="", errors="surrogateescape"))
+
+
+def _fetch(store: Path, path: str) -> dict[str, Any]:
     connection = _SocketConnection(store)
     try:
-        connection.request("GET", "/status")
+        connection.request("GET", path)
         answer = connection.getresponse()
         found = json.loads(answer.read())
     except (OSError, ValueError, http.client.HTTPException) as failure:
@@ -42,4 +52,8 @@ def fetch_status(store: Path) -> dict[str, Any]:
         connection.close()
     if not isinstance(found, dict):
         raise errors.StartRefused(f"the daemon of {store} answers nonsense")
+    if answer.status == http.HTTPStatus.BAD_REQUEST:
+        raise errors.InvalidName(str(found.get("error")))
+    if answer.status != http.HTTPStatus.OK:
+        raise errors.StartRefused(f"the daemon of {store} answers {answer.status}: {found.get('error')}")
     return found

@@ -16,6 +16,8 @@ class ExtraStatistics:
     """Requests that would have been sent again, had there not been too much extra traffic."""
     wasted: int
     """Bytes that came in and were thrown away."""
+    kept: int
+    """Bytes that came in and were not."""
 
 
 class ExtraTraffic:
@@ -41,4 +43,4 @@ class ExtraTraffic:
         self._wasted += max(received - kept, 0)
 
     def statistics(self) -> ExtraStatistics:
-        return ExtraStatistics(self.hedged, self.moved, self.refused, self._wasted)
+        return ExtraStatistics(self.hedged, self.moved, self.refused, self._wasted, self._kept)
