@@ -116,8 +116,10 @@ class Load:
         )
 
     def join(self, terms: LoadTerms, peers: Sequence[Peer]) -> None:
-        """Somebody else wants it too: what he knows and is ready to try is added."""
+        """Somebody wants it, perhaps as well: what he knows and is ready to try is added."""
         self.peers += [peer for peer in peers if peer not in self.peers]
+        if not self.readers:
+            self.max_tries, self.retry_timeout = 1, 0.0
         self.max_tries = max(self.max_tries, terms.max_tries or self.settings.max_tries)
         wanted = self.settings.retry_timeout if terms.retry_timeout is None else terms.retry_timeout
         self.retry_timeout = max(self.retry_timeout, wanted)

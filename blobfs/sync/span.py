@@ -6,6 +6,7 @@ another one would be, the rest is moved there. What fails is asked of the next s
 them; what has arrived stays.
 """
 
+import itertools
 import logging
 import math
 import random
@@ -150,8 +151,9 @@ class Span:
         return [runner.too_late() for runner in self._runners]
 
     async def _rounds(self) -> None:
-        for turn in range(self.load.max_tries):
-            if turn and not await self._pause(turn - 1):
+        for turn in itertools.count():
+            # How many there are is asked each time: somebody may come meanwhile who is ready for more.
+            if turn >= self.load.max_tries or (turn and not await self._pause(turn - 1)):
                 break
             tried: list[Peer] = []
             begin = len(self.attempts)

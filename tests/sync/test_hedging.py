@@ -26,9 +26,9 @@ from tests.sync.virtual import InlineDisk, Node, node, open_blob
 MIB = 2**20
 
 
-def share(number: int, group: int = 1, **scripts: str) -> FakeShare:
+def share(number: int, blob: str = "", tree: str = "", group: int = 1) -> FakeShare:
     """Has everything; what stalls does so in its sixth chunk."""
-    made = FakeShare(f"http://{number}/", group=group, **scripts)
+    made = FakeShare(f"http://{number}/", group=group, blob=blob, tree=tree)
     made.add_blob(RAW)
     made.add_blob(SMALL)
     made.short_after = 5 * CHUNK_SIZE + 100
@@ -57,20 +57,20 @@ async def read(running: Node, raw: bytes = RAW) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scripts", "seconds", "kind"),
+    ("blob", "tree", "seconds", "kind"),
     [
-        ({"blob": "h"}, FIRST_PATIENCE, Kind.NO_ANSWER),
-        ({"blob": "m"}, FIRST_PATIENCE, Kind.STALLED),
-        ({"tree": "h"}, FIRST_PATIENCE + TREE_PATIENCE, Kind.NO_ANSWER),
-        ({"tree": "h", "blob": "h"}, FIRST_PATIENCE + TREE_PATIENCE, Kind.NO_ANSWER),
+        ("h", "", FIRST_PATIENCE, Kind.NO_ANSWER),
+        ("m", "", FIRST_PATIENCE, Kind.STALLED),
+        ("", "h", FIRST_PATIENCE + TREE_PATIENCE, Kind.NO_ANSWER),
+        ("h", "h", FIRST_PATIENCE + TREE_PATIENCE, Kind.NO_ANSWER),
     ],
     ids=["head", "middle", "tree", "all"],
 )
 async def test_another_share_takes_over_from_one_that_stalls(
-    store: Store, autojump_clock: MockClock, scripts: dict[str, str], seconds: float, kind: Kind
+    store: Store, autojump_clock: MockClock, blob: str, tree: str, seconds: float, kind: Kind
 ) -> None:
     """P5: after its patience; the loser is cancelled and named, its circuit opens, others are asked first."""
-    one, two = share(1, **scripts), share(2)
+    one, two = share(1, blob, tree), share(2)
     async with node(store, one, two) as running:
         with within(seconds):
             await read(running)
@@ -133,13 +133,13 @@ async def test_a_share_that_is_always_slow_to_answer_is_given_longer(
 
 async def test_a_share_that_is_far_away_is_not_slow(store: Store, autojump_clock: MockClock) -> None:
     """How fast it sends is measured from its first byte: what came before is the distance."""
-    one, two = share(1), share(2, group=1)
+    one, two = share(1), share(2)
     one.latency, one.line.rate = 1.0, 20 * MIB
     two.latency = 1.5
     async with node(store, one, two) as running:
-        for peer in running.peers:
+        for peer, known in zip(running.peers, (one, two), strict=True):
             for _ in range(20):
-                peer.estimates.answered(peer.share.latency)
+                peer.estimates.answered(known.latency)
         await read(running)
         assert (one.counts()["blob"], two.counts()["blob"]) == (1, 0)
 
