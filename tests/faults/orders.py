@@ -73,8 +73,8 @@ class Orders:
 
     def biggest(self, count: int) -> list[Order]:
         """Those blobs from end to end, in big blocks."""
-        by_size = sorted(self.entries, key=lambda entry: entry.size)[-count:]
-        return [whole(entry) for entry in by_size]
+        by_size = sorted(self.entries, key=lambda entry: entry.size, reverse=True)
+        return [whole(entry) for entry in by_size[:count]]
 
     @cache  # noqa: B019 (there is one of it)
     def _shuffled(self, block: int) -> list[Entry]:
