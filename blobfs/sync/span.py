@@ -151,6 +151,8 @@ class Span:
         return [runner.too_late() for runner in self._runners]
 
     async def _rounds(self) -> None:
+        if not self._missing():  # what was claimed after an unclean end is confirmed
+            return
         for turn in itertools.count():
             # How many there are is asked each time: somebody may come meanwhile who is ready for more.
             if turn >= self.load.max_tries or (turn and not await self._pause(turn - 1)):
