@@ -1,8 +1,9 @@
 """Two hundred programs that wait for shares which never answer, and what everybody else notices of it.
 
-Once they wait in read, each for a file of its own that is known and never comes; once in the lookup of a
-name that the share does not answer for. Beside them one program makes everyday calls on what is here: in a
-directory of its own, and (the last lines) writing into the very directory where the others wait.
+They wait in read, each for a file of its own that is known and never comes, once for its bytes and once for
+its tree; and in the lookup of names that the share does not answer for. Beside them one program makes
+everyday calls on what is here, each kind in a directory of its own, and then writes into the directory where
+the others wait.
 """
 
 import os
@@ -54,7 +55,8 @@ class Waiting:
 
 WAYS = {
     # The head of the answer, and then hardly anything: the share is there, its content is not.
-    "in read": Waiting("read", r"(?!/\.blobfs/names/)", 1 * KIB, f"{PLACE}/missing-{{}}"),
+    "in read": Waiting("read", r"/\.blobfs/blobs/", 1 * KIB, f"{PLACE}/missing-{{}}"),
+    "in read, for the tree": Waiting("read", r"/\.blobfs/trees/", 1 * KIB, f"{PLACE}/missing-{{}}"),
     "in lookup": Waiting("lookup", rf"/\.blobfs/names/{PLACE}/unknown-", 0, f"{PLACE}/unknown-{{}}"),
 }
 NOBODY = "nobody waits"
