@@ -25,6 +25,7 @@ from pyfuse3 import EntryAttributes, FileInfo, ReaddirToken, RequestContext, Set
 
 from blobfs.errors import BlobfsError, OperationRefused
 from blobfs.fuse import translation
+from blobfs.fuse.init_reply import complete_init_reply
 from blobfs.fuse.interface import FileSystem
 
 _log = logging.getLogger(__name__)
@@ -96,6 +97,7 @@ class Adapter(pyfuse3.Operations):
         return ours.errno
 
     def init(self) -> None:
+        complete_init_reply()
         self.initialized.set()
 
     # --- names and inodes

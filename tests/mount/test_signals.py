@@ -79,8 +79,8 @@ for _ in range(2):
 
 
 def test_waiting_for_somebody_elses_name(silence: Silence):
-    """[S60] The kernel may keep lookups in one directory in a queue; who is killed there is gone when the one
-    at its head is over."""
+    """[S60] The kernel asks for one name once; who is killed while somebody else's question is under way is gone
+    when that is over."""
     with (
         silence.start("cat", silence.path("missing")) as head,
         silence.start("cat", silence.path("missing")) as queued,
@@ -92,8 +92,22 @@ def test_waiting_for_somebody_elses_name(silence: Silence):
         assert head.wait(SECONDS) == queued.wait(SECONDS) == -SIGKILL
 
 
+def test_a_name_that_waits_holds_up_no_other(silence: Silence):
+    """[S60] Beside a lookup that hangs, names of the same directory are found, read, made and removed."""
+    put(silence.node, "mine", b"mine")
+    with silence.start("cat", silence.path("missing")) as stuck:
+        silence.wait_for_waits()
+        for command in (
+            ["cat", silence.path("mine")],
+            ["stat", silence.path("f1")],
+            ["cat", silence.path("mine")],
+        ):
+            subprocess.run(command, check=True, timeout=SECONDS, stdout=subprocess.DEVNULL)
+        assert stuck.poll() is None
+
+
 def state_of(program: subprocess.Popen[str]) -> str:
-    """S at the head of the queue, D in it."""
+    """S for who waits for us, D for who waits for somebody else."""
     return Path(f"/proc/{program.pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
