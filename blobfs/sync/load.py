@@ -15,6 +15,7 @@ import trio
 
 from blobfs import errors
 from blobfs.config import LoadSettings, LoadTerms
+from blobfs.merkle import Buffer
 from blobfs.model import CHUNK_SIZE, Attempt, Kind, Name
 from blobfs.record import BlobRecord
 from blobfs.shares.choice import Urgency, span_length
@@ -202,6 +203,11 @@ class Load:
         """What a sequential reader will want next is worth having, as long as nobody waits for others."""
         first, stop = chunk_range(offset, length, self.size)
         others = [goal for goal in self._goals if goal.is_awaited]
+        for goal in self._goals:
+            if not goal.is_awaited and goal.first < first <= goal.stop:
+                # Readers behind wait for what the sequence has not got to yet.
+                absent = self.partial.next_absent(goal.first, first)
+                first = absent if absent >= 0 else first
         is_moving = stop < self.partial.chunks
         self._goals = [*others, Goal(first, stop, Urgency.AHEAD, is_awaited=False, is_moving=is_moving)]
         self.pump()
@@ -382,7 +388,7 @@ class Load:
             self.was_whole = True
             self.on_whole(self)
 
-    async def keep(self, chunk: int, content: bytes) -> bool:
+    async def keep(self, chunk: int, content: Buffer) -> bool:
         """Verifies whole chunks and keeps them; False when they are wrong."""
         saves = self._unsaved >= MAP_EVERY and not self._is_saving
         if saves:
@@ -403,7 +409,7 @@ class Load:
         await self._announce()
         return True
 
-    def _keep(self, chunk: int, content: bytes, saves: bool) -> bool:
+    def _keep(self, chunk: int, content: Buffer, saves: bool) -> bool:
         """In a worker thread. The map gets what was kept before, while we are there."""
         if saves:
             self.partial.save_map()
