@@ -29,7 +29,7 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 OWNERS = {
     "pyfuse3": "fuse",
     "httpx": "shares",
-    "httpcore": "shares",
+    "h11": "shares",
     "hypercorn": "shares",
     "starlette": "shares",
     "xattr": "store",
@@ -42,9 +42,6 @@ MAX_FUNCTION_LINES = 60
 
 BANNED = re.compile(r"(manager|helper|util|common|base|misc|handler|info|data)s?\Z", re.IGNORECASE)
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-
-GIVEN_NAMES = {"get_extra_info"}
-"""Methods of a library's interface (httpcore), which we implement under the name it has."""
 
 MODULES = read_modules()
 
@@ -72,7 +69,7 @@ def wrong_libraries(modules: dict[str, Module]) -> Iterator[str]:
 def wrong_names(modules: dict[str, Module]) -> Iterator[str]:
     for module in modules.values():
         names = [*module.name.split("."), *module.classes, *(function.name for function in module.functions)]
-        for name in sorted(set(names) - GIVEN_NAMES):
+        for name in sorted(set(names)):
             if any(BANNED.match(word) for word in WORD.findall(name)) or re.match(r"_*process(_|\Z)", name):
                 yield f"{module.name}: {name}"
 

@@ -1,9 +1,7 @@
 """What came back from a share, and what every failure is called and counted as."""
 
 import logging
-from collections import Counter
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import httpx
@@ -17,27 +15,20 @@ from blobfs.shares.answer_rules import (
     kind_of_status,
     retry_after,
 )
+from blobfs.shares.counters import Counters
 from blobfs.shares.failure import ShareFailure
 from blobfs.shares.retry_rules import failed_attempt
+from blobfs.shares.transport import Response
 from blobfs.shares.wording import described
+
+PIECE_BYTES = 64 * 1024
+"""The most that `chunk` gives at once."""
 
 DRAIN_BYTES = 16 * 1024
 """An error's body is read to its end up to here, so that its connection can be used again."""
 DRAIN_SECONDS = 0.2
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Counters:
-    """What a share's statistics are made from; changed by its exchange and its answers."""
-
-    requests: Counter[str] = field(default_factory=Counter)
-    failures: Counter[Kind] = field(default_factory=Counter)
-    received: int = 0
-    in_flight: int = 0
-    connections: int = 0
-    """Made so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +41,11 @@ class Trial:
     counters: Counters
 
     def failure(
-        self, kind: Kind, detail: str, response: httpx.Response | None = None, received: int = 0
+        self, kind: Kind, detail: str, response: Response | None = None, received: int = 0
     ) -> ShareFailure:
         """What the trial came to, counted as it is made: raise it."""
         ms = round((trio.current_time() - self.started) * 1000)
-        status = None if response is None else response.status_code
+        status = None if response is None else response.status
         self.counters.failures[kind] += 1
         _log.debug("%s %s: %s, %s, %d bytes, %d ms", self.shown, self.phase, kind, detail, received, ms)
         attempt = failed_attempt(self.shown, self.phase, kind, detail, status, received, ms)
@@ -64,21 +55,18 @@ class Trial:
 
 
 class Answer:
-    """Status and headers at once, the body by `chunk`, once."""
+    """Status and headers at once; the body, once, by `read_into` or in pieces by `chunk`."""
 
-    def __init__(self, trial: Trial, response: httpx.Response) -> None:
-        assert isinstance(response.stream, httpx.AsyncByteStream)
+    def __init__(self, trial: Trial, response: Response) -> None:
         self._trial = trial
         self._response = response
-        self._stream = response.stream
-        self._parts: AsyncIterator[bytes] = aiter(response.stream)
         self.received = 0
         self.points_to_directory = False
         """The share redirects to the same path and a slash."""
 
     @property
     def status(self) -> int:
-        return self._response.status_code
+        return self._response.status
 
     @property
     def headers(self) -> httpx.Headers:
@@ -88,17 +76,21 @@ class Answer:
     def is_absent(self) -> bool:
         return self.status in ABSENT_STATUS
 
-    async def chunk(self) -> bytes:
-        """The next bytes of the body, ``b""`` at its end. Raises `ShareFailure`."""
+    async def read_into(self, memory: memoryview) -> int:
+        """The next bytes of the body, as many as there are now; 0 at its end. Raises `ShareFailure`."""
         try:
-            piece = await anext(self._parts)
-        except StopAsyncIteration:
-            return b""
+            got = await self._response.read_into(memory)
         except httpx.TransportError as error:
             raise self.failure(*described(error)) from error
-        self.received += len(piece)
-        self._trial.counters.received += len(piece)
-        return piece
+        self.received += got
+        self._trial.counters.received += got
+        return got
+
+    async def chunk(self) -> bytes:
+        """As `read_into`, for short bodies: ``b""`` at the end."""
+        memory = bytearray(PIECE_BYTES)
+        got = await self.read_into(memoryview(memory))
+        return bytes(memory[:got])
 
     def failure(self, kind: Kind, detail: str) -> ShareFailure:
         return self._trial.failure(kind, detail, self._response, self.received)
@@ -114,23 +106,16 @@ class Answer:
     async def aclose(self) -> None:
         """Leaves the connection usable if that is cheap; never waits long, whatever the share does."""
         try:
-            if self._rest_is_short():
+            if self.status not in (200, 206) and (content_length(self.headers) or 0) <= DRAIN_BYTES:
                 with trio.move_on_after(DRAIN_SECONDS):
                     await self._drain()
         finally:
-            await self._stream.aclose()
-
-    def _rest_is_short(self) -> bool:
-        if self._response.request.method == "HEAD":
-            return True
-        return self.status not in (200, 206) and (content_length(self.headers) or 0) <= DRAIN_BYTES
+            self._response.close()
 
     async def _drain(self) -> None:
-        left = DRAIN_BYTES
+        memory, left = memoryview(bytearray(DRAIN_BYTES)), DRAIN_BYTES
         try:
-            async for piece in self._parts:
-                left -= len(piece)
-                if left < 0:
-                    return
+            while left >= 0 and (got := await self._response.read_into(memory)):
+                left -= got
         except httpx.TransportError as error:
             _log.debug("%s: the rest of an error's body: %s", self._trial.shown, described(error)[1])

@@ -1,6 +1,6 @@
 """The bytes of a stretch as they come in: exactly as many as were asked for, or a failure."""
 
-from collections.abc import AsyncIterator
+from typing import Protocol
 
 from blobfs.model import Kind
 from blobfs.shares.answer import Answer
@@ -10,8 +10,15 @@ MAX_LEADING_SPACE = 512
 """Bytes of white space in front of JSON that are put up with."""
 
 
-class ExactBody(AsyncIterator[bytes]):
-    """Iterates over `length` bytes of an answer's body.
+class ByteStream(Protocol):
+    """Bytes that are read into memory which the reader owns, uses again and again, and never shares."""
+
+    async def read_into(self, memory: memoryview) -> int:
+        """Waits for bytes, at least one, and says how many; 0 at the end, where `memory` may be empty."""
+
+
+class ExactBody:
+    """`length` bytes of an answer's body.
 
     Bytes that came before a failure have been given out already, so the caller can go on from there. `more`
     says that the body goes on behind them (a 200 to a request for a range): the rest is not read.
@@ -22,38 +29,39 @@ class ExactBody(AsyncIterator[bytes]):
         self._length = length
         self._left = length
         self._more = more
-        self._surplus = False
 
-    def __aiter__(self) -> "ExactBody":
-        return self
-
-    async def __anext__(self) -> bytes:
+    async def read_into(self, memory: memoryview) -> int:
+        """As `ByteStream.read_into`. Raises `ShareFailure`."""
         if self._left == 0:
             await self._finish()
-            raise StopAsyncIteration
-        piece = await self._answer.chunk()
-        if not piece:
-            got = self._length - self._left
-            raise self._answer.failure(Kind.SHORT_BODY, f"short body: {got} of {self._length} bytes")
-        self._surplus = len(piece) > self._left
-        piece = piece[: self._left]
-        self._left -= len(piece)
-        return piece
+            return 0
+        got = await self._answer.read_into(memory[: self._left])
+        if not got:
+            there = self._length - self._left
+            raise self._answer.failure(Kind.SHORT_BODY, f"short body: {there} of {self._length} bytes")
+        self._left -= got
+        return got
 
     async def _finish(self) -> None:
         """Reads the end of the body, which lets its connection be used again."""
-        if not self._more and (self._surplus or await self._answer.chunk()):
+        if not self._more and await self._answer.read_into(memoryview(bytearray(1))):
             raise self._answer.failure(Kind.LONG_BODY, "body longer than asked for")
 
 
-class NoBody(AsyncIterator[bytes]):
+class NoBody:
     """Nothing was asked for."""
 
-    def __aiter__(self) -> "NoBody":
-        return self
+    async def read_into(self, memory: memoryview) -> int:
+        return 0
 
-    async def __anext__(self) -> bytes:
-        raise StopAsyncIteration
+
+async def read_exactly(body: ByteStream, length: int) -> bytearray:
+    """All of a short body, which has `length` bytes."""
+    content = bytearray(length)
+    memory, filled = memoryview(content), 0
+    while got := await body.read_into(memory[filled:]):
+        filled += got
+    return content
 
 
 async def read_rest(answer: Answer, limit: int, what: str) -> bytes:

@@ -26,7 +26,14 @@ from blobfs.shares.answer_rules import (
     stretch_complaint,
     tail_complaint,
 )
-from blobfs.shares.body import ExactBody, NoBody, read_json_text, read_rest
+from blobfs.shares.body import (
+    ByteStream,
+    ExactBody,
+    NoBody,
+    read_exactly,
+    read_json_text,
+    read_rest,
+)
 from blobfs.shares.exchange import Exchange, Question, ShareStatistics
 from blobfs.shares.log_tail import MAX_LOG_BYTES, LogPosition, LogTail, read_fresh, read_further
 from blobfs.shares.plain import PAGE_SUFFIXES, PlainFile, plain_file, version_complaint
@@ -153,16 +160,13 @@ class Share:
         stretch = Stretch(offset, length)
         question = Question("tree", TREES + blob, headers={"Range": stretch.range_header()})
         async with self._exchange.ask(question) as answer:
-            return b"".join([piece async for piece in _stretch_body(answer, stretch)])
+            return bytes(await read_exactly(_stretch_body(answer, stretch), length))
 
     @asynccontextmanager
-    async def blob(
-        self, blob: BlobId, size: int, offset: int, length: int
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Exactly `length` bytes of a blob of `size` bytes, in pieces as they come in.
+    async def blob(self, blob: BlobId, size: int, offset: int, length: int) -> AsyncIterator[ByteStream]:
+        """Exactly `length` bytes of a blob of `size` bytes, as they come in.
 
-        Raises `ShareFailure` on entry when the share does not deliver, and while iterating when it breaks
-        off.
+        Raises `ShareFailure` on entry when the share does not deliver, and while reading when it breaks off.
         """
         stretch = _checked(Stretch(offset, length, size))
         if length == 0:
@@ -185,7 +189,7 @@ class Share:
     @asynccontextmanager
     async def plain(
         self, name: Name, pinned: PlainFile, offset: int, length: int
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
+    ) -> AsyncIterator[ByteStream]:
         """As `blob`, of a plain file; CHANGED if it is no longer the version that was pinned."""
         stretch = _checked(Stretch(offset, length, pinned.size))
         if length == 0:

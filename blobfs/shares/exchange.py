@@ -16,8 +16,9 @@ import trio
 
 from blobfs.model import Kind
 from blobfs.shares.address import ShareOptions, origin, shown_url
-from blobfs.shares.answer import Answer, Counters, Trial
+from blobfs.shares.answer import Answer, Trial
 from blobfs.shares.answer_rules import REDIRECT_STATUS
+from blobfs.shares.counters import Counters
 from blobfs.shares.transport import Limits, ShareTransport
 from blobfs.shares.wording import described
 
@@ -83,7 +84,7 @@ class Exchange:
     async def aclose(self) -> None:
         """Closes the idle connections; requests under way belong to their callers."""
         if self._transport is not None:
-            await self._transport.aclose()
+            self._transport.close()
 
     def statistics(self) -> ShareStatistics:
         counters = self._counters
@@ -132,7 +133,7 @@ class Exchange:
         request = httpx.Request(question.method, url, headers=headers)
         self._counters.requests[question.phase] += 1
         try:
-            return Answer(trial, await self._transport.handle_async_request(request))
+            return Answer(trial, await self._transport.ask(request))
         except (httpx.TransportError, UnicodeError) as error:
             raise trial.failure(*described(error)) from error
 

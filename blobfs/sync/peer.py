@@ -1,7 +1,7 @@
 """A share together with what this node has learned about it."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -12,6 +12,7 @@ import trio
 from blobfs.model import Attempt, BlobId, Kind, Name
 from blobfs.record import Record
 from blobfs.shares.address import ShareOptions
+from blobfs.shares.body import ByteStream
 from blobfs.shares.choice import ShareView
 from blobfs.shares.client import DirectoryHere
 from blobfs.shares.estimates import ShareEstimates
@@ -30,7 +31,7 @@ T = TypeVar("T")
 SUSPECT_BOUND = 0.5
 """Seconds for a question to a share that failed a moment ago, if it used to answer faster than that."""
 
-Body = AbstractAsyncContextManager[AsyncIterator[bytes]]
+Body = AbstractAsyncContextManager[ByteStream]
 
 
 class ShareLike(Protocol):

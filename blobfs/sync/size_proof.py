@@ -8,6 +8,7 @@ import trio
 
 from blobfs import merkle
 from blobfs.model import LEAF_SIZE, BlobId
+from blobfs.shares.body import read_exactly
 from blobfs.sync.background import lone_failure
 from blobfs.sync.peer import ShareLike
 
@@ -23,9 +24,8 @@ async def proves_size(share: ShareLike, blob: BlobId, size: int) -> bool:
 
     async def fetch_leaf() -> None:
         start = (geometry.leaves - 1) * LEAF_SIZE
-        async with share.blob(blob, size, start, size - start) as pieces:
-            async for piece in pieces:
-                leaf.extend(piece)
+        async with share.blob(blob, size, start, size - start) as body:
+            leaf.extend(await read_exactly(body, size - start))
 
     with lone_failure():
         async with trio.open_nursery() as nursery:

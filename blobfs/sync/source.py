@@ -65,10 +65,10 @@ class Source(Protocol):
     def body(self, peer: Peer, offset: int, length: int) -> Body:
         """Asks for bytes."""
 
-    def is_right(self, first: int, content: bytes) -> bool:
+    def is_right(self, first: int, content: merkle.Buffer) -> bool:
         """Whether whole chunks are what they should be; what they are verified with is prepared. Blocks."""
 
-    def keep(self, first: int, content: bytes) -> bool:
+    def keep(self, first: int, content: merkle.Buffer) -> bool:
         """Verifies whole chunks and writes them; False when they are wrong. Blocks."""
 
 
@@ -220,13 +220,13 @@ class MerkleSource:
         above = self._geometry.levels[level]
         return self._partial.read_tree(above.offset + node * merkle.DIGEST_SIZE, merkle.DIGEST_SIZE)
 
-    def keep(self, first: int, content: bytes) -> bool:
+    def keep(self, first: int, content: merkle.Buffer) -> bool:
         if not self.is_right(first, content):
             return False
         self._partial.write_chunks(first, content)
         return True
 
-    def is_right(self, first: int, content: bytes) -> bool:
+    def is_right(self, first: int, content: merkle.Buffer) -> bool:
         """Whether whole chunks from `first` on are what the id says; their tree nodes are prepared."""
         first_leaf = first * LEAVES_PER_CHUNK
         if not self._geometry.levels:
@@ -275,12 +275,12 @@ class PlainSource:
     async def prepare(self, peer: Peer, first: int, stop: int, *, ahead: bool) -> None:
         """There is nothing to get."""
 
-    def is_right(self, first: int, content: bytes) -> bool:
+    def is_right(self, first: int, content: merkle.Buffer) -> bool:
         return False  # after an unclean end nothing can tell: it is loaded again
 
     def body(self, peer: Peer, offset: int, length: int) -> Body:
         return peer.share.plain(self._name, self._file, offset, length)
 
-    def keep(self, first: int, content: bytes) -> bool:
+    def keep(self, first: int, content: merkle.Buffer) -> bool:
         self._partial.write_chunks(first, content)
         return True

@@ -10,7 +10,6 @@ import itertools
 import logging
 import math
 import random
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,7 +17,9 @@ import trio
 
 from blobfs import errors
 from blobfs.config import LoadSettings
+from blobfs.merkle import Buffer
 from blobfs.model import CHUNK_SIZE, Attempt, Kind
+from blobfs.shares.body import ByteStream
 from blobfs.shares.choice import Urgency, is_slow
 from blobfs.shares.failure import ShareFailure
 from blobfs.shares.retry_rules import failed_attempt, is_worth_asking_again, pause
@@ -71,7 +72,7 @@ class Destination(Protocol):
 
     def active_spans(self) -> int: ...
 
-    async def keep(self, chunk: int, content: bytes) -> bool: ...
+    async def keep(self, chunk: int, content: Buffer) -> bool: ...
 
 
 @dataclass(eq=False)
@@ -333,7 +334,7 @@ class Span:
     async def _load_body(self, runner: Runner, start: int, end: int, prepared: trio.Event | None) -> None:
         offset, length = self._stretch(start, end)
         asked = trio.current_time()
-        async with self.load.source.body(runner.peer, offset, length) as pieces:
+        async with self.load.source.body(runner.peer, offset, length) as body:
             now = trio.current_time()
             runner.peer.estimates.answered(now - asked)
             if prepared is not None:
@@ -341,30 +342,31 @@ class Span:
             runner.silent_since = trio.current_time()
             if runner.begun is None:
                 runner.begun = runner.silent_since
-            await self._take(runner, start, length, pieces)
+            await self._take(runner, start, length, body)
 
-    async def _take(self, runner: Runner, chunk: int, length: int, pieces: AsyncIterator[bytes]) -> None:
-        """Cuts a body into whole chunks and keeps them, in batches that grow while the chunks come fast."""
-        pending = bytearray()
-        batch, left = CHUNK_SIZE, length
-        async for piece in pieces:
-            runner.received += len(piece)
-            pending += piece
-            while len(pending) >= min(batch, left) > 0:
-                count = min(len(pending), BATCH)
-                count = count if count == left else count - count % CHUNK_SIZE
-                content = bytes(memoryview(pending)[:count])
-                del pending[:count]
-                waited = trio.current_time() - runner.silent_since
-                runner.peer.estimates.paused(waited)
-                runner.silent_since = math.inf
-                await self._keep(runner, chunk, content)
-                runner.silent_since = trio.current_time()
-                chunk += count // CHUNK_SIZE
-                left -= count
-                batch = min(batch * 2, BATCH) if waited < QUICK else CHUNK_SIZE
+    async def _take(self, runner: Runner, chunk: int, length: int, body: ByteStream) -> None:
+        """Keeps a body in batches of whole chunks, which grow while the chunks come fast.
 
-    async def _keep(self, runner: Runner, chunk: int, content: bytes) -> None:
+        Every batch is received into the same memory, once the one before it is kept.
+        """
+        memory = memoryview(bytearray(min(BATCH, length)))
+        batch, filled = CHUNK_SIZE, 0
+        while got := await body.read_into(memory[filled : min(batch, length)]):
+            runner.received += got
+            filled += got
+            if filled < min(batch, length):
+                continue
+            waited = trio.current_time() - runner.silent_since
+            runner.peer.estimates.paused(waited)
+            runner.silent_since = math.inf
+            await self._keep(runner, chunk, memory[:filled])
+            runner.silent_since = trio.current_time()
+            chunk += filled // CHUNK_SIZE
+            length -= filled
+            filled = 0
+            batch = min(batch * 2, BATCH) if waited < QUICK else CHUNK_SIZE
+
+    async def _keep(self, runner: Runner, chunk: int, content: memoryview) -> None:
         if not await self.load.keep(chunk, content):
             start = chunk * CHUNK_SIZE
             detail = f"bytes {start} to {start + len(content)} do not match the blob id"

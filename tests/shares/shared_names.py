@@ -10,6 +10,7 @@ import pytest
 from blobfs.model import Attempt, BlobId, Name
 from blobfs.record import BlobRecord, encode_record
 from blobfs.shares.address import ShareOptions, parse_share_url
+from blobfs.shares.body import ByteStream
 from blobfs.shares.client import Share
 from blobfs.shares.failure import ShareFailure
 
@@ -21,6 +22,8 @@ RECORD_PATH = "/.blobfs/names/models/a.gguf"
 RECORD = BlobRecord(BLOB, 300_000, 0o444, 1_700_000_000_000_000_001, 1_700_000_000_000_000_002)
 RECORD_TEXT = encode_record(RECORD)
 BODY = bytes(range(256)) * 1200
+MEMORY_BYTES = 100_000
+"""What `read` reads into: less than BODY."""
 
 
 @asynccontextmanager
@@ -38,12 +41,11 @@ async def attempt_of(question: Awaitable[object]) -> Attempt:
     return failure.value.attempt
 
 
-async def read(
-    stretch: AbstractAsyncContextManager[AsyncIterator[bytes]], into: bytearray | None = None
-) -> bytes:
+async def read(stretch: AbstractAsyncContextManager[ByteStream], into: bytearray | None = None) -> bytes:
     """Everything; what came before a failure is in `into`."""
     got = bytearray() if into is None else into
-    async with stretch as pieces:
-        async for piece in pieces:
-            got += piece
+    memory = memoryview(bytearray(MEMORY_BYTES))
+    async with stretch as body:
+        while count := await body.read_into(memory):
+            got += memory[:count]
     return bytes(got)

@@ -4,7 +4,7 @@ Time is trio's. All bodies of one share go down its one `Line`.
 """
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -29,7 +29,7 @@ def spoilt(content: bytes) -> bytes:
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
-class Pieces(AsyncIterator[bytes]):
+class Pieces:
     """`content`, a piece at a time; `before_piece` and `interrupt` are the share's."""
 
     def __init__(
@@ -48,18 +48,15 @@ class Pieces(AsyncIterator[bytes]):
         """Where `interrupt` is awaited, once: it raises, hangs or lets the body go on."""
         self._interrupt = interrupt
 
-    def __aiter__(self) -> "Pieces":
-        return self
-
-    async def __anext__(self) -> bytes:
+    async def read_into(self, memory: memoryview) -> int:
         await trio.lowlevel.checkpoint()
         if self._stop is not None and self._at >= self._stop:
             self._stop = None
             await self._interrupt()
-        end = self._at + self._piece
+        end = self._at + min(self._piece, len(memory))
         piece = self._content[self._at : end if self._stop is None else min(end, self._stop)]
-        if not piece:
-            raise StopAsyncIteration
-        await self._before_piece(len(piece))
+        if piece:
+            await self._before_piece(len(piece))
+        memory[: len(piece)] = piece
         self._at += len(piece)
-        return piece
+        return len(piece)

@@ -40,6 +40,7 @@ from blobfs.model import BlobId, Kind, Name, split
 from blobfs.record import BlobRecord, DirRecord, LogEntry, LogRecord, Record, encode_log_entry
 from blobfs.record import encode_log_header as header_of
 from blobfs.shares.address import CONCURRENT, ShareOptions
+from blobfs.shares.body import ByteStream
 from blobfs.shares.client import DIRECTORY_HERE, DirectoryHere
 from blobfs.shares.exchange import ShareStatistics
 from blobfs.shares.failure import ShareFailure
@@ -224,9 +225,7 @@ class FakeShare:
             return content
 
     @asynccontextmanager
-    async def blob(
-        self, blob: BlobId, size: int, offset: int, length: int
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def blob(self, blob: BlobId, size: int, offset: int, length: int) -> AsyncIterator[ByteStream]:
         async with self._answering("blob", blob, offset, length) as letter:
             if letter == "a" or blob not in self.blobs:
                 raise self._failure("blob", Kind.ABSENT, "HTTP 404")
@@ -245,7 +244,7 @@ class FakeShare:
     @asynccontextmanager
     async def plain(
         self, name: Name, pinned: PlainFile, offset: int, length: int
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
+    ) -> AsyncIterator[ByteStream]:
         async with self._answering("blob", name, offset, length) as letter:
             if letter == "a" or name not in self.files:
                 raise self._failure("blob", Kind.ABSENT, "HTTP 404")

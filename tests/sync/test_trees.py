@@ -8,6 +8,7 @@ import pytest
 from blobfs import errors
 from blobfs.merkle import DIGEST_SIZE, DIGESTS_PER_NODE, NODE_SIZE, Geometry
 from blobfs.model import CHUNK_SIZE, LEAF_SIZE, BlobId, Outcome
+from blobfs.shares.body import ByteStream
 from blobfs.shares.failure import ShareFailure
 from blobfs.store.opening import Store
 from blobfs.store.partial import Partial, open_partial
@@ -33,9 +34,7 @@ class LyingShare(FakeShare):
         self.tree_file = tree
 
     @asynccontextmanager
-    async def blob(
-        self, blob: BlobId, size: int, offset: int, length: int
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def blob(self, blob: BlobId, size: int, offset: int, length: int) -> AsyncIterator[ByteStream]:
         self.blobs[blob] = self.raw.ljust(size, b"\0")[:size]
         async with super().blob(blob, size, offset, length) as pieces:
             yield pieces
