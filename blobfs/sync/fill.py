@@ -16,7 +16,6 @@ from blobfs.model import CHUNK_SIZE
 from blobfs.shares.choice import Urgency
 from blobfs.sync.load import Load
 from blobfs.sync.loads import Loads
-from blobfs.sync.window import runs
 
 _log = logging.getLogger(__name__)
 
@@ -74,10 +73,10 @@ class Filler:
     async def _fill(self, load: Load) -> None:
         """One span of a blob; one that cannot be had rests for a while."""
         most = self._settings.span_size // CHUNK_SIZE
-        wanted = next(runs(0, load.partial.chunks, lambda chunk: not load.partial.present(chunk), most), None)
-        if wanted is None:
+        first = load.partial.next_absent(0, load.partial.chunks)
+        if first < 0:
             return
-        first, stop = wanted
+        stop = min(first + most, load.partial.chunks)
         offset = first * CHUNK_SIZE
         try:
             length = min(stop * CHUNK_SIZE, load.size) - offset
