@@ -10,6 +10,7 @@ from blobfs.cli.mount import mount
 from blobfs.cli.serve import serve
 from blobfs.cli.status import status
 from blobfs.cli.unmount import unmount
+from blobfs.cli.why import why
 
 
 class Commands(click.Group):
@@ -32,5 +33,5 @@ def main() -> None:
     """A file system that shares what is written to it and loads what is read from it."""
 
 
-for command in (mount, serve, unmount, identify, status):
+for command in (mount, serve, unmount, identify, status, why):
     main.add_command(command)

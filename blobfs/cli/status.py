@@ -1,31 +1,15 @@
-"""``blobfs status``: what a running node is doing. Asks its socket, never its mount.
-
-The mount table says which store belongs to a mountpoint, and the store holds the socket.
-"""
+"""``blobfs status``: what a running node is doing. Asks its socket, never its mount."""
 
 import json
-import os
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
+from blobfs.cli.targets import find_stores
+from blobfs.cli.words import count, duration, size
 from blobfs.control.client import fetch_status
-from blobfs.errors import BlobfsError, StartRefused
-from blobfs.fuse.mountinfo import FS_TYPE, read_mounts
-
-
-def find_stores(mountpoint: str | None) -> list[tuple[str, Path]]:
-    """Mountpoint and store of every blobfs mount, or of the one that is named. Raises `StartRefused`."""
-    mounts = [mount for mount in read_mounts() if mount.fs_type == FS_TYPE]
-    if mountpoint is not None:
-        # realpath() of the parent only: the mount itself may be stuck.
-        parent, last = os.path.split(os.path.abspath(mountpoint))
-        wanted = os.path.join(os.path.realpath(parent), last)
-        mounts = [mount for mount in mounts if mount.mount_point == wanted]
-        if not mounts:
-            raise StartRefused(f"no blobfs is mounted on {mountpoint}")
-    return [(mount.mount_point, Path(mount.source)) for mount in mounts]
+from blobfs.errors import BlobfsError
 
 
 @click.command()
@@ -44,23 +28,57 @@ def status(mountpoint: str | None, as_json: bool) -> None:
     if not found:
         click.echo("no blobfs is mounted")
     for each in found:
-        click.echo(_describe(each))
+        click.echo("\n".join(describe(each)))
 
 
-def _describe(found: dict[str, Any]) -> str:
-    operations = {name: count for name, count in found["operations"].items() if name != "errors"}
-    failed = found["operations"]["errors"] or "none"
-    lines = [
-        f"{found['mountpoint']}  pid {found['pid']}, store {found['store']['path']}"
-        + (", read-only" if found["read_only"] else ""),
-        f"  serves    {found['listen'] or 'nothing over HTTP'}",
-        f"  sealing   {found['sealing']['pending']} pending, {found['sealing']['sealed']} sealed",
-        f"  loading   {found['loading']['loads']} loads, {found['loading']['in_flight']} chunks in flight, "
-        f"{found['loading']['completed']} completed",
-        f"  requests  {sum(operations.values())} from the kernel, errors {failed}",
-    ]
+def describe(found: dict[str, Any]) -> Iterator[str]:
+    """The node in a few lines, and one or two for each share."""
+    operations = {name: number for name, number in found["operations"].items() if name != "errors"}
+    loading, failed = found["loading"], found["operations"]["errors"] or "none"
+    read_only = ", read-only" if found["read_only"] else ""
+    yield f"{found['mountpoint']}  pid {found['pid']}, store {found['store']['path']}{read_only}"
+    yield f"  serves    {found['listen'] or 'nothing over HTTP'}"
+    yield f"  sealing   {found['sealing']['pending']} pending, {found['sealing']['sealed']} sealed"
+    yield (
+        f"  loading   {count(loading['loads'], 'load')}, {count(loading['in_flight'], 'chunk')} in flight, "
+        f"{loading['completed']} completed; {loading['bodies']} bodies at once, {loading['most_bodies']} at "
+        f"most; {count(loading['waiting'], 'span')} waiting for a share"
+    )
+    yield (
+        f"  traffic   {size(loading['kept'])} kept, {size(loading['wasted'])} wasted; "
+        f"{loading['hedged']} hedged, {loading['moved']} moved, {loading['refused']} refused"
+    )
+    yield f"  requests  {sum(operations.values())} from the kernel, errors {failed}"
+    yield f"  runs      {count(found['tasks'], 'task')}, {count(found['threads'], 'thread')}"
     for share in found["shares"]:
-        lines.append(
-            f"  share     {share['url']}  {'down' if share['down'] else 'up'}, {share['received']} bytes"
-        )
-    return "\n".join(lines)
+        yield f"  share     {share['url']}  {_health(share)}, {_speed(share)}; {_traffic(share)}"
+        if trouble := "; ".join(_trouble(share)):
+            yield f"            {trouble}"
+
+
+def _health(share: dict[str, Any]) -> str:
+    return {"closed": "up", "half-open": "may be down still"}.get(share["circuit"], "down")
+
+
+def _speed(share: dict[str, Any]) -> str:
+    latency, rate = share["latency_ms"], share["bytes_per_second"]
+    answers = "no latency known" if latency is None else f"answers in {latency:g} ms"
+    return answers if rate is None else f"{answers}, {rate / 1e6:.1f} MB/s"
+
+
+def _traffic(share: dict[str, Any]) -> str:
+    asked = ", ".join(f"{number} {phase}" for phase, number in sorted(share["requests"].items())) or "nothing"
+    return (
+        f"asked for {asked}, {share['in_flight']} under way; {size(share['received'])} received; "
+        f"connections {share['idle_connections']} idle, {share['connections_opened']} opened"
+    )
+
+
+def _trouble(share: dict[str, Any]) -> Iterator[str]:
+    if share["failures"]:
+        kinds = sorted(share["failures"].items())
+        yield "failures: " + ", ".join(f"{number} {kind}" for kind, number in kinds)
+    if (failure := share["last_failure"]) is not None:
+        yield f"the last one {duration(share['failed_ago'])} ago: {failure['detail']} ({failure['phase']})"
+    if share["struck_for"] is not None:
+        yield f"sent wrong bytes: {share['struck_for']}"

@@ -45,15 +45,18 @@ async def explain_name(sync: SyncService, name: Name, seen: Seen) -> Explanation
     """`seen` is what the mount takes the name for."""
     meaning = await _meaning_of_name(sync, name, seen)
     found = await _explain(sync, meaning, seen)
-    absent = sync.catalogue.absent_since(name)
-    is_absent = absent is not None and meaning.kind in (None, "removed")
     load = sync.loads.load_of(meaning.key) if meaning.key is not None else None
+    asked = [] if meaning.origin == "own" else await _asked_for(sync, name)
+    lookup = _last_failure(sync, asked)
+    absent = _last_absence(sync, asked) if meaning.kind in (None, "removed") else None
     found = replace(
         found,
         name=str(name),
         blob=meaning.record.blob if isinstance(meaning.record, BlobRecord) else None,
-        lookup=_told(sync.catalogue.unknown.of(name)),
-        absent_ago=_ago(absent) if is_absent else None,
+        lookup=_told(lookup[1]) if lookup is not None else None,
+        lookup_of=lookup[0] if lookup is not None else None,
+        absent_ago=_ago(absent[1]) if absent is not None else None,
+        absent_of=absent[0] if absent is not None else None,
         shares=tuple(_word(sync, peer, name, meaning, seen, load) for peer in _peers(sync, load)),
     )
     return replace(found, is_known=_is_known(found))
@@ -74,6 +77,7 @@ async def explain_blob(sync: SyncService, blob: BlobId, seen: Seen) -> Explanati
         await _explain(sync, meaning, seen),
         blob=str(blob),
         lookup=_told(sync.catalogue.unknown.of(blob_key(blob))),
+        lookup_of=blob_key(blob),
         shares=tuple(_word(sync, peer, name, meaning, Seen(), load) for peer in _peers(sync, load)),
     )
     return replace(found, is_known=_is_known(found))
@@ -93,6 +97,34 @@ def _size_here(store: Store, blob: BlobId) -> int | None:
         return os.stat(store.layout.partial_content(blob)).st_size
     except OSError:
         return None
+
+
+# What the shares were asked
+
+
+async def _asked_for(sync: SyncService, name: Name) -> list[Name]:
+    """The name and the directories above it, as far as they are not here: the kernel asks for one by one."""
+    asked = [name]
+    parent = split(name)[0]
+    while parent:
+        here = await sync.namespace.entry(parent)
+        if here is not None and not isinstance(here.record, GoneRecord):
+            break
+        asked.append(parent)
+        parent = split(parent)[0]
+    return asked
+
+
+def _last_failure(sync: SyncService, names: list[Name]) -> tuple[str, Failure] | None:
+    unknown = sync.catalogue.unknown
+    found = [(str(name), failure) for name in names if (failure := unknown.of(name)) is not None]
+    return max(found, key=lambda pair: pair[1].at, default=None)
+
+
+def _last_absence(sync: SyncService, names: list[Name]) -> tuple[str, float] | None:
+    since = sync.catalogue.absent_since
+    found = [(str(name), moment) for name in names if (moment := since(name)) is not None]
+    return max(found, key=lambda pair: pair[1], default=None)
 
 
 # What it means
@@ -163,7 +195,9 @@ async def _explain(sync: SyncService, meaning: _Meaning, seen: Seen) -> Explanat
         load=None if load is None else _load(load),
         last_error=_told(failure),
         lookup=None,
+        lookup_of=None,
         absent_ago=None,
+        absent_of=None,
         shares=(),
     )
 

@@ -117,6 +117,10 @@ class Explanation:
     """Of loading it."""
     lookup: Told | None
     """Of asking the shares what it is."""
+    lookup_of: str | None
+    """What was asked for: the name, or a directory above it."""
     absent_ago: float | None
     """When every share said that it has no such name."""
+    absent_of: str | None
+    """Likewise."""
     shares: tuple[ShareWord, ...]
