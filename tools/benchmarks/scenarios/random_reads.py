@@ -46,8 +46,8 @@ def _curl(share: Path, size: int, count: int) -> Figures:
     starts = [random.randrange(size // BLOCK) * BLOCK for _ in range(count)]
     with served(share) as [server]:
         arguments = [word for start in starts for word in _part(start, f"{server.url}{CONTENT}")]
-        return {SECONDS: run("curl", *arguments).seconds, **counted(server)}
+        return {SECONDS: run("curl", *arguments[1:]).seconds, **counted(server)}
 
 
 def _part(start: int, url: str) -> list[str]:
-    return ["-sS", f"-r{start}-{start + BLOCK - 1}", "-o/dev/null", url, "--next"]
+    return ["--next", "-sS", f"-r{start}-{start + BLOCK - 1}", "-o/dev/null", url]
