@@ -49,6 +49,7 @@ class Response:
         self._body = reply.body
         self._idle = idle
         self._release = release
+        self._is_closed = False
 
     async def read_into(self, memory: memoryview) -> int:
         """The bytes of the body that are there now, at least one; 0 at its end. Raises httpx's exceptions."""
@@ -59,7 +60,9 @@ class Response:
             raise httpx.ReadTimeout(f"no byte in {self._idle:g} s") from error
 
     def close(self) -> None:
-        """Keeps the connection if the body was read to its end; once."""
+        """Keeps the connection if the body was read to its end. A connection must not be kept twice: once."""
+        assert not self._is_closed, "closed before"
+        self._is_closed = True
         self._release()
 
 
