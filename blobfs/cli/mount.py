@@ -48,7 +48,7 @@ def mount(mountpoint: Path, background: bool, log_level: str, ready_fd: int | No
     logging.basicConfig(
         level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
-    for noisy in ("httpx", "httpcore", "pyfuse3", "hypercorn"):
+    for noisy in ("httpx", "pyfuse3", "hypercorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
     start = _BackgroundStart(ready_fd) if ready_fd is not None else None
