@@ -88,12 +88,13 @@ class Life:
                     self._weather.calm_down()
                 calm = [self._orders.order(number, calm=True) for number in itertools.islice(numbers, warm)]
                 self._crew(iter([*self._orders.biggest(READERS if warm else 0), *calm]), calm=True)
-                before = self._settled_figures("warm-up")
+                before = self._settled_figures("warm-up") if warm else None
                 self._weather.storm()
                 self._crew(map(self._orders.order, itertools.islice(numbers, loads)))
                 self._weather.calm_down()
                 self._sweep()
-                self._compare(before)
+                if before is not None:
+                    self._compare(before)
             finally:
                 self._weather.calm_down()
                 self._end_readers()

@@ -44,9 +44,10 @@ class Weather:
         self._stack.close()
 
     def storm(self) -> None:
-        """Phases from here on, where the last storm stopped."""
+        """Phases from here on, where the last storm stopped. The first one holds when this returns."""
         self._stop.clear()
-        self._thread = threading.Thread(target=self._run)
+        first = self._next_phase()
+        self._thread = threading.Thread(target=self._run, args=(first.seconds,))
         self._thread.start()
 
     def calm_down(self) -> None:
@@ -57,12 +58,15 @@ class Weather:
             thread.join()
             self._set(CALM)
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            phase = self.fixed or plan_phase(self._seed, self._next, self._without)
-            self._set(phase)
-            self._stop.wait(phase.seconds)
-            self._next += 1
+    def _run(self, seconds: float) -> None:
+        while not self._stop.wait(seconds):
+            seconds = self._next_phase().seconds
+
+    def _next_phase(self) -> Phase:
+        phase = self.fixed or plan_phase(self._seed, self._next, self._without)
+        self._next += 1
+        self._set(phase)
+        return phase
 
     def _set(self, phase: Phase) -> None:
         self.phase = phase
