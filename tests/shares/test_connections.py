@@ -268,3 +268,17 @@ async def test_a_share_may_be_opened_again(scripted: ScriptedServer) -> None:
         async with share:
             assert await share.record(NAME) == RECORD
     assert share.statistics().requests == {"record": 2}
+
+
+async def test_a_large_body_through_tls(tmp_path: Path, certificate: Path, monkeypatch) -> None:
+    """It comes a record at a time, exact, and its connection is used again."""
+    body = BODY * 10
+    (tmp_path / ".blobfs/blobs").mkdir(parents=True)
+    (tmp_path / BLOB_PATH[1:]).write_bytes(body)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    nginx, url = tls_nginx(tmp_path, certificate)
+    with nginx:
+        async with opened(url) as share:
+            for _ in range(2):
+                assert await read(share.blob(BLOB, len(body), 7, len(body) - 7)) == body[7:]
+            assert share.statistics().connections_opened == 1

@@ -11,7 +11,7 @@ from blobfs.store.names import LocalName
 from blobfs.store.opening import Store
 from blobfs.sync.span import BATCH
 from blobfs.sync.window import WHOLE_BELOW
-from tests.sync.fake_share import PIECE, FakeShare
+from tests.sync.fake_share import FakeShare
 from tests.sync.running import (
     SETTINGS,
     content,
@@ -134,7 +134,7 @@ async def test_a_random_reader_loads_only_what_it_reads(store: Store) -> None:
 
 
 async def test_one_span_holds_little_memory(store: Store) -> None:
-    """What has arrived but is not on the disk yet is a batch and a piece, however long the span is."""
+    """What has arrived but is not on the disk yet is a batch at most, however long the span is."""
     raw = content(8 << 20, seed=8)
     share = FakeShare()
     blob = share.add_blob(raw)
@@ -152,4 +152,4 @@ async def test_one_span_holds_little_memory(store: Store) -> None:
         assert await reader.read(0, len(raw)) == raw
         reader.close()
     assert share.ranges() == [(0, len(raw))]
-    assert 0 < most <= BATCH + PIECE + LEAF_SIZE * 32  # the tree counts as received too
+    assert 0 < most <= BATCH + LEAF_SIZE * 32  # the tree counts as received too
