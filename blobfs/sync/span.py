@@ -199,7 +199,8 @@ class Span:
                     with trio.move_on_at(self._next_look(tried)):
                         await self._ended.wait()
                         continue
-                    self._look(nursery, tried)
+                    if self._runners:  # the last one may have ended in this very moment
+                        self._look(nursery, tried)
         if self._broken is not None:
             raise self._broken
         return not self._missing()

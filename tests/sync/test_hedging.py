@@ -18,6 +18,7 @@ from blobfs.store.opening import Store
 from blobfs.sync.extra import ALLOWANCE, ExtraTraffic
 from blobfs.sync.peer import Peer
 from blobfs.sync.source import TREE_PATIENCE
+from blobfs.sync.span import LOOK_AGAIN
 from tests.sync.fake_share import FakeShare
 from tests.sync.running import SETTINGS, T, Ts, content
 from tests.sync.samples import CHUNKS, RAW, SMALL, chunk, part
@@ -218,6 +219,19 @@ async def test_when_the_other_one_fails_the_first_may_recover(
             await read(running)
         assert (one.ranges(), two.counts()["blob"]) == ([chunk(0, CHUNKS)], 1)
         assert circuit(running.peers[0]) is Circuit.CLOSED
+
+
+@pytest.mark.parametrize("turn", range(5))
+async def test_a_share_may_fail_in_the_moment_it_is_looked_at(
+    store: Store, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, turn: int
+) -> None:
+    """Which of the two comes first is trio's to choose, and makes no difference."""
+    one, two = share(1, blob="u"), share(2)
+    one.latency = LOOK_AGAIN
+    async with node(store, one, two) as running:
+        with within(LOOK_AGAIN):
+            await read(running)
+    assert "unexpected" not in caplog.text
 
 
 async def test_who_goes_on_first_goes_on_alone(store: Store, autojump_clock: MockClock) -> None:
