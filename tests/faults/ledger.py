@@ -22,6 +22,8 @@ class Ledger:
         self.compared = 0
         self.failures: list[str] = []
         self.words: Counter[tuple[str, str]] = Counter()
+        self.beside_right: Counter[str] = Counter()
+        """Of loads while one share was as it should be all along. A figure: what P5 costs."""
         self.slowest: Counter[str] = Counter()
         """Seconds of the slowest call of a load, in classes."""
         self.began = time.monotonic()
@@ -32,8 +34,9 @@ class Ledger:
     def is_over(self) -> bool:
         return len(self.failures) >= MANY
 
-    def enter(self, order: Order, result: Result) -> None:
+    def enter(self, order: Order, result: Result, *, beside_right: bool) -> None:
         with self._lock:
+            self.beside_right.update([result.word] if beside_right else [])
             self.done += 1
             self.compared += result.compared
             self.words["by id" if order.by_id else "by name", result.word] += 1
@@ -73,7 +76,15 @@ class Ledger:
     def summary(self) -> str:
         rows = [f"  {count:>7}  {how:<8} {word}" for (how, word), count in sorted(self.words.items())]
         slow = ", ".join(f"{name}: {self.slowest[name]}" for name in _CLASSES)
-        return "\n".join(["loads came to:", *rows, f"slowest call of each load: {slow}"])
+        beside = ", ".join(f"{word}: {count}" for word, count in sorted(self.beside_right.items()))
+        return "\n".join(
+            [
+                "loads came to:",
+                *rows,
+                f"slowest call of each load: {slow}",
+                f"while one share of three was right: {beside or 'none'}",
+            ]
+        )
 
 
 _CLASSES = ("< 0.1 s", "< 1 s", "< 3 s", "< 6 s", "more")

@@ -27,6 +27,7 @@ from tests.faults.source import Entry
 from tests.faults.weather import Weather
 from tests.mount.node import BlobfsNode, log_records
 from tests.mount.probes import PAUSE, assert_sound
+from tests.servers.faults import RIGHT
 
 READERS = 8
 HEALING_SECONDS = 75.0
@@ -141,7 +142,8 @@ class Life:
     def _load(self, reader: Reader, order: Order, *, calm: bool) -> None:
         phase, kills = self._weather.phase, self._kills
         result = reader.run(order)
-        self._ledger.enter(order, result)
+        beside_right = phase is self._weather.phase and RIGHT in phase.plans
+        self._ledger.enter(order, result, beside_right=beside_right)
         killed = kills != self._kills or self._is_gone(result)
         for what in complaints(order, result, killed_daemon=killed):
             self._fail_load(order, phase.number, what)
