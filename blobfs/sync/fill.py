@@ -83,7 +83,7 @@ class Filler:
             deadline = trio.current_time() + self._settings.read_timeout
             await load.bring(offset, length, Urgency.FILL, deadline)
         except errors.BlobfsError as error:
-            _log.info("filling %s: %s", load.key, error)
+            _log.debug("filling %s: %s", load.key, error)
             await self._rest(load, trio.current_time() + RETRY, RETRY)
 
     async def _rest(self, load: Load, until: float, pause: float) -> None:

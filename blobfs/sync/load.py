@@ -338,9 +338,11 @@ class Load:
         self.failure = failed_now(error)
         if isinstance(error, errors.LoadFailed):
             self.attempts = error.attempts[-KEPT_ATTEMPTS:]
-        # One line until something arrives again: readers ask for what they do not get again and again.
-        log = _log.info if self._has_complained else _log.warning
-        self._has_complained = True
+        # One line until something arrives again: readers ask for what they do not get again and again, and
+        # nobody waits for the fill.
+        is_news = not self._has_complained and span.urgency is not Urgency.FILL
+        self._has_complained |= is_news
+        log = _log.warning if is_news else _log.debug
         log("%s: chunks %d to %d: %s", self._shown(), span.first, span.stop, _last_words(error))
 
     def _shown(self) -> str:

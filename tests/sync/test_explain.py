@@ -8,6 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from blobfs import errors
+from blobfs.config import Fill
 from blobfs.model import BlobId, Kind, Name
 from blobfs.record import GoneRecord
 from blobfs.store.opening import Store
@@ -17,6 +18,7 @@ from blobfs.sync.explanation import BeingWritten, Explanation, Seen
 from blobfs.sync.failures import RecentFailures, failed_now
 from blobfs.sync.service import SyncService
 from blobfs.sync.unknown_names import QUIET_SECONDS, UnknownNames
+from tests.sync import virtual
 from tests.sync.fake_share import FakeShare, blob_of
 from tests.sync.running import SETTINGS, content, kept, open_named, running, until, written
 
@@ -354,6 +356,35 @@ async def test_an_outage_is_a_handful_of_lines(
     assert lines[0] == "'n0' could not be looked up: http://one/: connection refused"
     assert lines[1].startswith("http://one/ is down: ")
     assert lines[2] == "http://one/ answers again; 499 more names could not be looked up meanwhile"
+
+
+async def test_the_fill_is_quiet_over_a_dead_share(
+    store: Store, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    """It tries every blob again and again; the log has the share, once, and the first reader's failure."""
+    caplog.set_level(logging.INFO)
+    blobs = [content(len(RAW), number) for number in range(5)]
+    share = FakeShare(blob="ooooou*", tree="ooooou*")
+    for raw in blobs:
+        share.add_blob(raw)
+    settings = replace(SETTINGS, fill=Fill.IDLE, fill_after=1)
+    async with virtual.node(store, share, settings=settings) as node:
+        for raw in blobs:
+            reader = await virtual.open_blob(node, raw)
+            await reader.read(0, 1000)
+            reader.close()
+        asked = len(share.asked)
+        await trio.sleep(3600)
+        tried = len(share.asked) - asked
+        reader = await virtual.open_blob(node, blobs[0])
+        with pytest.raises(errors.Unreachable):
+            await reader.read(len(RAW) - 1000, 1000)
+        reader.close()
+    assert tried > 50
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2
+    assert "is down" in lines[0]
+    assert "no share that may have it can be reached" in lines[1]
 
 
 async def test_waiting_for_a_share_is_shown(store: Store) -> None:
