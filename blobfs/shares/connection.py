@@ -3,8 +3,8 @@
 1. A body of a told length is nobody's business but the reader's: what came in one piece with the head is
    copied, all the rest is received straight into the memory that the reader gives (TLS copies once).
 2. A body in chunks, or one that ends with its connection, is taken apart by h11.
-3. h11 is not told of the bodies that went past it. It is asked for one exchange, and another connection
-   object reads the next; whether there may be a next one is decided here (`is_reusable`).
+3. h11 does not know of the bodies that went past it, so each question has a parser of its own; whether the
+   connection may be asked another one is decided here (`is_reusable`).
 
 Exceptions are httpx's, which is what `wording` knows.
 """
