@@ -1,60 +1,23 @@
 """Shares that stall or crawl: another one takes over, at a bounded price. All in virtual time."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Callable
 
 import pytest
 import trio
-from hypothesis import given
-from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from blobfs import errors
-from blobfs.model import CHUNK_SIZE, Kind
+from blobfs.model import CHUNK_SIZE, LEAF_SIZE, Kind
 from blobfs.shares.estimates import FIRST_PATIENCE
 from blobfs.shares.health import Circuit
 from blobfs.store.opening import Store
-from blobfs.sync.extra import ALLOWANCE, ExtraTraffic
-from blobfs.sync.peer import Peer
 from blobfs.sync.source import TREE_PATIENCE
 from blobfs.sync.span import LOOK_AGAIN
-from tests.sync.fake_share import FakeShare
 from tests.sync.running import SETTINGS, T, Ts, content
 from tests.sync.samples import CHUNKS, RAW, SMALL, chunk, part
-from tests.sync.virtual import InlineDisk, Node, node, open_blob
+from tests.sync.virtual import InlineDisk, circuit, node, open_blob, open_the_gate, read_all, stalling, within
 
 MIB = 2**20
-
-
-def share(number: int, blob: str = "", tree: str = "", group: int = 1) -> FakeShare:
-    """Has everything; what stalls does so in its sixth chunk."""
-    made = FakeShare(f"http://{number}/", group=group, blob=blob, tree=tree)
-    made.add_blob(RAW)
-    made.add_blob(SMALL)
-    made.short_after = 5 * CHUNK_SIZE + 100
-    return made
-
-
-def circuit(peer: Peer) -> Circuit:
-    return peer.health.circuit(trio.current_time())
-
-
-@contextmanager
-def within(seconds: float, least: float = 0.0) -> Iterator[None]:
-    """What is inside takes no longer."""
-    begin = trio.current_time()
-    yield
-    assert least <= trio.current_time() - begin <= seconds + 0.001
-
-
-async def read(running: Node, raw: bytes = RAW) -> None:
-    """All of it in one read, and it is right."""
-    reader = await open_blob(running, raw)
-    try:
-        assert await reader.read(0, len(raw)) == raw
-    finally:
-        reader.close()
 
 
 @pytest.mark.parametrize(
@@ -71,17 +34,17 @@ async def test_another_share_takes_over_from_one_that_stalls(
     store: Store, autojump_clock: MockClock, blob: str, tree: str, seconds: float, kind: Kind
 ) -> None:
     """P5: after its patience; the loser is cancelled and named, its circuit opens, others are asked first."""
-    one, two = share(1, blob, tree), share(2)
+    one, two = stalling(1, blob, tree), stalling(2)
     async with node(store, one, two) as running:
         with within(seconds):
-            await read(running)
+            await read_all(running)
         await wait_all_tasks_blocked()
         assert (one.in_flight, one.counts()["blob"], two.counts()["blob"]) == (0, 1, 1)
         assert [circuit(peer) for peer in running.peers] == [Circuit.OPEN, Circuit.CLOSED]
         assert running.peers[0].health.statistics().last_failure is kind
         assert running.sync.loads.statistics()["hedged"] == 1
         with within(0):
-            await read(running, SMALL)
+            await read_all(running, SMALL)
         await wait_all_tasks_blocked()
         assert (one.counts()["blob"], two.counts()["blob"]) == (1, 2)
         running.assert_idle()
@@ -89,9 +52,9 @@ async def test_another_share_takes_over_from_one_that_stalls(
 
 async def test_only_the_rest_is_asked_of_the_other_one(store: Store, autojump_clock: MockClock) -> None:
     """What has arrived stays; what came of the chunk that stalled is all the extra traffic there is."""
-    one, two = share(1, blob="m"), share(2)
+    one, two = stalling(1, blob="m"), stalling(2)
     async with node(store, one, two) as running:
-        await read(running)
+        await read_all(running)
         kept = two.ranges()[0][0]
         assert two.ranges() == [(kept, len(RAW) - kept)]
         assert kept in (3 * CHUNK_SIZE, 5 * CHUNK_SIZE)  # batches grow: 1, 2, 4 chunks
@@ -100,26 +63,21 @@ async def test_only_the_rest_is_asked_of_the_other_one(store: Store, autojump_cl
 
 async def test_a_single_share_is_not_asked_twice(store: Store, autojump_clock: MockClock) -> None:
     """However long it is silent: a second request to it would not be quicker."""
-    one = share(1, blob="p")
+    one = stalling(1, blob="p")
     async with node(store, one) as running, trio.open_nursery() as nursery:
         with within(20, least=20):
             nursery.start_soon(open_the_gate, one, 20)
-            await read(running)
+            await read_all(running)
         assert one.ranges() == [chunk(0, CHUNKS)]
         assert running.sync.loads.statistics()["hedged"] == 0
         assert circuit(running.peers[0]) is Circuit.CLOSED
-
-
-async def open_the_gate(share: FakeShare, seconds: float) -> None:
-    await trio.sleep(seconds)
-    share.gate.set()
 
 
 async def test_a_share_that_is_always_slow_to_answer_is_given_longer(
     store: Store, autojump_clock: MockClock
 ) -> None:
     """By its own past a second is nothing unusual."""
-    one, two = share(1), share(2, group=2)
+    one, two = stalling(1), stalling(2, group=2)
     one.latency = 1.0
     async with node(store, one, two) as running:
         for _ in range(10):
@@ -134,60 +92,60 @@ async def test_a_share_that_is_always_slow_to_answer_is_given_longer(
 
 async def test_a_share_that_is_far_away_is_not_slow(store: Store, autojump_clock: MockClock) -> None:
     """How fast it sends is measured from its first byte: what came before is the distance."""
-    one, two = share(1), share(2)
+    one, two = stalling(1), stalling(2)
     one.latency, one.line.rate = 1.0, 20 * MIB
     two.latency = 1.5
     async with node(store, one, two) as running:
         for peer, known in zip(running.peers, (one, two), strict=True):
             for _ in range(20):
                 peer.estimates.answered(known.latency)
-        await read(running)
+        await read_all(running)
         assert (one.counts()["blob"], two.counts()["blob"]) == (1, 0)
 
 
 async def test_a_later_group_is_no_relief_for_a_slow_one(store: Store, autojump_clock: MockClock) -> None:
     """It is asked when none of a lower group can help; one that crawls does."""
-    one, two = share(1), share(2, group=2)
+    one, two = stalling(1), stalling(2, group=2)
     one.line.rate = 0.5 * MIB
     async with node(store, one, two) as running:
-        await read(running)
+        await read_all(running)
         assert (one.counts()["blob"], two.counts()["blob"]) == (1, 0)
 
 
 async def test_a_share_that_crawls_loses_the_rest(store: Store, autojump_clock: MockClock) -> None:
     """Bytes keep coming, but another one would have been done long ago: moved, and not held against it."""
-    one, two = share(1), share(2)
+    one, two = stalling(1), stalling(2)
     one.line.rate = 0.5 * MIB  # four chunks a second: never silent for long
     async with node(store, one, two) as running:
         with within(0.9):
-            await read(running)
+            await read_all(running)
         found = running.sync.loads.statistics()
         assert (found["hedged"], found["moved"]) == (0, 1)
         assert two.ranges()[0][0] > 0
         assert circuit(running.peers[0]) is Circuit.CLOSED
         assert one.in_flight == 0
-        await read(running, SMALL)
+        await read_all(running, SMALL)
         assert one.counts()["blob"] == 1  # its rate is known now
 
 
 async def test_bytes_that_come_too_rarely_are_a_stall(store: Store, autojump_clock: MockClock) -> None:
     """A piece every three seconds keeps a connection alive, not a reader waiting."""
-    one, two = share(1, blob="d"), share(2)
+    one, two = stalling(1, blob="d"), stalling(2)
     one.drip, one.piece = 3.0, 1024
     async with node(store, one, two) as running:
         with within(FIRST_PATIENCE):
-            await read(running)
+            await read_all(running)
         assert circuit(running.peers[0]) is Circuit.OPEN
 
 
 @pytest.mark.parametrize("letters", ["hh", "mm", "hm", "mh"])
 async def test_when_two_stall_a_third_is_asked(store: Store, autojump_clock: MockClock, letters: str) -> None:
     """One patience after the other; each is left alone afterwards."""
-    all_three = share(1, blob=letters[0]), share(2, blob=letters[1]), share(3)
+    all_three = stalling(1, blob=letters[0]), stalling(2, blob=letters[1]), stalling(3)
     all_three[1].short_after = CHUNK_SIZE // 2
     async with node(store, *all_three) as running:
         with within(2 * FIRST_PATIENCE):
-            await read(running)
+            await read_all(running)
         await wait_all_tasks_blocked()
         assert [each.in_flight for each in all_three] == [0, 0, 0]
         assert [circuit(peer) for peer in running.peers] == [Circuit.OPEN, Circuit.OPEN, Circuit.CLOSED]
@@ -195,13 +153,13 @@ async def test_when_two_stall_a_third_is_asked(store: Store, autojump_clock: Moc
 
 async def test_when_all_stall_the_read_ends_at_its_deadline(store: Store, autojump_clock: MockClock) -> None:
     """P3: ETIMEDOUT, naming both; the load lives as long as somebody might still want it, and ends."""
-    one, two = share(1, blob="m*"), share(2, blob="h*")
+    one, two = stalling(1, blob="m*"), stalling(2, blob="h*")
     async with node(store, one, two) as running:
         with (
             within(SETTINGS.read_timeout, least=SETTINGS.read_timeout),
             pytest.raises(errors.DeadlineExceeded) as caught,
         ):
-            await read(running)
+            await read_all(running)
         assert {attempt.share for attempt in caught.value.attempts} == {one.shown, two.shown}
         await trio.sleep(2 * SETTINGS.read_timeout)
         running.assert_idle()
@@ -212,36 +170,39 @@ async def test_when_the_other_one_fails_the_first_may_recover(
     store: Store, autojump_clock: MockClock
 ) -> None:
     """It was not given up for somebody who might have been worse: its body goes on."""
-    one, two = share(1, blob="p"), share(2, blob="u*")
+    one, two = stalling(1, blob="p"), stalling(2, blob="u*")
     async with node(store, one, two) as running, trio.open_nursery() as nursery:
         nursery.start_soon(open_the_gate, one, 3.0)
         with within(3.0, least=3.0):
-            await read(running)
+            await read_all(running)
         assert (one.ranges(), two.counts()["blob"]) == ([chunk(0, CHUNKS)], 1)
         assert circuit(running.peers[0]) is Circuit.CLOSED
 
 
-@pytest.mark.parametrize("turn", range(5))
+@pytest.mark.parametrize("turn", range(10))
 async def test_a_share_may_fail_in_the_moment_it_is_looked_at(
     store: Store, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, turn: int
 ) -> None:
     """Which of the two comes first is trio's to choose, and makes no difference."""
-    one, two = share(1, blob="u"), share(2)
+    one, two = stalling(1, blob="u"), stalling(2)
+    leaf = content(LEAF_SIZE)  # without a tree nothing stands between the failure and the end of its request
+    one.add_blob(leaf)
+    two.add_blob(leaf)
     one.latency = LOOK_AGAIN
     async with node(store, one, two) as running:
         with within(LOOK_AGAIN):
-            await read(running)
+            await read_all(running, leaf)
     assert "unexpected" not in caplog.text
 
 
 async def test_who_goes_on_first_goes_on_alone(store: Store, autojump_clock: MockClock) -> None:
     """The first one wakes up while the other one is still about to answer: that one is cancelled."""
-    one, two = share(1, blob="p"), share(2)
+    one, two = stalling(1, blob="p"), stalling(2)
     two.latency = 0.5
     async with node(store, one, two) as running, trio.open_nursery() as nursery:
         nursery.start_soon(open_the_gate, one, FIRST_PATIENCE + 0.1)
         with within(FIRST_PATIENCE + 0.1, least=FIRST_PATIENCE + 0.1):
-            await read(running)
+            await read_all(running)
         assert one.ranges() == [chunk(0, CHUNKS)]
         assert two.counts()["blob"] == 1
         assert [circuit(peer) for peer in running.peers] == [Circuit.CLOSED, Circuit.CLOSED]
@@ -269,7 +230,7 @@ async def test_a_loser_whose_last_chunk_is_late_on_the_disk_does_not_stop_the_wi
     store: Store, autojump_clock: MockClock
 ) -> None:
     """Both had a chunk in hand: the second one to have it kept was given up already."""
-    one, two = share(1, blob="p"), share(2)
+    one, two = stalling(1, blob="p"), stalling(2)
     one.short_after = 0
     two.latency = 1.0
     two.line.rate = 4 * MIB
@@ -284,99 +245,6 @@ async def test_a_loser_whose_last_chunk_is_late_on_the_disk_does_not_stop_the_wi
             disk.release.set()
 
         nursery.start_soon(let_go)
-        await read(running)
+        await read_all(running)
         assert two.ranges() == [chunk(0, CHUNKS)]
         assert one.in_flight == 0
-
-
-# What it costs
-
-
-@given(st.floats(0, 1), st.lists(st.tuples(st.integers(0, MIB), st.integers(0, MIB)), max_size=30))
-def test_extra_traffic_is_a_part_of_what_was_loaded(fraction: float, requests: list[tuple[int, int]]) -> None:
-    """Asking twice is allowed exactly as long as what was thrown away is within its bound."""
-    extra = ExtraTraffic(fraction)
-    for kept, more in requests:
-        extra.count(kept, kept + more)
-    kept = sum(kept for kept, _ in requests)
-    wasted = extra.statistics().wasted
-    assert wasted == sum(more for _, more in requests)
-    assert extra.may_hedge() == (wasted <= ALLOWANCE + fraction * kept)
-    assert extra.statistics().refused == (wasted > ALLOWANCE + fraction * kept)
-
-
-async def test_with_the_allowance_used_up_nothing_is_asked_twice(
-    store: Store, autojump_clock: MockClock
-) -> None:
-    """With a fraction of 0 no further gain makes up for it: the reader waits for the one share."""
-    one, two = share(1, blob="p"), share(2)
-    settings = replace(SETTINGS, extra_traffic=0.0)
-    async with node(store, one, two, settings=settings) as running, trio.open_nursery() as nursery:
-        running.sync.loads.extra.count(0, ALLOWANCE + 1)
-        nursery.start_soon(open_the_gate, one, 5.0)
-        with within(5.0, least=5.0):
-            await read(running)
-        found = running.sync.loads.statistics()
-        assert found["hedged"] == 0
-        assert found["refused"] > 0
-        assert two.asked == []
-
-
-async def test_stalls_without_end_waste_no_more_than_their_bound(
-    store: Store, autojump_clock: MockClock
-) -> None:
-    """Nearly a chunk is lost each time; when the allowance is used up, nothing more is."""
-    raws = [content(9 * CHUNK_SIZE, seed=number) for number in range(40)]
-    one, two = share(1, blob="m*"), share(2)
-    one.short_after = CHUNK_SIZE - 1
-    for raw in raws:
-        one.add_blob(raw)
-        two.add_blob(raw)
-    settings = replace(SETTINGS, extra_traffic=0.0, read_timeout=5.0)
-    async with node(store, one, two, settings=settings) as running:
-        for raw in raws:
-            running.peers[0].health.record_success(trio.current_time())  # it seems to be well again
-            with suppress(errors.DeadlineExceeded):
-                await read(running, raw)
-            await trio.sleep(20)
-        found = running.sync.loads.statistics()
-        assert found["hedged"] == ALLOWANCE // one.short_after + 1
-        assert ALLOWANCE < found["wasted"] <= ALLOWANCE + len(raws) * one.short_after
-        assert found["refused"] > 0
-
-
-# Cancellation
-
-STAGES = [0.0, 0.05, 0.15, 0.25, 0.41, 0.45, 0.55, 0.75, 0.85, 0.95, 1.3, 1.6, 2.0, 3.0]
-"""Seconds into a load in which, one after the other: the tree is late, the body begins, it stalls, another
-share is asked, that one breaks off, a pause, a second round, bytes that drip."""
-
-
-def difficult() -> tuple[FakeShare, ...]:
-    one, two = share(1, tree="o", blob="mh*"), share(2, blob="sd*")
-    one.latency, two.latency = 0.1, 0.2
-    two.drip = 0.2
-    return one, two
-
-
-@pytest.mark.parametrize("seconds", STAGES)
-@pytest.mark.parametrize("who", ["node", "reader"])
-async def test_whoever_is_cancelled_whenever_nothing_is_left(
-    store: Store, autojump_clock: MockClock, seconds: float, who: str
-) -> None:
-    """P3: no request, no lease, no task. When only the reader goes, the load goes on and comes to its end."""
-    shares = difficult()
-    settings = replace(SETTINGS, max_tries=3, span_size=8 * CHUNK_SIZE, read_ahead=16 * CHUNK_SIZE)
-    reader = None
-    async with node(store, *shares, settings=settings) as running:
-        reader = await open_blob(running, RAW)
-        with trio.move_on_after(seconds):
-            for number in range(CHUNKS):
-                assert await reader.read(*chunk(number)) == part(number)
-        if who == "reader":
-            reader.close()
-            await trio.sleep(10 * SETTINGS.read_timeout)
-            running.assert_idle()
-            assert [each.in_flight for each in shares] == [0, 0]
-    if who == "node":
-        reader.close()

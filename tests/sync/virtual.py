@@ -1,16 +1,17 @@
-"""A node whose time is virtual: fake shares, a real store, and no thread, so that trio's clock may jump by itself.
+"""A node in virtual time: fake shares, a real store, and no thread, so that the clock may jump by itself.
 
 What a load takes here is what its shares were told to take, to the millisecond, on any machine.
 """
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import trio
 
 from blobfs.config import LoadSettings
 from blobfs.model import CHUNK_SIZE
+from blobfs.shares.health import Circuit
 from blobfs.store.opening import Store
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.dispatch import Dispatcher
@@ -19,6 +20,7 @@ from blobfs.sync.reader import Reader
 from blobfs.sync.service import SyncService
 from tests.sync.fake_share import FakeShare, blob_of
 from tests.sync.running import SETTINGS, T, Ts
+from tests.sync.samples import RAW, SMALL
 
 
 class InlineDisk(DiskThreads):
@@ -69,6 +71,41 @@ async def open_blob(node: Node, raw: bytes) -> Reader:
     return await node.sync.loads.open(blob_of(raw), len(raw), None, None)
 
 
+async def read_all(running: Node, raw: bytes = RAW) -> None:
+    """All of it in one read, and it is right."""
+    reader = await open_blob(running, raw)
+    try:
+        assert await reader.read(0, len(raw)) == raw
+    finally:
+        reader.close()
+
+
 async def read_on(reader: Reader, step: int = CHUNK_SIZE) -> bytes:
     """All of it, as a program reads that goes on and on."""
     return b"".join([await reader.read(offset, step) for offset in range(0, reader.size, step)])
+
+
+def stalling(number: int, blob: str = "", tree: str = "", group: int = 1) -> FakeShare:
+    """Has everything; what stalls does so in its sixth chunk."""
+    made = FakeShare(f"http://{number}/", group=group, blob=blob, tree=tree)
+    made.add_blob(RAW)
+    made.add_blob(SMALL)
+    made.short_after = 5 * CHUNK_SIZE + 100
+    return made
+
+
+async def open_the_gate(share: FakeShare, seconds: float) -> None:
+    await trio.sleep(seconds)
+    share.gate.set()
+
+
+def circuit(peer: Peer) -> Circuit:
+    return peer.health.circuit(trio.current_time())
+
+
+@contextmanager
+def within(seconds: float, least: float = 0.0) -> Iterator[None]:
+    """What is inside takes no longer."""
+    begin = trio.current_time()
+    yield
+    assert least <= trio.current_time() - begin <= seconds + 0.001
