@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from errno import EBADMSG, EHOSTUNREACH, ENOENT
+from functools import partial
 from typing import Any
 
 import pytest
@@ -164,7 +165,7 @@ def test_many_lookups_over_a_dead_share_are_few_lines(start_node: StartNode):
     b.expect_log("is down")
     b.expect_log("answers again; [0-9]+ more names could not be looked up", perhaps=True)
     for number in range(LOOKUPS):
-        assert errno_of(lambda name=f"n{number}": b.path(name).stat()) == ENOENT
+        assert errno_of(b.path(f"n{number}").stat) == ENOENT
     while "is down" not in b.log():  # a failure counts when the pause after the last one is over
         until(lambda: b.status()["shares"][0]["circuit"] != "open", "it may be tried again")
         assert errno_of(b.path("f").stat) == ENOENT
@@ -188,7 +189,7 @@ def test_many_failing_reads_are_few_lines(start_node: StartNode):
         with b.path("f").open("rb", buffering=0) as file:
             nginx.stop()
             for number in range(50):
-                assert errno_of(lambda at=number % 20 * MIB: os.pread(file.fileno(), 10, at)) == EHOSTUNREACH
+                assert errno_of(partial(os.pread, file.fileno(), 10, number % 20 * MIB)) == EHOSTUNREACH
         warnings = [record for record in log_records(b.log()) if " WARNING " in record]
         assert len(warnings) <= A_HANDFUL
 

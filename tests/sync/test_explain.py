@@ -12,7 +12,7 @@ from blobfs.config import Fill
 from blobfs.model import BlobId, Kind, Name
 from blobfs.record import GoneRecord
 from blobfs.store.opening import Store
-from blobfs.sync.answers import Absent, Present, Unknown
+from blobfs.sync.answers import Absent, Present, PresentPlain, Unknown
 from blobfs.sync.explain import explain_blob, explain_name
 from blobfs.sync.explanation import BeingWritten, Explanation, Seen
 from blobfs.sync.failures import RecentFailures, failed_now
@@ -200,7 +200,8 @@ async def test_a_deadline_is_not_taken_for_an_outage(store: Store, mock_clock: M
     assert found.load is not None
     (request,) = found.load.requests
     assert (request.share, request.urgency, request.received) == (share.shown, "reader", 0)
-    assert (request.offset, request.asked_ago) == (0, pytest.approx(5))
+    assert request.offset == 0
+    assert request.asked_ago == pytest.approx(5)
     assert request.silent_for == pytest.approx(5)
 
 
@@ -241,7 +242,8 @@ async def test_the_circuit_of_a_dead_share(store: Store, mock_clock: MockClock) 
     assert down.next_try_in is not None
     assert 0 < down.next_try_in <= 0.5
     assert (maybe.circuit, maybe.next_try_in) == ("half-open", None)
-    assert (maybe.answered_ago, maybe.failed_ago) == (pytest.approx(1), pytest.approx(1))
+    assert maybe.answered_ago == pytest.approx(1)
+    assert maybe.failed_ago == pytest.approx(1)
 
 
 async def test_a_directory_whose_listing_fails(store: Store) -> None:
@@ -281,6 +283,7 @@ async def test_plain_files(store: Store) -> None:
     share.put_file("p", RAW)
     async with running(store, share) as sync:
         answer = await sync.lookup(Name("p"))
+        assert isinstance(answer, PresentPlain)
         reader = await sync.loads.open_plain(Name("p"), answer.file, answer.peer)
         with pytest.raises(errors.Unreachable):
             await reader.read(0, 1000)
