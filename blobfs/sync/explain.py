@@ -12,14 +12,7 @@ from blobfs.shares.health import Circuit
 from blobfs.store import sealed
 from blobfs.store.opening import Store
 from blobfs.sync.catalogue import blob_key
-from blobfs.sync.explanation import (
-    Explanation,
-    LoadUnderWay,
-    RequestUnderWay,
-    Seen,
-    ShareWord,
-    Told,
-)
+from blobfs.sync.explanation import Explanation, LoadUnderWay, RequestUnderWay, Seen, ShareWord, Told
 from blobfs.sync.failures import Failure
 from blobfs.sync.load import Load
 from blobfs.sync.peer import Peer

@@ -9,7 +9,7 @@ blob that was asked for) is a goal: spans towards it are started whenever a shar
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import trio
 
@@ -22,11 +22,13 @@ from blobfs.shares.choice import Urgency, span_length
 from blobfs.shares.health import Circuit
 from blobfs.shares.retry_rules import failed_attempt
 from blobfs.store.partial import Partial
+from blobfs.sync.chunk_failures import KEPT_ATTEMPTS, ChunkFailures
 from blobfs.sync.claims import confirm_claimed
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.dispatch import Dispatcher
 from blobfs.sync.extra import ExtraTraffic
-from blobfs.sync.failures import Failure, failed_now
+from blobfs.sync.goals import Goal, Goals
+from blobfs.sync.landing import Landing
 from blobfs.sync.peer import Peer
 from blobfs.sync.source import Source
 from blobfs.sync.span import Span
@@ -35,39 +37,15 @@ from blobfs.sync.window import LEAST_SPAN, WHOLE_BELOW, chunk_range, runs
 
 _log = logging.getLogger(__name__)
 
-MAP_EVERY = 16
-"""Chunks between two writes of the map: what a SIGKILL may cost to load again, 2 MiB."""
-KEPT_ATTEMPTS = 32
 SPAN_LIVES = 2
 """A span without progress ends after so many times the longest read: whoever timed out may try once more."""
-
-
-@dataclass(eq=False)
-class Failed:
-    """Why a chunk is not coming, and until when (trio's clock) that is believed."""
-
-    error: errors.BlobfsError
-    until: float
-
-
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """Chunks worth having."""
-
-    first: int
-    stop: int
-    urgency: Urgency
-    is_awaited: bool
-    """Somebody wants to know if they cannot be had."""
-    is_moving: bool = False
-    """More will be worth having soon, so that a small rest can wait."""
 
 
 @dataclass(eq=False)
 class Load:
     """The state of one load.
 
-    Invariant: a chunk is here (`partial`), on its way (`in_flight`), known to fail (`failed`) or none of
+    Invariant: a chunk is here (`partial`), on its way (`in_flight`), known to fail (`failures`) or none of
     these; it is in flight for exactly one span. All of it is changed on the event loop.
     """
 
@@ -85,10 +63,7 @@ class Load:
     names: dict[Name, BlobRecord | None] = field(default_factory=dict)
     readers: int = 0
     in_flight: set[int] = field(default_factory=set)
-    failed: dict[int, Failed] = field(default_factory=dict)
-    failure: Failure | None = None
-    """The last one; `attempts` are of the last in which shares had a part."""
-    attempts: tuple[Attempt, ...] = ()
+    failures: ChunkFailures = field(init=False)
     spans: list[Span] = field(default_factory=list)
     was_whole: bool = False
     kept: trio.Event = field(default_factory=trio.Event)
@@ -97,14 +72,17 @@ class Load:
     last_needed: float = -math.inf
     max_tries: int = 1
     retry_timeout: float = 0.0
-    _goals: list[Goal] = field(default_factory=list)
+    _goals: Goals = field(init=False)
+    _landing: Landing = field(init=False)
     _verdicts: Verdicts = field(default_factory=Verdicts)
     _changed: trio.Condition = field(default_factory=trio.Condition)
-    _unsaved: int = 0
-    _is_saving: bool = False
-    _has_complained: bool = False
     _has_ended: bool = False
     """The node ends: a span that was started now would only be cancelled, and the next one after it."""
+
+    def __post_init__(self) -> None:
+        self.failures = ChunkFailures(self.settings.failure_memory)
+        self._goals = Goals(self.partial)
+        self._landing = Landing(self.partial, self.source, self.disk)
 
     @property
     def size(self) -> int:
@@ -148,29 +126,27 @@ class Load:
         error = errors.DeadlineExceeded(
             f"not here after {trio.current_time() - begin:.3g} s", self._attempts_so_far(first, stop)
         )
-        self.attempts, self.failure = error.attempts, failed_now(error)
+        self.failures.tell(error)
         raise error
 
     async def _bring(self, first: int, stop: int, urgency: Urgency, deadline: float) -> None:
-        goal = Goal(first, stop, urgency, is_awaited=True)
         is_long = stop - first > self.settings.span_size // CHUNK_SIZE
-        if is_long:
-            self._goals.append(goal)
+        goal = self._goals.add_awaited(first, stop, urgency) if is_long else None
         try:
             while not self.partial.all_present(first, stop - first):
                 if self._has_ended:
                     raise errors.ServiceEnded("the node ends")
-                self._raise_remembered(first, stop)
-                if is_long:
+                self.failures.raise_for(first, stop)
+                if goal is not None:
                     self.pump()
                 else:
                     self._start(first, stop, urgency)
                 self._wanted_now(first, stop, urgency, deadline)
                 async with self._changed:
-                    if self.in_flight or is_long:
+                    if self.in_flight or goal is not None:
                         await self._changed.wait()
         finally:
-            if is_long:
+            if goal is not None:
                 self._goals.remove(goal)
 
     def _wanted_now(self, first: int, stop: int, urgency: Urgency, deadline: float) -> None:
@@ -189,7 +165,7 @@ class Load:
         for span in self.spans:
             if span.overlaps(first, stop):
                 found += [*span.attempts, *span.silence()]
-        return tuple(found[-KEPT_ATTEMPTS:]) or self.attempts or self._silence()
+        return tuple(found[-KEPT_ATTEMPTS:]) or self.failures.attempts or self._silence()
 
     def _silence(self) -> tuple[Attempt, ...]:
         """Every share was too busy to be asked."""
@@ -201,20 +177,12 @@ class Load:
 
     def ahead(self, offset: int, length: int) -> None:
         """What a sequential reader will want next is worth having, as long as nobody waits for others."""
-        first, stop = chunk_range(offset, length, self.size)
-        others = [goal for goal in self._goals if goal.is_awaited]
-        for goal in self._goals:
-            if not goal.is_awaited and goal.first < first <= goal.stop:
-                # Readers behind wait for what the sequence has not got to yet.
-                absent = self.partial.next_absent(goal.first, first)
-                first = absent if absent >= 0 else first
-        is_moving = stop < self.partial.chunks
-        self._goals = [*others, Goal(first, stop, Urgency.AHEAD, is_awaited=False, is_moving=is_moving)]
+        self._goals.move_ahead(*chunk_range(offset, length, self.size))
         self.pump()
 
     def forget_goals(self) -> None:
         """Nobody reads it any more."""
-        self._goals = [goal for goal in self._goals if goal.is_awaited]
+        self._goals.forget_ahead()
 
     # Spans
 
@@ -223,25 +191,18 @@ class Load:
         most = self.settings.span_size // CHUNK_SIZE
         if self.size <= WHOLE_BELOW:
             first, stop = 0, self.partial.chunks
-        elif urgency is Urgency.READER and self._is_pursued(first, stop):
-            return
+        elif urgency is Urgency.READER and self._goals.reach(first, stop):
+            self.pump()
+            if self.spans:
+                return  # it gets there by itself
         for start, end in runs(first, stop, self._is_wanted, most):
             self._start_span(Span(self, start, end, urgency))
-
-    def _is_pursued(self, first: int, stop: int) -> bool:
-        """Whether a sequence that is on its way gets there by itself: the kernel asks far ahead of its reader."""
-        for number, goal in enumerate(self._goals):
-            if not goal.is_awaited and first < goal.stop and goal.first <= stop:
-                self._goals[number] = replace(goal, first=min(goal.first, first))
-                self.pump()
-                return stop <= goal.stop and bool(self.spans)
-        return False
 
     def pump(self) -> None:
         """Starts spans towards the goals while shares have room for them."""
         if self._has_ended:
             return
-        for goal in sorted(self._goals, key=lambda goal: goal.urgency):
+        for goal in self._goals:
             while self._start_towards(goal):
                 pass
 
@@ -319,44 +280,23 @@ class Load:
     def _is_wanted(self, chunk: int) -> bool:
         if self.partial.present(chunk) or chunk in self.in_flight:
             return False
-        failed = self.failed.get(chunk)
-        return failed is None or failed.until <= trio.current_time()
+        return not self.failures.is_failing(chunk)
 
-    def _raise_remembered(self, first: int, stop: int) -> None:
-        now = trio.current_time()
-        for chunk in [chunk for chunk, failed in self.failed.items() if failed.until <= now]:
-            del self.failed[chunk]
-        broken = min((chunk for chunk in self.failed if first <= chunk < stop), default=None)
-        if broken is not None:
-            raise self.failed[broken].error
-
-    def _remember(self, span: Span, error: errors.BlobfsError) -> None:
-        failed = Failed(error, trio.current_time() + self.settings.failure_memory)
-        for chunk in range(span.first, span.stop):
-            if not self.partial.present(chunk):
-                self.failed[chunk] = failed
-        self.failure = failed_now(error)
-        if isinstance(error, errors.LoadFailed):
-            self.attempts = error.attempts[-KEPT_ATTEMPTS:]
-        # One line until something arrives again: readers ask for what they do not get again and again, and
-        # nobody waits for the fill.
-        is_news = not self._has_complained and span.urgency is not Urgency.FILL
-        self._has_complained |= is_news
-        log = _log.warning if is_news else _log.debug
-        log("%s: chunks %d to %d: %s", self._shown(), span.first, span.stop, _last_words(error))
-
-    def _shown(self) -> str:
-        return next((repr(str(name)) for name in self.names), self.key)
+    def _fail(self, span: Span, error: errors.BlobfsError) -> None:
+        missing = [chunk for chunk in range(span.first, span.stop) if not self.partial.present(chunk)]
+        self.failures.remember(missing, error)
+        shown = next((repr(str(name)) for name in self.names), self.key)
+        self.failures.complain(shown, error, is_waited_for=span.urgency is not Urgency.FILL)
 
     async def _run_span(self, span: Span) -> None:
         try:
             await self._confirm(span)
             await span.run()
         except errors.BlobfsError as error:
-            self._remember(span, error)
+            self._fail(span, error)
         except Exception:
             _log.exception("%s: unexpected", self.key)
-            self._remember(span, errors.LoadFailed("unexpected; see the log"))
+            self._fail(span, errors.LoadFailed("unexpected; see the log"))
         except BaseException:  # cancelled, perhaps in a group
             self._has_ended = True
             raise
@@ -392,33 +332,10 @@ class Load:
 
     async def keep(self, chunk: int, content: Buffer) -> bool:
         """Verifies whole chunks and keeps them; False when they are wrong."""
-        saves = self._unsaved >= MAP_EVERY and not self._is_saving
-        if saves:
-            self._is_saving, self._unsaved = True, 0
-        try:
-            if not await self.disk.run(self._keep, chunk, content, saves):
-                return False
-        finally:
-            if saves:
-                self._is_saving = False
-        count = -(-len(content) // CHUNK_SIZE)
-        self.partial.mark(chunk, count)
-        for done in range(chunk, chunk + count):
-            self.failed.pop(done, None)
+        count = await self._landing.keep(chunk, content)
+        if count is None:
+            return False
+        self.failures.arrived(chunk, chunk + count)
         self.in_flight.difference_update(range(chunk, chunk + count))
-        self._unsaved += count
-        self._has_complained = False
         await self._announce()
         return True
-
-    def _keep(self, chunk: int, content: Buffer, saves: bool) -> bool:
-        """In a worker thread. The map gets what was kept before, while we are there."""
-        if saves:
-            self.partial.save_map()
-        return self.source.keep(chunk, content)
-
-
-def _last_words(error: errors.BlobfsError) -> str:
-    attempts = error.attempts if isinstance(error, errors.LoadFailed) else ()
-    last = f" ({attempts[-1].share}: {attempts[-1].detail})" if attempts else ""
-    return f"{error}{last}"

@@ -180,7 +180,7 @@ class Loading:
             if load.keep_failure is not None:
                 raise load.keep_failure
             return
-        raise call.late("whole, but not kept", "blob", load.attempts)
+        raise call.late("whole, but not kept", "blob", load.failures.attempts)
 
     async def _loaded(self, name: Name, blob: BlobId | None = None) -> LoadedBlob | None:
         """What is here: of the name, or of `blob` if the name means something else."""

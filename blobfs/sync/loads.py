@@ -101,12 +101,12 @@ class Loads:
     def last_attempts(self, key: str) -> tuple[Attempt, ...]:
         """Those of the last failure to load something, also when nobody loads it any more."""
         load, kept = self._loads.get(key), self._failures.of(key)
-        return load.attempts if load is not None else () if kept is None else kept.attempts
+        return load.failures.attempts if load is not None else () if kept is None else kept.attempts
 
     def last_failure(self, key: str) -> Failure | None:
         """Likewise."""
         load = self._loads.get(key)
-        return (load.failure if load is not None else None) or self._failures.of(key)
+        return (load.failures.last if load is not None else None) or self._failures.of(key)
 
     def loads_of(self, name: Name) -> list[Load]:
         """Those that will be shared in turn under this name."""
@@ -342,8 +342,8 @@ class Loads:
             return False
         del self._loads[load.key]
         load.partial.close()
-        if load.failure is not None:
-            self._failures.note(load.key, load.failure)
+        if load.failures.last is not None:
+            self._failures.note(load.key, load.failures.last)
         if isinstance(load.source, MerkleSource):  # part of a plain file: worth something to a reader only
             self._asleep[load.key] = (load.size, until)
         return True
