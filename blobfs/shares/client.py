@@ -34,7 +34,7 @@ from blobfs.shares.body import (
     read_json_text,
     read_rest,
 )
-from blobfs.shares.exchange import Exchange, Question, ShareStatistics
+from blobfs.shares.exchange import Exchange, Line, Question, ShareStatistics
 from blobfs.shares.log_tail import MAX_LOG_BYTES, LogPosition, LogTail, read_fresh, read_further
 from blobfs.shares.plain import PAGE_SUFFIXES, PlainFile, plain_file, version_complaint
 
@@ -158,7 +158,8 @@ class Share:
         if length == 0:
             return b""
         stretch = Stretch(offset, length)
-        question = Question("tree", TREES + blob, headers={"Range": stretch.range_header()})
+        headers = {"Range": stretch.range_header()}
+        question = Question("tree", TREES + blob, headers=headers, line=Line.TREES)
         async with self._exchange.ask(question) as answer:
             return bytes(await read_exactly(_stretch_body(answer, stretch), length))
 
@@ -172,7 +173,8 @@ class Share:
         if length == 0:
             yield NoBody()
             return
-        question = Question("blob", BLOBS + blob, headers={"Range": stretch.range_header()}, bulk=True)
+        headers = {"Range": stretch.range_header()}
+        question = Question("blob", BLOBS + blob, headers=headers, line=Line.BYTES)
         async with self._exchange.ask(question) as answer:
             yield _stretch_body(answer, stretch)
 
@@ -198,7 +200,8 @@ class Share:
         headers = {"Range": stretch.range_header()}
         if pinned.validator is not None:
             headers["If-Range"] = pinned.validator
-        async with self._exchange.ask(Question("blob", url_path(name), headers=headers, bulk=True)) as answer:
+        question = Question("blob", url_path(name), headers=headers, line=Line.BYTES)
+        async with self._exchange.ask(question) as answer:
             answer.refuse(version_complaint(answer.status, answer.headers, pinned))
             yield _stretch_body(answer, stretch)
 

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from enum import Enum, auto
 
 import httpx
 import trio
@@ -26,6 +27,14 @@ MAX_REDIRECTS = 5
 USER_AGENT = "blobfs"
 
 
+class Line(Enum):
+    """What waits for what: bytes that do not come hold up no name, a name no bytes."""
+
+    NAMES = auto()
+    TREES = auto()
+    BYTES = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """What is asked of a share."""
@@ -36,8 +45,8 @@ class Question:
     """Relative to the share's URL, percent-encoded."""
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
-    bulk: bool = False
-    """A long body: waits for a slot among its like, never in front of a short question."""
+    line: Line = Line.NAMES
+    """Waits for a slot among its like only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +80,7 @@ class Exchange:
         self._limits = Limits(
             options.connect_timeout, options.first_byte_timeout, options.idle_timeout, options.concurrent
         )
-        self._slots = {bulk: trio.Semaphore(options.concurrent) for bulk in (False, True)}
+        self._slots = {line: trio.Semaphore(options.concurrent) for line in Line}
         self._counters = Counters()
         self._transport: ShareTransport | None = None
 
@@ -100,7 +109,7 @@ class Exchange:
     @asynccontextmanager
     async def ask(self, question: Question) -> AsyncIterator[Answer]:
         """The answer, with its body unread. Raises `ShareFailure` when there is none."""
-        async with self._slots[question.bulk]:
+        async with self._slots[question.line]:
             self._counters.in_flight += 1
             try:
                 answer = await self._answer(question)
