@@ -93,16 +93,14 @@ def test_waiting_for_somebody_elses_name(silence: Silence):
 
 
 def test_a_name_that_waits_holds_up_no_other(silence: Silence):
-    """[S60] Beside a lookup that hangs, names of the same directory are found, read, made and removed."""
+    """[S60] Beside a lookup that hangs, names of the same directory are found and read."""
     put(silence.node, "mine", b"mine")
     with silence.start("cat", silence.path("missing")) as stuck:
         silence.wait_for_waits()
-        for command in (
-            ["cat", silence.path("mine")],
-            ["stat", silence.path("f1")],
-            ["cat", silence.path("mine")],
-        ):
-            subprocess.run(command, check=True, timeout=SECONDS, stdout=subprocess.DEVNULL)
+        for command, name in (("cat", "mine"), ("stat", "f1"), ("cat", "mine")):
+            subprocess.run(
+                [command, silence.path(name)], check=True, timeout=SECONDS, stdout=subprocess.DEVNULL
+            )
         assert stuck.poll() is None
 
 
