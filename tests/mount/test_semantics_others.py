@@ -166,7 +166,7 @@ def test_not_reachable(start_node: StartNode, free_port: int, read_only: bool):
     expected = errno.EHOSTUNREACH if read_only else errno.ENOENT
     for name in ("f", "d/f"):
         assert errno_of(node.path(name).stat) == expected
-    assert f"'f': {dead}: connection refused" in node.log()
+    assert f"'f' could not be looked up: {dead}: connection refused" in node.log()
     if not read_only:
         node.path("f").write_text("written offline")
         assert node.path("f").read_text() == "written offline"
