@@ -82,13 +82,11 @@ class Dispatcher:
         return want.peer
 
     def offer(self, peers: tuple[Peer, ...], length: int, urgency: Urgency, most: int) -> Peer | None:
-        """A share that has room now and that nobody more urgent waits for; `most` bodies at once of each.
+        """A share that has room now, at `most` bodies at once of each; whoever waits had the choice before.
 
         `take` it before anything else happens, or leave it.
         """
-        waited_for = {peer for want in self._waiting if want.urgency() <= urgency for peer in want.peers}
-        peer = self._choose(peers, length, urgency, most)
-        return None if peer in waited_for else peer
+        return self._choose(peers, length, urgency, most)
 
     def take(self, peer: Peer) -> None:
         """It is given one more request; `release` it afterwards."""

@@ -6,7 +6,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from blobfs.model import Kind
 from blobfs.shares.choice import Urgency
@@ -191,6 +191,24 @@ async def test_who_waits_for_a_stuck_share_stops_nobody_elsewhere(nursery: trio.
     assert requests.granted == ["hangs"]
     assert requests.dispatcher.offer((other,), LENGTH, AHEAD, 2) is other
     assert requests.dispatcher.offer((stuck, other), LENGTH, AHEAD, 2) is other
+
+
+async def test_a_share_that_may_be_back_is_tried_while_readers_wait(
+    nursery: trio.Nursery, mock_clock: MockClock
+) -> None:
+    """They wait for those that are up; what nobody waits for finds out, and relieves them."""
+    up, back = peers_of(1, 8)
+    fail(back)
+    requests = Requests(Dispatcher(99), nursery)
+    await requests.ask("running", (up, back))
+    mock_clock.jump(1)
+    await requests.ask("waits", (up, back))
+    assert requests.granted == ["running"]
+    assert requests.dispatcher.offer((up, back), LENGTH, AHEAD, 2) is back
+    back.health.record_success(trio.current_time())
+    requests.dispatcher.reconsider()
+    await wait_all_tasks_blocked()
+    assert requests.peers["waits"] is back
 
 
 async def test_an_offer_changes_nothing_until_it_is_taken() -> None:
