@@ -15,6 +15,7 @@ from tests.mount.node import BlobfsNode, log_records
 from tests.mount.probes import (
     MIB,
     assert_one_line,
+    attribute,
     blobfs,
     copy_of,
     errno_of,
@@ -91,7 +92,7 @@ def test_a_file_and_its_states(start_node: StartNode):
     with b.path("w").open("wb", buffering=0) as file:
         file.write(b"123")
         assert [why(b, "w")[key] for key in ("state", "present")] == ["writing", 3]
-    b.wait_until_sealed()
+    assert attribute(b.path("w"), "id") == why(b, "w")["blob"]
     b.path("w").unlink()
     assert why(b, "w")["kind"] == "removed"
 
