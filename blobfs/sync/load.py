@@ -33,6 +33,7 @@ from blobfs.sync.peer import Peer
 from blobfs.sync.source import Source
 from blobfs.sync.span import Span
 from blobfs.sync.verdicts import Verdicts
+from blobfs.sync.waiters import Waiters
 from blobfs.sync.window import LEAST_SPAN, WHOLE_BELOW, chunk_range, runs
 
 _log = logging.getLogger(__name__)
@@ -75,13 +76,14 @@ class Load:
     _goals: Goals = field(init=False)
     _landing: Landing = field(init=False)
     _verdicts: Verdicts = field(default_factory=Verdicts)
-    _changed: trio.Condition = field(default_factory=trio.Condition)
+    _waiters: Waiters = field(init=False)
     _has_ended: bool = False
     """The node ends: a span that was started now would only be cancelled, and the next one after it."""
 
     def __post_init__(self) -> None:
         self.failures = ChunkFailures(self.settings.failure_memory)
         self._goals = Goals(self.partial)
+        self._waiters = Waiters(self.partial)
         self._landing = Landing(self.partial, self.source, self.disk)
 
     @property
@@ -133,18 +135,17 @@ class Load:
         is_long = stop - first > self.settings.span_size // CHUNK_SIZE
         goal = self._goals.add_awaited(first, stop, urgency) if is_long else None
         try:
-            while not self.partial.all_present(first, stop - first):
-                if self._has_ended:
-                    raise errors.ServiceEnded("the node ends")
-                self.failures.raise_for(first, stop)
-                if goal is not None:
-                    self.pump()
-                else:
-                    self._start(first, stop, urgency)
-                self._wanted_now(first, stop, urgency, deadline)
-                async with self._changed:
-                    if self.in_flight or goal is not None:
-                        await self._changed.wait()
+            with self._waiters.waiting(first, stop) as waiter:
+                while not self.partial.all_present(first, stop - first):
+                    if self._has_ended:
+                        raise errors.ServiceEnded("the node ends")
+                    self.failures.raise_for(first, stop)
+                    if goal is not None:
+                        self.pump()
+                    else:
+                        self._start(first, stop, urgency)
+                    self._wanted_now(first, stop, urgency, deadline)
+                    await waiter.wait()
         finally:
             if goal is not None:
                 self._goals.remove(goal)
@@ -191,6 +192,8 @@ class Load:
         most = self.settings.span_size // CHUNK_SIZE
         if self.size <= WHOLE_BELOW:
             first, stop = 0, self.partial.chunks
+        elif self._next_wanted(first, stop) is None:
+            return
         elif urgency is Urgency.READER and self._goals.reach(first, stop):
             self.pump()
             if self.spans:
@@ -236,7 +239,7 @@ class Load:
         while (start := self.partial.next_absent(first, stop)) >= 0:
             if self._is_wanted(start):
                 return next(runs(start, min(start + most, stop), self._is_wanted, most))
-            first = start + 1
+            first = next((span.stop for span in self.spans if span.first <= start < span.stop), start + 1)
         return None
 
     def _fitting(self, peer: Peer, goal: Goal, peers: Sequence[Peer]) -> int:
@@ -305,7 +308,8 @@ class Load:
             self.in_flight.difference_update(range(span.first, span.stop))
             span.give_up_lease()
             self.pump()
-            await self._announce()
+            self._waiters.changed()
+            self.check_whole()
 
     async def _confirm(self, span: Span) -> None:
         if not self.partial.claimed(span.first, span.stop - span.first):
@@ -316,14 +320,7 @@ class Load:
         for peer, attempt in confirmed.failures:
             self.note(peer, attempt)
         self.in_flight.difference_update(confirmed.chunks)
-        await self._announce()
-
-    async def _announce(self) -> None:
-        self.check_whole()
-        # Taking the lock of a condition that nobody keeps over an await never waits, but is a checkpoint.
-        with trio.CancelScope(shield=True):
-            async with self._changed:
-                self._changed.notify_all()
+        self._waiters.changed()
 
     def check_whole(self) -> None:
         if self.partial.is_whole and not self.was_whole:
@@ -337,5 +334,6 @@ class Load:
             return False
         self.failures.arrived(chunk, chunk + count)
         self.in_flight.difference_update(range(chunk, chunk + count))
-        await self._announce()
+        self._waiters.arrived(chunk, chunk + count)
+        self.check_whole()
         return True
