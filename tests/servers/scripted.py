@@ -157,16 +157,19 @@ async def scripted_server() -> AsyncIterator[ScriptedServer]:
         nursery.cancel_scope.cancel()
 
 
-def ok(body: bytes, **headers: str) -> Behaviour:
-    """200 with everything, Range or not. Header names are given with ``_`` for ``-``."""
+def replying(reply: Reply) -> Behaviour:
+    """Always this."""
 
     async def behave(request: Request, connection: Connection) -> bool:
-        await connection.send_head(200, {"Content-Length": str(len(body)), **_named(headers)})
-        if request.method != "HEAD":
-            await connection.send(body)
+        await connection.send_reply(request, reply)
         return True
 
     return behave
+
+
+def ok(body: bytes, **headers: str) -> Behaviour:
+    """200 with everything, Range or not. Header names are given with ``_`` for ``-``."""
+    return status(200, body, **headers)
 
 
 def ranged(body: bytes, **headers: str) -> Behaviour:
@@ -181,26 +184,11 @@ def ranged(body: bytes, **headers: str) -> Behaviour:
 
 def partial(body: bytes, content_range: str, **headers: str) -> Behaviour:
     """206 with this Content-Range, true or not."""
-
-    async def behave(request: Request, connection: Connection) -> bool:
-        length = str(len(body))
-        await connection.send_head(
-            206, {"Content-Range": content_range, "Content-Length": length, **_named(headers)}
-        )
-        await connection.send(body)
-        return True
-
-    return behave
+    return status(206, body, Content_Range=content_range, **headers)
 
 
 def status(code: int, body: bytes = b"no", **headers: str) -> Behaviour:
-    async def behave(request: Request, connection: Connection) -> bool:
-        await connection.send_head(code, {"Content-Length": str(len(body)), **_named(headers)})
-        if request.method != "HEAD":
-            await connection.send(body)
-        return True
-
-    return behave
+    return replying(Reply(code, {"Content-Length": str(len(body)), **_named(headers)}, body))
 
 
 def redirect(location: str, code: int = 302) -> Behaviour:
