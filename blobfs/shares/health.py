@@ -73,13 +73,16 @@ class ShareHealth:
             self._streak = 0
             self._down_until = None
             return
-        if not self.is_down(now):
-            # Requests that were under way together fail together: that is one outage, not eight.
-            self._streak += 1
+        asked = min(retry_after or 0.0, LONGEST_BACKOFF)
+        if self._down_until is not None and now < self._down_until:
+            # Requests that were under way together fail together: that is one outage, not eight. Nor does who
+            # asks in vain, because nobody else is left, put off the moment when it is worth trying again.
+            self._down_until = max(now + asked, self._down_until)
+            return
+        self._streak += 1
         # The exponent is bounded: a float overflows after a thousand failures.
         backoff = min(FIRST_BACKOFF * 2 ** min(self._streak - 1, 16), LONGEST_BACKOFF)
-        asked = min(retry_after or 0.0, LONGEST_BACKOFF)
-        self._down_until = max(now + max(backoff, asked), self._down_until or now)
+        self._down_until = now + max(backoff, asked)
 
     def is_down(self, now: float) -> bool:
         """Whether asking it again would most likely be waste."""

@@ -158,3 +158,12 @@ def test_no_share_is_left_alone_for_longer_than_the_longest_backoff(
         assert health.is_down(now) == (health.circuit(now) is Circuit.OPEN)
         streak = health.statistics().consecutive_failures
         assert (streak == 0) == (health.circuit(now) is Circuit.CLOSED)
+
+
+def test_a_share_that_is_asked_all_the_time_gets_to_its_outage() -> None:
+    """Failures while the circuit is open put nothing off: after each backoff the next one counts."""
+    health = ShareHealth()
+    for step in range(200):
+        health.record_failure(Kind.CONNECT_TIMEOUT, step / 20)
+    assert health.is_outage
+    assert health.statistics().consecutive_failures == 5  # at 0, 0.5, 1.5, 3.5 and 7.5 s
