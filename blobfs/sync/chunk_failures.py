@@ -13,6 +13,8 @@ from blobfs.sync.failures import Failure, failed_now
 _log = logging.getLogger(__name__)
 
 KEPT_ATTEMPTS = 32
+LEAST_MEMORY = 0.05
+"""Seconds: whoever waits has to see the failure when it is woken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class ChunkFailures:
     """Mutable: `_failed`, by `remember`, `forget` and the clock; `last` and `attempts`."""
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+        self._seconds = max(seconds, LEAST_MEMORY)
         self._failed: dict[int, _Failed] = {}
         self._has_complained = False
         self.last: Failure | None = None
