@@ -240,15 +240,15 @@ class Catalogue:
     async def blob_size(self, blob: BlobId) -> int | None:
         """The size of a blob; None when every share says it has not got it.
 
-        The word of the only share is taken for it: whatever it has, nobody else has it. Of several the first
-        that proves what it says. Raises `LoadFailed` when nobody has it but not everybody could be asked.
+        That of the first share that proves what it says: what is believed here is what the blob is read by.
+        Raises `LoadFailed` when nobody has it but not everybody could be asked.
         """
         answers: dict[Peer, int | Attempt | None] = {}
         asked = [peer for peer in self._peers if not peer.is_plain]
         async with trio.open_nursery() as nursery:
 
             async def ask(peer: Peer) -> None:
-                answers[peer] = answer = await self._ask_size(peer, blob, proves=len(asked) > 1)
+                answers[peer] = answer = await self._ask_size(peer, blob)
                 if isinstance(answer, int):
                     nursery.cancel_scope.cancel()
 
@@ -265,10 +265,10 @@ class Catalogue:
             raise failed
         return None
 
-    async def _ask_size(self, peer: Peer, blob: BlobId, *, proves: bool) -> int | Attempt | None:
+    async def _ask_size(self, peer: Peer, blob: BlobId) -> int | Attempt | None:
         usual = self._settings.lookup_timeout
         size = await peer.ask("size", usual, lambda share: share.blob_size(blob))
-        if not isinstance(size, int) or not proves:
+        if not isinstance(size, int):
             return size
         is_proved = await peer.ask("tree", usual, lambda share: proves_size(share, blob, size))
         if is_proved is True:

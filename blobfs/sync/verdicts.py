@@ -10,10 +10,12 @@ from blobfs.model import Attempt, Kind
 from blobfs.shares.retry_rules import is_worth_asking_again
 from blobfs.sync.peer import Peer
 
-ABSENT_SECONDS = 5.0
-"""For how long "I do not have it" and "not for you" are believed: shares get blobs, and rights are given."""
+BELIEVED_FOR = 5.0
+"""Seconds for which "I do not have it", "not for you" or an answer that breaks the rules is believed: shares
+get blobs, rights are given, servers are mended."""
 
-_FOR_NOW = frozenset({Kind.ABSENT, Kind.REFUSED})
+_FOR_GOOD = frozenset({Kind.WRONG_BYTES, Kind.CHANGED})
+"""As long as the load lives: it has other bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Verdicts:
     def note(self, peer: Peer, attempt: Attempt) -> None:
         """Remembers what is worth remembering of a failure."""
         if not is_worth_asking_again(attempt.kind):
-            until = trio.current_time() + ABSENT_SECONDS if attempt.kind in _FOR_NOW else math.inf
+            until = math.inf if attempt.kind in _FOR_GOOD else trio.current_time() + BELIEVED_FOR
             self._verdicts[peer] = Verdict(attempt, until)
 
     def attempts(self) -> list[Attempt]:

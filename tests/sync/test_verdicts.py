@@ -13,7 +13,7 @@ from blobfs.shares.health import Circuit
 from blobfs.shares.retry_rules import RULES, Again, failed_attempt
 from blobfs.store.opening import Store, open_store
 from blobfs.sync.peer import Peer
-from blobfs.sync.verdicts import ABSENT_SECONDS, Verdicts
+from blobfs.sync.verdicts import BELIEVED_FOR, Verdicts
 from tests.sync.fake_share import FakeShare, blob_of
 from tests.sync.running import SETTINGS, content, copy_of
 from tests.sync.samples import CHUNKS, RAW, SMALL, chunk, part, shares
@@ -33,7 +33,7 @@ async def read(running: Node, raw: bytes) -> None:
 
 @pytest.mark.parametrize("kind", Kind)
 async def test_each_kind_is_remembered_as_its_rule_says(autojump_clock: MockClock, kind: Kind) -> None:
-    """Absent and refused for five seconds, what will not change for good, what may pass not at all."""
+    """Other bytes for good, what may be put right for five seconds, what may pass not at all."""
     peer, other = Peer(FakeShare("http://1/")), Peer(FakeShare("http://2/"))
     verdicts = Verdicts()
     attempt = failed_attempt(peer.shown, "blob", kind, "words")
@@ -43,10 +43,10 @@ async def test_each_kind_is_remembered_as_its_rule_says(autojump_clock: MockCloc
         assert verdicts.attempts() == []
         return
     assert verdicts.attempts() == [attempt]
-    await trio.sleep(ABSENT_SECONDS - 0.01)
+    await trio.sleep(BELIEVED_FOR - 0.01)
     assert verdicts.without([peer, other]) == (other,)
     await trio.sleep(0.02)
-    passes = kind in (Kind.ABSENT, Kind.REFUSED)
+    passes = kind not in (Kind.WRONG_BYTES, Kind.CHANGED)
     assert verdicts.without([peer, other]) == ((peer, other) if passes else (other,))
     assert verdicts.attempts() == ([] if passes else [attempt])
 
@@ -57,7 +57,7 @@ async def test_the_last_word_counts(autojump_clock: MockClock) -> None:
     verdicts = Verdicts()
     for _ in range(3):
         verdicts.note(peer, failed_attempt(peer.shown, "blob", Kind.ABSENT, "HTTP 404"))
-        await trio.sleep(ABSENT_SECONDS - 1)
+        await trio.sleep(BELIEVED_FOR - 1)
         assert verdicts.without([peer]) == ()
 
 
@@ -74,7 +74,7 @@ async def test_a_404_is_not_asked_for_again_for_a_while(store: Store, autojump_c
         assert running.peers[0].health.circuit(trio.current_time()) is Circuit.CLOSED
         await read(running, SMALL)
         assert [each.what for each in one.asked if each.phase == "blob"][1:] == [blob_of(SMALL)]
-        await trio.sleep(ABSENT_SECONDS)
+        await trio.sleep(BELIEVED_FOR)
         one.add_blob(RAW)
         assert await reader.read(*chunk(9)) == part(9)
         assert one.ranges()[-1] == chunk(9)
@@ -90,7 +90,7 @@ async def test_absent_everywhere_may_be_there_a_moment_later(store: Store, autoj
         with pytest.raises(errors.AbsentEverywhere):
             await reader.read(*chunk(0))
         one.add_blob(RAW)
-        await trio.sleep(ABSENT_SECONDS)
+        await trio.sleep(BELIEVED_FOR)
         assert await reader.read(*chunk(0)) == part(0)
         reader.close()
 
