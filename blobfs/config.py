@@ -60,8 +60,8 @@ class LoadSettings:
     spans_per_share: int = 2
     """Requests of one load that run ahead of its readers at a time, per share: while one body ends the next
     one has begun."""
-    bodies: int = 32
-    """Bodies that come in at a time, all loads together: each takes up to 1.5 MiB of memory."""
+    bodies: int = 64
+    """Bodies that come in at a time, all loads together: each takes up to 1 MiB of memory."""
     extra_traffic: float = 0.05
     """How much may be loaded twice, as a part of what is loaded, to get around shares that stall."""
     fill: Fill = Fill.IDLE

@@ -293,7 +293,6 @@ class Load:
 
     async def _run_span(self, span: Span) -> None:
         try:
-            await self._confirm(span)
             await span.run()
         except errors.BlobfsError as error:
             self._fail(span, error)
@@ -311,11 +310,12 @@ class Load:
             self._waiters.changed()
             self.check_whole()
 
-    async def _confirm(self, span: Span) -> None:
-        if not self.partial.claimed(span.first, span.stop - span.first):
+    async def confirm(self, first: int, stop: int) -> None:
+        """After an unclean end: the chunks of a range that the map claims are verified again."""
+        if not self.partial.claimed(first, stop - first):
             return
         confirmed = await confirm_claimed(
-            self.partial, self.source, self.disk, self.able_peers(), span.first, span.stop
+            self.partial, self.source, self.disk, self.able_peers(), first, stop
         )
         for peer, attempt in confirmed.failures:
             self.note(peer, attempt)

@@ -7,99 +7,25 @@ them; what has arrived stays.
 """
 
 import itertools
-import logging
 import math
 import random
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import trio
 
 from blobfs import errors
-from blobfs.config import LoadSettings
-from blobfs.merkle import Buffer
 from blobfs.model import CHUNK_SIZE, Attempt, Kind
-from blobfs.shares.body import ByteStream
 from blobfs.shares.choice import Urgency, is_slow
 from blobfs.shares.failure import ShareFailure
 from blobfs.shares.retry_rules import failed_attempt, is_worth_asking_again, pause
-from blobfs.store.partial import Partial
 from blobfs.sync.answers import failure_from
 from blobfs.sync.background import lone_failure
-from blobfs.sync.dispatch import Dispatcher
-from blobfs.sync.extra import ExtraTraffic
+from blobfs.sync.fetch import Destination, Runner, fetch, stretch
 from blobfs.sync.peer import Peer
-from blobfs.sync.source import Source
 from blobfs.sync.window import runs
 
-_log = logging.getLogger(__name__)
-
-BATCH = 8 * CHUNK_SIZE
-"""The most that is verified and written in one hop to a worker thread."""
-QUICK = 0.02
-"""Seconds: chunks that come faster than this are kept in larger batches, slower ones are not held back."""
 LOOK_AGAIN = 0.25
 """Seconds between two looks at whether another share would be better."""
-
-
-class Destination(Protocol):
-    """What a span needs of the load it belongs to (`blobfs.sync.load.Load`)."""
-
-    key: str
-    partial: Partial
-    source: Source
-    settings: LoadSettings
-    dispatcher: Dispatcher
-    extra: ExtraTraffic
-
-    @property
-    def size(self) -> int: ...
-
-    @property
-    def max_tries(self) -> int: ...
-
-    @property
-    def retry_timeout(self) -> float: ...
-
-    @property
-    def is_sequential(self) -> bool: ...
-
-    def able_peers(self) -> tuple[Peer, ...]: ...
-
-    def note(self, peer: Peer, attempt: Attempt) -> None: ...
-
-    def verdicts(self) -> list[Attempt]: ...
-
-    def active_spans(self) -> int: ...
-
-    async def keep(self, chunk: int, content: Buffer) -> bool: ...
-
-
-@dataclass(eq=False)
-class Runner:
-    """One share at work on a span."""
-
-    peer: Peer
-    asked: float
-    silent_since: float
-    """Since when it owes the next chunk; infinite while what it sent is being kept."""
-    begun: float | None = None
-    """When its first body began."""
-    received: int = 0
-    kept: int = 0
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-    lost: Attempt | None = None
-    """Why it was cancelled, once it was."""
-
-    def is_overdue(self, now: float) -> bool:
-        return now >= self.due()
-
-    def too_late(self) -> Attempt:
-        """What to say of a share that has neither delivered nor failed yet."""
-        return self.peer.too_late("blob", round(trio.current_time() - self.asked, 3), self.received)
-
-    def due(self) -> float:
-        return self.silent_since + self.peer.estimates.patience(self.begun is not None)
 
 
 @dataclass(eq=False)
@@ -139,6 +65,7 @@ class Span:
     async def run(self) -> None:
         """Until all of it is here. Raises what the attempts amount to."""
         with self.scope:
+            await self.load.confirm(self.first, self.stop)
             await self._rounds()
             return
         raise errors.DeadlineExceeded("nothing arrived in time", self.attempts)
@@ -278,8 +205,8 @@ class Span:
         peer = runner.peer
         try:
             with runner.scope, peer.asking():
-                for start, end in list(self._missing()):
-                    await self._load(runner, start, end)
+                for start, end in self._missing():
+                    await fetch(self.load, runner, start, end, self._progressed)
         except ShareFailure as failure:
             self.attempts.append(failure.attempt)
             self.load.note(peer, failure.attempt)
@@ -309,68 +236,4 @@ class Span:
         )
 
     def _bytes_missing(self) -> int:
-        return sum(self._stretch(start, end)[1] for start, end in self._missing())
-
-    def _stretch(self, start: int, end: int) -> tuple[int, int]:
-        offset = start * CHUNK_SIZE
-        return offset, min(end * CHUNK_SIZE, self.load.size) - offset
-
-    async def _load(self, runner: Runner, start: int, end: int) -> None:
-        """Chunks from one share; what they are verified with comes at the same time if it is missing."""
-        source, peer = self.load.source, runner.peer
-        if source.is_prepared(start, end):
-            await self._load_body(runner, start, end, None)
-            return
-        prepared = trio.Event()
-
-        async def prepare() -> None:
-            await source.prepare(peer, start, end, ahead=self.load.is_sequential)
-            prepared.set()
-
-        with lone_failure():
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(prepare)
-                await self._load_body(runner, start, end, prepared)
-
-    async def _load_body(self, runner: Runner, start: int, end: int, prepared: trio.Event | None) -> None:
-        offset, length = self._stretch(start, end)
-        asked = trio.current_time()
-        async with self.load.source.body(runner.peer, offset, length) as body:
-            now = trio.current_time()
-            runner.peer.estimates.answered(now - asked)
-            if prepared is not None:
-                await prepared.wait()
-            runner.silent_since = trio.current_time()
-            if runner.begun is None:
-                runner.begun = runner.silent_since
-            await self._take(runner, start, length, body)
-
-    async def _take(self, runner: Runner, chunk: int, length: int, body: ByteStream) -> None:
-        """Keeps a body in batches of whole chunks, which grow while the chunks come fast.
-
-        Every batch is received into the same memory, once the one before it is kept.
-        """
-        memory = memoryview(bytearray(min(BATCH, length)))
-        batch, filled = CHUNK_SIZE, 0
-        while got := await body.read_into(memory[filled : min(batch, length)]):
-            runner.received += got
-            filled += got
-            if filled < min(batch, length):
-                continue
-            waited = trio.current_time() - runner.silent_since
-            runner.peer.estimates.paused(waited)
-            runner.silent_since = math.inf
-            await self._keep(runner, chunk, memory[:filled])
-            runner.silent_since = trio.current_time()
-            chunk += filled // CHUNK_SIZE
-            length -= filled
-            filled = 0
-            batch = min(batch * 2, BATCH) if waited < QUICK else CHUNK_SIZE
-
-    async def _keep(self, runner: Runner, chunk: int, content: memoryview) -> None:
-        if not await self.load.keep(chunk, content):
-            start = chunk * CHUNK_SIZE
-            detail = f"bytes {start} to {start + len(content)} do not match the blob id"
-            raise runner.peer.wrong("blob", detail)
-        runner.kept += len(content)
-        self._progressed(runner)
+        return sum(stretch(start, end, self.load.size)[1] for start, end in self._missing())

@@ -258,3 +258,15 @@ async def test_a_defect_is_the_readers_eio_and_not_the_nodes_end(
         reader.close()
         other.close()
     assert "ZeroDivisionError: a defect" in caplog.text
+
+
+async def test_all_whole_chunks_of_a_body_that_breaks_off_are_kept(store: Store) -> None:
+    """Bodies are resumed, not restarted: the next request begins at the first chunk that did not come whole."""
+    one, two = shares(blob="s")
+    one.short_after = 6 * CHUNK_SIZE + 1000  # in the middle of a batch
+    async with running(store, one, two) as sync:
+        reader = await sync.loads.open(BLOB, len(RAW), None, None)
+        assert await reader.read(*chunk(0, 16)) == part(0, 16)
+        reader.close()
+    assert one.ranges() == [chunk(0, 16)]
+    assert two.ranges() == [chunk(6, 10)]

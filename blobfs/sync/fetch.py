@@ -1,0 +1,191 @@
+"""One share at work: the body of a request is cut into chunks, which are verified and kept as they come."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import trio
+
+from blobfs.config import LoadSettings
+from blobfs.merkle import Buffer
+from blobfs.model import CHUNK_SIZE, Attempt
+from blobfs.shares.body import ByteStream
+from blobfs.shares.failure import ShareFailure
+from blobfs.store.partial import Partial
+from blobfs.sync.background import lone_failure
+from blobfs.sync.dispatch import Dispatcher
+from blobfs.sync.extra import ExtraTraffic
+from blobfs.sync.peer import Peer
+from blobfs.sync.source import Source
+
+BATCH = 8 * CHUNK_SIZE
+"""The most that is verified and written in one hop to a worker thread."""
+QUICK = 0.02
+"""Seconds: chunks that come faster than this are kept in larger batches, slower ones are not held back."""
+
+
+class Destination(Protocol):
+    """What a span needs of the load it belongs to (`blobfs.sync.load.Load`)."""
+
+    key: str
+    partial: Partial
+    source: Source
+    settings: LoadSettings
+    dispatcher: Dispatcher
+    extra: ExtraTraffic
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def max_tries(self) -> int: ...
+
+    @property
+    def retry_timeout(self) -> float: ...
+
+    @property
+    def is_sequential(self) -> bool: ...
+
+    def able_peers(self) -> tuple[Peer, ...]: ...
+
+    def note(self, peer: Peer, attempt: Attempt) -> None: ...
+
+    def verdicts(self) -> list[Attempt]: ...
+
+    def active_spans(self) -> int: ...
+
+    async def confirm(self, first: int, stop: int) -> None: ...
+
+    async def keep(self, chunk: int, content: Buffer) -> bool: ...
+
+
+@dataclass(eq=False)
+class Runner:
+    """One share at work on a span."""
+
+    peer: Peer
+    asked: float
+    silent_since: float
+    """Since when it owes the next chunk; infinite while what it sent is being kept."""
+    begun: float | None = None
+    """When its first body began."""
+    received: int = 0
+    kept: int = 0
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    lost: Attempt | None = None
+    """Why it was cancelled, once it was."""
+
+    def is_overdue(self, now: float) -> bool:
+        return now >= self.due()
+
+    def too_late(self) -> Attempt:
+        """What to say of a share that has neither delivered nor failed yet."""
+        return self.peer.too_late("blob", round(trio.current_time() - self.asked, 3), self.received)
+
+    def due(self) -> float:
+        return self.silent_since + self.peer.estimates.patience(self.begun is not None)
+
+
+async def fetch(
+    load: Destination, runner: Runner, start: int, end: int, progressed: Callable[[Runner], None]
+) -> None:
+    """Chunks from one share; what they are verified with comes at the same time if it is missing.
+
+    `progressed` is called whenever some are here. Raises `ShareFailure`.
+    """
+    source = load.source
+    if source.is_prepared(start, end):
+        await _fetch_body(load, runner, start, end, progressed, None)
+        return
+    prepared = trio.Event()
+
+    async def prepare() -> None:
+        await source.prepare(runner.peer, start, end, ahead=load.is_sequential)
+        prepared.set()
+
+    with lone_failure():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(prepare)
+            await _fetch_body(load, runner, start, end, progressed, prepared)
+
+
+def stretch(start: int, end: int, size: int) -> tuple[int, int]:
+    """Offset and length in bytes of some chunks of a blob."""
+    offset = start * CHUNK_SIZE
+    return offset, min(end * CHUNK_SIZE, size) - offset
+
+
+async def _fetch_body(
+    load: Destination,
+    runner: Runner,
+    start: int,
+    end: int,
+    progressed: Callable[[Runner], None],
+    prepared: trio.Event | None,
+) -> None:
+    offset, length = stretch(start, end, load.size)
+    asked = trio.current_time()
+    async with load.source.body(runner.peer, offset, length) as body:
+        runner.peer.estimates.answered(trio.current_time() - asked)
+        if prepared is not None:
+            await prepared.wait()
+        runner.silent_since = trio.current_time()
+        if runner.begun is None:
+            runner.begun = runner.silent_since
+        await _take(load, runner, start, length, body, progressed)
+
+
+async def _take(
+    load: Destination,
+    runner: Runner,
+    chunk: int,
+    length: int,
+    body: ByteStream,
+    progressed: Callable[[Runner], None],
+) -> None:
+    """Keeps a body in batches of whole chunks, which grow while the chunks come fast.
+
+    Every batch is received into the same memory, once the one before it is kept.
+    """
+    memory = memoryview(bytearray(min(BATCH, length)))
+    batch, filled = CHUNK_SIZE, 0
+    while True:
+        try:
+            got = await body.read_into(memory[filled : min(batch, length)])
+        except ShareFailure:
+            # What came whole before it broke off is as good as any.
+            await _keep(load, runner, chunk, memory[: filled - filled % CHUNK_SIZE], progressed)
+            raise
+        if not got:
+            return
+        runner.received += got
+        filled += got
+        if filled < min(batch, length):
+            continue
+        waited = trio.current_time() - runner.silent_since
+        runner.peer.estimates.paused(waited)
+        await _keep(load, runner, chunk, memory[:filled], progressed)
+        chunk += filled // CHUNK_SIZE
+        length -= filled
+        filled = 0
+        batch = min(batch * 2, BATCH) if waited < QUICK else CHUNK_SIZE
+
+
+async def _keep(
+    load: Destination,
+    runner: Runner,
+    chunk: int,
+    content: memoryview,
+    progressed: Callable[[Runner], None],
+) -> None:
+    if not content:
+        return
+    runner.silent_since = math.inf  # it is our turn
+    if not await load.keep(chunk, content):
+        start = chunk * CHUNK_SIZE
+        detail = f"bytes {start} to {start + len(content)} do not match the blob id"
+        raise runner.peer.wrong("blob", detail)
+    runner.silent_since = trio.current_time()
+    runner.kept += len(content)
+    progressed(runner)
