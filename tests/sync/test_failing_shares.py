@@ -261,7 +261,7 @@ async def test_a_defect_is_the_readers_eio_and_not_the_nodes_end(
 
 
 async def test_all_whole_chunks_of_a_body_that_breaks_off_are_kept(store: Store) -> None:
-    """Bodies are resumed, not restarted: the next request begins at the first chunk that did not come whole."""
+    """Bodies are resumed, not restarted: the next request begins where the first one broke off."""
     one, two = shares(blob="s")
     one.short_after = 6 * CHUNK_SIZE + 1000  # in the middle of a batch
     async with running(store, one, two) as sync:
