@@ -7,8 +7,8 @@ from blobfs.store.partial import Partial
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.source import Source
 
-MAP_EVERY = 16
-"""Chunks between two writes of the map: what a SIGKILL may cost to load again, 2 MiB."""
+MAP_EVERY = 8
+"""Chunks between two writes of the map, one batch: what a SIGKILL may cost to load again, 1 MiB."""
 
 
 class Landing:

@@ -79,8 +79,8 @@ for _ in range(2):
 
 
 def test_waiting_for_somebody_elses_name(silence: Silence):
-    """[S60] The kernel asks for one name once; who is killed while somebody else's question is under way is gone
-    when that is over."""
+    """[S60] The kernel asks for one name once; who is killed while somebody else's question is under way is
+    gone when that is over."""
     with (
         silence.start("cat", silence.path("missing")) as head,
         silence.start("cat", silence.path("missing")) as queued,
