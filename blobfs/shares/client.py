@@ -114,7 +114,7 @@ class Share:
         raise answer.status_failure()
 
     async def _has_log(self, directory: Name) -> bool:
-        question = Question("log", _log_path(directory), headers={"Range": "bytes=0-0"})
+        question = Question("log", _log_path(directory), headers={"Range": "bytes=0-0"}, line=Line.LOGS)
         async with self._exchange.ask(question) as answer:
             if answer.is_absent:
                 return False
@@ -126,7 +126,8 @@ class Share:
         """What is new in a directory's log, or all of it; None if the share has no such directory."""
         if known is not None:
             headers = {"Range": f"bytes={known.resume_offset}-"}
-            async with self._exchange.ask(Question("log", _log_path(directory), headers=headers)) as answer:
+            question = Question("log", _log_path(directory), headers=headers, line=Line.LOGS)
+            async with self._exchange.ask(question) as answer:
                 if answer.is_absent:
                     return None
                 if answer.status == 200:
@@ -137,7 +138,7 @@ class Share:
                         return tail
                 elif answer.status != 416:
                     raise answer.status_failure()
-        async with self._exchange.ask(Question("log", _log_path(directory))) as answer:
+        async with self._exchange.ask(Question("log", _log_path(directory), line=Line.LOGS)) as answer:
             if answer.is_absent:
                 return None
             if answer.status != 200:

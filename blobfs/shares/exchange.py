@@ -28,9 +28,10 @@ USER_AGENT = "blobfs"
 
 
 class Line(Enum):
-    """What waits for what: bytes that do not come hold up no name, a name no bytes."""
+    """What waits for what: bytes that do not come hold up no name, a name that hangs no listing."""
 
     NAMES = auto()
+    LOGS = auto()
     TREES = auto()
     BYTES = auto()
 
