@@ -1,4 +1,4 @@
-"""A daemon that is killed once, or three times, in the middle of a load: what the share sends, against the size.
+"""A daemon that is killed in the middle of a load, once or three times: what the share sends in all.
 
 The share counts what it hands to its kernel, so what lay in the buffers of a connection that was cut is
 counted as sent. That is why there is a second way, behind a tap that holds little.

@@ -29,14 +29,15 @@ PROBE_LIMIT = 20.0
 GATHERING_SECONDS = 10.0
 """For all readers to get stuck; how many did is said."""
 OPTIONS = ("fill=never", "lookup_timeout=100", "read_timeout=100", "idle_timeout=100")
-LOCAL, LISTED, ELSEWHERE, PLACE = "local", "listed", "elsewhere", "waited-in"
+LOCAL, LISTED, ELSEWHERE, PLACE, OURS = "local", "listed", "elsewhere", "waited-in", "asked-in"
+"""Directories of the node; `PLACE` is the share's, and what only a dead share lists is not there."""
 LISTED_FILES = 20
 CALLS = {
     "stat": ("stat", LOCAL),
     "ls": ("ls", LISTED),
     "read": ("read", LOCAL),
     "write": ("write", ELSEWHERE),
-    "write where they wait": ("write", PLACE),
+    "write where they wait": ("write", ""),
 }
 
 
@@ -51,13 +52,15 @@ class Waiting:
     stall_after: int
     name: str
     """Theirs, with their number."""
+    place: str = PLACE
+    """Their directory."""
 
 
 WAYS = {
     # The head of the answer, and then hardly anything: the share is there, its content is not.
     "in read": Waiting("read", r"/\.blobfs/blobs/", 1 * KIB, f"{PLACE}/missing-{{}}"),
     "in read, for the tree": Waiting("read", r"/\.blobfs/trees/", 1 * KIB, f"{PLACE}/missing-{{}}"),
-    "in lookup": Waiting("lookup", rf"/\.blobfs/names/{PLACE}/unknown-", 0, f"{PLACE}/unknown-{{}}"),
+    "in lookup": Waiting("lookup", rf"/\.blobfs/names/{OURS}/unknown-", 0, f"{OURS}/unknown-{{}}", OURS),
 }
 NOBODY = "nobody waits"
 
@@ -90,7 +93,7 @@ def _probe(bench: Workbench, share: Path, waiting: Waiting, probes: int, *, read
         figures: Figures = {"cut": 0}
         with _readers(node, waiting, readers) as (figures["caught"], still_waiting):
             for call, (kind, directory) in CALLS.items():
-                taken, is_cut = _call(kind, node.path(directory), probes)
+                taken, is_cut = _call(kind, node.path(directory or waiting.place), probes)
                 figures["cut"] += is_cut
                 figures[f"{call} 50"] = percentile(taken, 50) * 1000
                 figures[f"{call} 99"] = percentile(taken, 99) * 1000
@@ -108,7 +111,7 @@ def _call(kind: str, directory: Path, count: int) -> tuple[list[float], bool]:
 
 def _write_local(node: MeasuredNode, count: int) -> None:
     """What is here before the others come; a new start, so that the kernel has nothing of it cached."""
-    for directory in {LOCAL, LISTED, ELSEWHERE}:
+    for directory in (LOCAL, LISTED, ELSEWHERE, OURS):
         node.path(directory).mkdir()
     names = [f"{LOCAL}/{kind}-{number}" for kind in ("stat", "read") for number in range(count)]
     for name in names + [f"{LISTED}/{number}" for number in range(LISTED_FILES)]:
