@@ -6,9 +6,6 @@ from blobfs.model import CHUNK_SIZE
 
 FIRST_WINDOW = 4 * CHUNK_SIZE
 """Bytes asked for ahead, at least, once a reader has gone on where it had stopped; doubled with each read."""
-FIRST_READS = 4
-"""So many times what it read, likewise: the kernel reads in long pieces once it believes in a sequence
-itself."""
 SLACK = 64 * CHUNK_SIZE
 """A sequential reader's requests arrive out of order by up to twice the kernel's read-ahead, 4 MiB."""
 LEAST_SPAN = 4
@@ -39,7 +36,7 @@ class ReadWindow:
         if self._next == 0 and offset == 0:
             self._next = end
         elif offset == self._next or (self._window and abs(offset - self._next) <= SLACK):
-            self._window = min(max(self._window * 2, FIRST_WINDOW, FIRST_READS * length), self._largest)
+            self._window = min(max(self._window * 2, FIRST_WINDOW), self._largest)
             self._next = max(self._next, end)
         else:
             self._window = 0
