@@ -1,7 +1,7 @@
 """Which share to ask next, and for how much. Pure functions of what is known of the shares.
 
-1. Shares that answer go before those of which that is open, and these before those that are down. A share
-   that once sent wrong bytes is the last resort.
+1. Shares that answer go before those that may be back, and these before those that are down. A share that
+   once sent wrong bytes is the last resort.
 2. Among those, a lower group goes before a higher one.
 3. Among those, the one that is expected to have delivered first, counting what it was given already. If it is
    busy, waiting for it is better than asking a slower one.
@@ -82,8 +82,7 @@ def _may_be_back(view: ShareView) -> bool:
 
 
 def choose_other(views: Sequence[ShareView], length: int) -> int | None:
-    """As `choose`, for what was asked of another share in vain so far: only a share that is up and free
-    is."""
+    """As `choose`, for what another share does not bring: one that is up and free, or none."""
     fitting = [
         index
         for index, view in enumerate(views)
