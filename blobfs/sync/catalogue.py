@@ -37,6 +37,8 @@ _log = logging.getLogger(__name__)
 
 CONFLICT_GRACE = 0.02
 """Seconds for which the other shares may still name a newer record once one has answered."""
+TAIL_BOUND = 0.5
+"""Seconds for which a lookup waits for the tails of logs before it asks for the name itself."""
 KEPT_LOGS = 4096
 KEPT_ABSENCES = 65536
 KEPT_UNKNOWN = 1024
@@ -93,7 +95,7 @@ class Catalogue:
         """
         if not self._peers:
             return Absent()
-        listed = self._listed(name)
+        listed = self._listed(name) or await self._listed_anew(name)
         if listed is not None:
             return conclude([listed])
         if self._absent.get(name, -math.inf) > trio.current_time():
@@ -181,6 +183,18 @@ class Catalogue:
             return None
         record, holder = winner(found)
         return ShareAnswer(holder, record=record)
+
+    async def _listed_anew(self, name: Name) -> ShareAnswer | None:
+        """As `_listed`, where logs that are kept list the name but are not fresh: their tails are read first.
+
+        One small request for a whole directory that is being read, instead of one for each of its files.
+        """
+        directory, _ = split(name)
+        if self.newer_than(name, -1) is None or any(peer.is_down() for peer in self._peers):
+            return None
+        with trio.move_on_after(TAIL_BOUND):
+            await self.listing(directory)
+        return self._listed(name)
 
     def newer_than(self, name: Name, published_ns: int) -> ShareAnswer | None:
         """What the kept logs, fresh or not, know of a name that was published later. No request."""

@@ -276,9 +276,32 @@ async def test_a_fresh_listing_answers_lookups_without_a_request(mock_clock: Moc
     assert share.asked == []
     assert await made.lookup(Name("d/other")) == Absent()
     assert share.counts() == {"record": 1}
+
+
+async def test_a_directory_that_is_read_on_costs_a_request_for_each_ttl(mock_clock: MockClock) -> None:
+    """Not one for each of its files: the tail of its log is read again. A newer record is found in it."""
+    share = FakeShare()
+    records = {name: share.publish(f"d/{name}", name.encode(), 5) for name in ("a", "b", "c")}
+    made, peers = catalogue(share)
+    await made.listing(Name("d"))
+    share.asked.clear()
     mock_clock.jump(SETTINGS.listing_ttl)
-    await made.lookup(Name("d/a"))
-    assert share.counts() == {"record": 2}
+    newer = share.publish("d/c", b"newer", 6)
+    for name, record in (records | {"c": newer}).items():
+        assert await made.lookup(Name(f"d/{name}")) == Present(record, peers[0])
+    assert share.counts() == {"log": 1}
+
+
+async def test_while_a_share_is_down_each_name_is_asked_for_itself(mock_clock: MockClock) -> None:
+    """The others' records are not waited for longer than they are worth."""
+    one, two = FakeShare("http://one/"), FakeShare("http://two/", log="u*", record="u*")
+    record = one.publish("name", b"content", 1)
+    made, peers = catalogue(one, two)
+    await made.listing(ROOT)
+    mock_clock.jump(0.1)
+    assert peers[1].is_down()
+    assert await made.lookup(Name("name")) == Present(record, peers[0])
+    assert one.counts() == {"log": 1, "record": 1}
 
 
 async def test_a_lookup_asks_while_one_log_is_not_fresh(mock_clock: MockClock) -> None:
