@@ -130,7 +130,8 @@ class SyncService:
     async def _lookup(self, name: Name, catalogue: Catalogue) -> Answer:
         here = await self.namespace.entry(name)
         if here is None:
-            return await catalogue.lookup(name)
+            answer = await catalogue.lookup(name)
+            return (self._known_before(name, catalogue) or answer) if isinstance(answer, Unknown) else answer
         match here.record:
             case GoneRecord(published_ns):
                 return _published_since(published_ns, await catalogue.lookup(name))
@@ -140,6 +141,20 @@ class SyncService:
                 return newer or Present(record, None, here.loaded)
             case DirRecord() as record:
                 return Present(record, None, loaded=False)
+
+    def _known_before(self, name: Name, catalogue: Catalogue) -> Present | None:
+        """While it cannot be asked for: what a log said of it last, or what is being loaded under it.
+
+        Nobody said since that it is gone, and what is here of it can be read.
+        """
+        kept = _newer(catalogue.newer_than(name, -1))
+        if kept is not None:
+            return kept
+        for load in self.loads.loads_of(name):
+            record = load.names[name]
+            if record is not None and load.peers:
+                return Present(record, load.peers[0])
+        return None
 
     def _refresh_nowait(self, directory: Name) -> None:
         """Has the shares' logs of a directory read again behind the back of whoever looks a name up."""
@@ -244,7 +259,7 @@ def _published_since(gone_ns: int, answer: Answer) -> Answer:
     return Absent() if isinstance(answer, Unknown) else answer
 
 
-def _newer(answer: ShareAnswer | None) -> Answer | None:
+def _newer(answer: ShareAnswer | None) -> Present | None:
     if answer is None or answer.record is None:
         return None
     if isinstance(answer.record, GoneRecord):

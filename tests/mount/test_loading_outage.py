@@ -162,3 +162,26 @@ def test_an_outage_in_the_middle(start_node: StartNode):
         assert reader.poll() is None
         nginx.start()
         assert reader.communicate(timeout=30)[0].split()[0] == hashlib.sha256(content).hexdigest()
+
+
+def test_a_name_that_was_seen_before_the_outage(start_node: StartNode):
+    """[S51] P4: what a listing showed, and what is here in part, is there while its share is away: what is here
+    of it is read, for the rest it is EHOSTUNREACH and not ENOENT. What nobody saw cannot be known."""
+    a = start_node("a")
+    content = os.urandom(4 * MIB)
+    for name in ("listed", "begun", "unseen/f"):
+        put(a, name, content + name.encode())
+    with Nginx(a.share) as nginx:
+        b = start_node("b", shares=[nginx.url], options=["fill=never", "lookup_timeout=1", "listing_ttl=0"])
+        b.expect_log("no share that may have it can be reached|is down", perhaps=True)
+        with b.path("begun").open("rb", buffering=0) as file:
+            assert file.read(4096) == content[:4096]
+        assert set(os.listdir(b.path(""))) == {"listed", "begun", "unseen"}
+        nginx.stop()
+        for name in ("listed", "begun"):
+            assert b.path(name).stat().st_size == len(content) + len(name)
+        with b.path("begun").open("rb", buffering=0) as file:
+            assert file.read(4096) == content[:4096]
+            assert errno_of(lambda: os.pread(file.fileno(), 10, 3 * MIB)) == EHOSTUNREACH
+        assert errno_of(lambda: b.path("listed").read_bytes()) == EHOSTUNREACH
+        assert errno_of(lambda: b.path("unseen/f").stat()) == ENOENT
