@@ -165,8 +165,8 @@ def test_an_outage_in_the_middle(start_node: StartNode):
 
 
 def test_a_name_that_was_seen_before_the_outage(start_node: StartNode):
-    """[S51] P4: what a listing showed, and what is here in part, is there while its share is away: what is here
-    of it is read, for the rest it is EHOSTUNREACH and not ENOENT. What nobody saw cannot be known."""
+    """[S51] P4: what a listing showed, and what is here in part, is there while its share is away: what is
+    here of it is read, the rest is EHOSTUNREACH and not ENOENT. What nobody saw cannot be known."""
     a = start_node("a")
     content = os.urandom(4 * MIB)
     for name in ("listed", "begun", "unseen/f"):
