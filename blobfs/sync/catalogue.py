@@ -36,7 +36,7 @@ from blobfs.sync.size_proof import proves_size
 _log = logging.getLogger(__name__)
 
 CONFLICT_GRACE = 0.02
-"""Seconds for which the other shares may still name a newer record once one has answered."""
+"""Seconds for which the other shares, if they are up, may still name a newer record once one has answered."""
 TAIL_BOUND = 0.5
 """Seconds for which a lookup waits for the tails of logs before it asks for the name itself."""
 KEPT_LOGS = 4096
@@ -126,7 +126,9 @@ class Catalogue:
                 async def ask(peer: Peer) -> None:
                     answers[peer] = answer = await self._ask(peer, name)
                     if is_conclusive(answer):
-                        scope.deadline = min(scope.deadline, trio.current_time() + CONFLICT_GRACE)
+                        is_worth_it = any(other.is_up() for other in self._peers if other not in answers)
+                        grace = CONFLICT_GRACE if is_worth_it else 0.0
+                        scope.deadline = min(scope.deadline, trio.current_time() + grace)
 
                 for peer in self._peers:
                     nursery.start_soon(ask, peer)

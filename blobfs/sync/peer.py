@@ -107,6 +107,10 @@ class Peer:
     def is_down(self) -> bool:
         return self.health.is_down(trio.current_time())
 
+    def is_up(self) -> bool:
+        """Whether its last answer is no longer ago than its last failure."""
+        return self.health.circuit(trio.current_time()) is Circuit.CLOSED
+
     def view(self, most: int) -> ShareView:
         """For the choice among shares; `most` bodies at once are what it may be given."""
         now = trio.current_time()

@@ -422,3 +422,13 @@ async def test_shares_are_asked_at_the_same_time() -> None:
             await share.waiting.wait()
         for share in shares:
             share.gate.set()
+
+
+async def test_a_share_that_failed_a_moment_ago_is_not_waited_for(mock_clock: MockClock) -> None:
+    """P5: once another one has answered; the clock stands still here, so any grace would last for ever."""
+    one, two = FakeShare("http://one/"), FakeShare("http://two/", record="uh*")
+    record = one.publish("name", b"content", 1)
+    made, peers = catalogue(one, two)
+    await made.lookup(Name("other"))
+    assert not peers[1].is_up()
+    assert await made.lookup(Name("name")) == Present(record, peers[0])
