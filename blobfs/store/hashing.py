@@ -156,10 +156,8 @@ class HashWorkers:
 
     def _take(self) -> _Worker | None:
         """A worker that is free, made if there may be one more; waits for one. None: there is none."""
-        try:
+        with contextlib.suppress(queue.Empty):
             return self._idle.get_nowait()
-        except queue.Empty:
-            pass
         with self._lock:
             if self._is_closed:
                 return None
