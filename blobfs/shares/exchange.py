@@ -6,6 +6,7 @@ included, the response is closed before `ask` is left.
 """
 
 import base64
+import math
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -34,6 +35,11 @@ class Line(Enum):
     LOGS = auto()
     TREES = auto()
     BYTES = auto()
+
+
+_QUEUE_SECONDS = {Line.NAMES: 0.25, Line.LOGS: 0.25, Line.TREES: math.inf, Line.BYTES: math.inf}
+"""After which a question is asked all the same: a writer whose new name is looked up is not to wait behind
+two hundred readers whose names are not answered. Their number is bounded by who asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +116,7 @@ class Exchange:
     @asynccontextmanager
     async def ask(self, question: Question) -> AsyncIterator[Answer]:
         """The answer, with its body unread. Raises `ShareFailure` when there is none."""
-        async with self._slots[question.line]:
+        async with self._slot(question.line):
             self._counters.in_flight += 1
             try:
                 answer = await self._answer(question)
@@ -120,6 +126,18 @@ class Exchange:
                     await answer.aclose()
             finally:
                 self._counters.in_flight -= 1
+
+    @asynccontextmanager
+    async def _slot(self, line: Line) -> AsyncIterator[None]:
+        """One of the requests that run at once; short questions do not wait long behind those that hang."""
+        slots = self._slots[line]
+        with trio.move_on_after(_QUEUE_SECONDS[line]) as patience:
+            await slots.acquire()
+        try:
+            yield
+        finally:
+            if not patience.cancelled_caught:
+                slots.release()
 
     async def _answer(self, question: Question) -> Answer:
         trial = Trial(self._base, question.phase, trio.current_time(), self._counters)

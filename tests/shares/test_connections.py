@@ -164,6 +164,25 @@ async def test_a_short_question_does_not_wait_for_long_bodies(scripted: Scripted
         nursery.cancel_scope.cancel()
 
 
+async def test_a_name_does_not_wait_behind_names_that_hang(scripted: ScriptedServer) -> None:
+    """Their slots are a politeness to the server: a question waits a moment for one, and is asked all the
+    same."""
+    scripted.route(RECORD_PATH, ok(RECORD_TEXT))
+    scripted.route("/.blobfs/names/hangs", silent())
+    async with (
+        opened(scripted.url, concurrent=2, first_byte_timeout=30.0, idle_timeout=30.0) as share,
+        trio.open_nursery() as nursery,
+    ):
+        for _ in range(5):
+            nursery.start_soon(share.record, Name("hangs"))
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        with trio.fail_after(5):
+            for _ in range(3):
+                assert await share.record(NAME) == RECORD
+        nursery.cancel_scope.cancel()
+    assert share.statistics().in_flight == 0
+
+
 async def test_large_bodies_come_in_large_pieces(tmp_path: Path) -> None:
     """What the kernel has is received at once, as far as the reader's memory goes."""
     (tmp_path / ".blobfs/blobs").mkdir(parents=True)
