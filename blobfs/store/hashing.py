@@ -41,11 +41,13 @@ class _Worker:
     """One process, its socket and the memory it shares."""
 
     def __init__(self) -> None:
-        self.arena_fd = os.memfd_create("blobfs-hashing", os.MFD_CLOEXEC)
-        try:
+        with contextlib.ExitStack() as undo:
+            self.arena_fd = os.memfd_create("blobfs-hashing", os.MFD_CLOEXEC)
+            undo.callback(os.close, self.arena_fd)
             os.ftruncate(self.arena_fd, ARENA_SIZE)
-            self._arena = mmap.mmap(self.arena_fd, ARENA_SIZE)
+            self._arena = undo.enter_context(mmap.mmap(self.arena_fd, ARENA_SIZE))
             self._connection, theirs = socket.socketpair()
+            undo.enter_context(self._connection)
             with theirs:
                 self._connection.settimeout(ANSWER_SECONDS)
                 inherited = (theirs.fileno(), self.arena_fd)
@@ -55,9 +57,7 @@ class _Worker:
                     stdout=subprocess.DEVNULL,
                     pass_fds=inherited,
                 )
-        except BaseException:
-            os.close(self.arena_fd)
-            raise
+            undo.pop_all()
 
     def fill_from(self, fd: int, offset: int, length: int) -> int:
         """Bytes of a file, as many as there are."""
@@ -99,7 +99,8 @@ class HashWorkers:
 
     def __init__(self, most: int = WORKERS) -> None:
         self._most = most
-        self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
+        self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
+        """None stands for a worker that is no more: whoever waits for one is to look again."""
         self._lock = threading.Lock()
         self._made = 0
         self._is_closed = False
@@ -156,24 +157,31 @@ class HashWorkers:
 
     def _take(self) -> _Worker | None:
         """A worker that is free, made if there may be one more; waits for one. None: there is none."""
-        with contextlib.suppress(queue.Empty):
-            return self._idle.get_nowait()
+        while True:
+            worker = None
+            with contextlib.suppress(queue.Empty):
+                worker = self._idle.get(timeout=0 if self._may_make() else ANSWER_SECONDS)
+            if worker is not None:
+                return worker
+            with self._lock:
+                if self._is_closed:
+                    self._idle.put(None)  # whoever waits behind us is to know it too
+                    return None
+                if self._made == self._most:
+                    continue
+                self._made += 1
+            return self._start()
+
+    def _may_make(self) -> bool:
         with self._lock:
-            if self._is_closed:
-                return None
-            makes = self._made < self._most
-            self._made += makes
-        if not makes:
-            try:
-                return self._idle.get(timeout=ANSWER_SECONDS)
-            except queue.Empty:
-                return None
+            return self._is_closed or self._made < self._most
+
+    def _start(self) -> _Worker | None:
         try:
             return _Worker()
         except OSError as error:
-            with self._lock:
-                self._made -= 1
             _log.warning("cannot start a hash worker: %s", error)
+            self._lose()
             return None
 
     def _give_back(self, worker: _Worker) -> None:
@@ -183,12 +191,17 @@ class HashWorkers:
                 self._idle.put(worker)
                 return
         worker.end()
+        self._lose()
 
     def _replace(self, worker: _Worker, error: OSError) -> None:
         _log.warning("a hash worker is replaced: %s", error)
         worker.end()
+        self._lose()
+
+    def _lose(self) -> None:
         with self._lock:
             self._made -= 1
+        self._idle.put(None)
 
     def close(self) -> None:
         """Ends the workers; what is hashed from now on is hashed here."""
@@ -196,6 +209,8 @@ class HashWorkers:
             self._is_closed = True
         while True:
             try:
-                self._idle.get_nowait().end()
+                worker = self._idle.get_nowait()
             except queue.Empty:
                 return
+            if worker is not None:
+                worker.end()

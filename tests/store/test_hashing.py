@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from blobfs.merkle import DIGEST_SIZE, hash_leaves
 from blobfs.model import LEAF_SIZE
 from blobfs.store.hash_worker import ARENA_SIZE
-from blobfs.store.hashing import WORTH_IT, HashWorkers
+from blobfs.store.hashing import ANSWER_SECONDS, WORTH_IT, HashWorkers
 
 RAW = random.Random(7).randbytes(2 * ARENA_SIZE + WORTH_IT + 5)
 
@@ -68,6 +69,42 @@ def test_a_worker_that_dies_costs_nothing_but_time(
     assert workers.hash_leaves(RAW[:WORTH_IT], 0) == expected
     assert children() != [pid]
     assert workers.pieces == 2
+
+
+def test_nobody_waits_for_a_worker_that_died() -> None:
+    """P3: who waited for the only one hashes for himself when it is gone, and not after a time limit."""
+    workers = HashWorkers(1)
+    workers.hash_leaves(RAW[:WORTH_IT], 0)
+    (pid,) = children()
+    os.kill(pid, signal.SIGSTOP)
+    found: list[bytes] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(workers.hash_leaves(RAW[:WORTH_IT], 0)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    os.kill(pid, signal.SIGKILL)
+    for thread in threads:
+        thread.join(ANSWER_SECONDS / 2)
+    assert found == [hash_leaves(RAW[:WORTH_IT], 0)] * 4
+    workers.close()
+    assert children() == []
+
+
+def test_a_worker_that_cannot_be_started_is_done_without(
+    workers: HashWorkers, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """P8: out of processes or memory; nothing of the attempt is left."""
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(sys, "executable", "/nonexistent")
+    assert workers.hash_leaves(RAW[:WORTH_IT], 0) == hash_leaves(RAW[:WORTH_IT], 0)
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert "cannot start a hash worker" in caplog.text
+    monkeypatch.undo()
+    for _ in range(2):
+        workers.hash_leaves(RAW[:WORTH_IT], 0)
+    assert len(children()) == 1
 
 
 def test_signals_for_the_daemon_do_not_end_its_workers(workers: HashWorkers) -> None:
