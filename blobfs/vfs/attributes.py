@@ -47,6 +47,8 @@ class Opened:
     handle: int
     keep_cache: bool
     """Whether what the kernel has cached of the file is still good."""
+    direct_io: bool = False
+    """Whether each read and write comes here as it was made, and nothing of it is cached."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,24 @@ from blobfs.vfs.attributes import DirEntry
 from blobfs.vfs.nodes import Container, DirectoryNode, FileNode, Node, Writing
 from blobfs.vfs.resolve import node_for
 from blobfs.vfs.stat import attributes_of
-from blobfs.vfs.state import DirectoryHandle, MountState
+from blobfs.vfs.state import DirectoryHandle, MountState, Snapshot
 from blobfs.vfs.waits import Opener
 
 PAGE = 256
 """Entries handed over at once; the kernel takes about a hundred of them per request."""
+
+
+class NothingListed:
+    """Reserved directories that open by name and are never listed."""
+
+    def __len__(self) -> int:
+        return 0
+
+    def entry(self, position: int) -> tuple[bytes, Node] | None:
+        raise IndexError(position)
+
+
+NOTHING = NothingListed()
 
 
 async def open_directory(state: MountState, node: Container, pid: int) -> int:
@@ -26,18 +39,18 @@ async def open_directory(state: MountState, node: Container, pid: int) -> int:
 async def read_directory(state: MountState, number: int, cookie: int) -> list[DirEntry]:
     """The entries after `cookie`, which counts them; from 0 the directory is looked at anew."""
     handle = state.open_directory(number)
-    if not isinstance(handle.node, DirectoryNode):
-        return []  # reserved directories open by name and are never listed
     _take_back(state, handle)
-    if cookie == 0 or handle.names is None:
+    if cookie == 0 or handle.snapshot is None:
         with state.waits.interruptible_by(handle.opener):
-            handle.names = await _snapshot(state, handle.node)
-    entries = []
-    for position in range(cookie, min(cookie + PAGE, len(handle.names))):
-        component, found = handle.names[position]
-        node = _node(state, handle.node, component, found)
-        if node is not None:
-            entries.append(DirEntry(component.encode("utf-8"), attributes_of(state, node), position + 1))
+            handle.snapshot = await _snapshot(state, handle.node)
+    entries: list[DirEntry] = []
+    position = cookie
+    while position < len(handle.snapshot) and len(entries) < PAGE:
+        found = handle.snapshot.entry(position)
+        position += 1
+        if found is not None:
+            component, node = found
+            entries.append(DirEntry(component, attributes_of(state, node), position))
     handle.offered = [entry.attributes.inode for entry in entries]
     return entries
 
@@ -54,7 +67,33 @@ def _take_back(state: MountState, handle: DirectoryHandle) -> None:
         state.inodes.forget(inode, 0)
 
 
-async def _snapshot(state: MountState, directory: DirectoryNode) -> list[tuple[str, Present | None]]:
+async def _snapshot(state: MountState, container: Container) -> Snapshot:
+    match container:
+        case DirectoryNode():
+            return await _names(state, container)
+    return NOTHING
+
+
+class NamesSnapshot:
+    """The names of a directory. None stands for a file that is being written."""
+
+    def __init__(
+        self, state: MountState, directory: DirectoryNode, names: list[tuple[str, Present | None]]
+    ) -> None:
+        self._state = state
+        self._directory = directory
+        self._names = names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def entry(self, position: int) -> tuple[bytes, Node] | None:
+        component, found = self._names[position]
+        node = _node(self._state, self._directory, component, found)
+        return None if node is None else (component.encode("utf-8"), node)
+
+
+async def _names(state: MountState, directory: DirectoryNode) -> NamesSnapshot:
     name = directory.name
     try:
         found: dict[str, Present | None] = dict(await state.sync.listing(name))
@@ -63,7 +102,8 @@ async def _snapshot(state: MountState, directory: DirectoryNode) -> list[tuple[s
     for component, child in directory.children.items():
         if isinstance(child, FileNode) and isinstance(child.settle(), Writing):
             found[component] = None
-    return sorted((component, entry) for component, entry in found.items() if _fits(name, component))
+    names = sorted((component, entry) for component, entry in found.items() if _fits(name, component))
+    return NamesSnapshot(state, directory, names)
 
 
 def _fits(directory: Name, component: str) -> bool:

@@ -3,11 +3,11 @@
 import itertools
 import math
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import trio
 
 from blobfs import errors
-from blobfs.sync.answers import Present
 from blobfs.sync.reader import Reader
 from blobfs.sync.service import SyncService
 from blobfs.vfs.nodes import Container, FileNode, InodeTable, Node, Writing
@@ -26,13 +26,22 @@ class FileHandle:
     """Seconds for which a read waits for what is not here."""
 
 
+class Snapshot(Protocol):
+    """A directory as it was when its listing began. Positions never change; what was listed may be gone."""
+
+    def __len__(self) -> int: ...
+
+    def entry(self, position: int) -> tuple[bytes, Node] | None:
+        """A component and its node, made now; None: it is gone."""
+
+
 @dataclass(eq=False)
 class DirectoryHandle:
-    """An open directory; `names` is the snapshot that its reader walks through, once it has begun."""
+    """An open directory; `snapshot` is what its reader walks through, once he has begun."""
 
     node: Container
     opener: Opener
-    names: "list[tuple[str, Present | None]] | None" = None
+    snapshot: Snapshot | None = None
     offered: list[int] = field(default_factory=list)
     """Inodes of the last page: those that the kernel did not take go with the next page or the close."""
 
