@@ -23,7 +23,10 @@
     │   ├── StaleHandle                ESTALE
     │   ├── WrongContent               EBADMSG   what was written is not what its id says
     │   ├── ShortContent               ENODATA
-    │   └── ContentTooLong             EFBIG
+    │   ├── ContentTooLong             EFBIG
+    │   ├── WriteOnly                  EACCES    a needed blob is not here yet: there is nothing to read
+    │   ├── WrongState                 EPROTO    the transaction is not where this call belongs
+    │   └── TransactionAborted         ECANCELED whoever waited for it is told
     ├── LoadFailed             the shares could not give us what was asked for
     │   ├── AbsentEverywhere           ENOENT
     │   ├── Unreachable                EHOSTUNREACH
@@ -145,6 +148,18 @@ class ShortContent(OperationRefused):
 
 class ContentTooLong(OperationRefused):
     errno = errno.EFBIG
+
+
+class WriteOnly(OperationRefused):
+    errno = errno.EACCES
+
+
+class WrongState(OperationRefused):
+    errno = errno.EPROTO
+
+
+class TransactionAborted(OperationRefused):
+    errno = errno.ECANCELED
 
 
 class LoadFailed(BlobfsError):

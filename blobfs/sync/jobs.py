@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import trio
 
 from blobfs import errors
-from blobfs.model import Name
+from blobfs.model import BlobId, Name
 from blobfs.record import BlobRecord
 from blobfs.store.incoming import Incoming
 from blobfs.store.partial import Partial
@@ -17,8 +17,8 @@ class SealJob:
     """One closed file on its way into the share.
 
     `name`, `mode` and `mtime_ns` may be changed by whoever holds the lock of the names until
-    `record` is set; `name` None means content that is kept by its id, `dropped` that the file was
-    unlinked. `record` or `failure` is set once, before `done`.
+    `record` is set; `name` None means content that is kept by its id, or held by the transaction on
+    `package` for which it was written; `dropped` that the file was unlinked. `record` or `failure` is set once, before `done`.
     """
 
     incoming: Incoming
@@ -29,6 +29,7 @@ class SealJob:
     already_durable: bool = False
     """The content is known, and on the disk with its redo mark."""
     dropped: bool = False
+    package: BlobId | None = None
     record: BlobRecord | None = None
     failure: errors.BlobfsError | None = None
     done: trio.Event = field(default_factory=trio.Event)

@@ -24,6 +24,7 @@ from blobfs.store import sealed
 from blobfs.store.opening import Store
 from blobfs.store.partial import place_partial
 from blobfs.store.sealed import Content
+from blobfs.sync.arrivals import Arrivals
 from blobfs.sync.background import guarded
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.jobs import Job, KeepJob, SealJob
@@ -49,10 +50,13 @@ class Sealer:
     are changed on the event loop only.
     """
 
-    def __init__(self, store: Store, disk: DiskThreads, namespace: Namespace, delay: float) -> None:
+    def __init__(
+        self, store: Store, disk: DiskThreads, namespace: Namespace, arrivals: Arrivals, delay: float
+    ) -> None:
         self._store = store
         self._disk = disk
         self._namespace = namespace
+        self._arrivals = arrivals
         self._delay = delay
         self._pending: list[Job] = []
         self._unconfirmed: list[SealJob] = []
@@ -215,6 +219,7 @@ class Sealer:
     async def _publish(self, job: Job) -> None:
         if isinstance(job, KeepJob):
             await self._disk.run(place_partial, self._store, job.partial, job.content, job.mtime_ns)
+            self._arrivals.arrived(job.content.blob)
             return
         async with self._namespace.lock:
             if job.dropped:
@@ -222,6 +227,7 @@ class Sealer:
                 return
             job.record = await self._publish_named(job)
         self.sealed += 1
+        self._arrivals.arrived(job.record.blob)
 
     async def _publish_named(self, job: SealJob) -> BlobRecord:
         content = job.content

@@ -18,6 +18,7 @@ from blobfs.store import recovery, sealed
 from blobfs.store.incoming import Incoming
 from blobfs.store.opening import Store
 from blobfs.sync.answers import Absent, Answer, Present, ShareAnswer, Unknown, failure_from
+from blobfs.sync.arrivals import Arrivals
 from blobfs.sync.background import guarded
 from blobfs.sync.catalogue import Catalogue
 from blobfs.sync.disk import DiskThreads
@@ -50,7 +51,8 @@ class SyncService:
         self.settings = settings
         self.disk = disk or DiskThreads()
         self.namespace = Namespace(store, self.disk)
-        self.sealer = Sealer(store, self.disk, self.namespace, seal_delay)
+        self.arrivals = Arrivals()
+        self.sealer = Sealer(store, self.disk, self.namespace, self.arrivals, seal_delay)
         self.loads = Loads(store, self.disk, peers, self.sealer, self.namespace, settings)
         self.catalogue = Catalogue(peers, settings)
         self._sharing = Sharing(store, self.disk, self.namespace, self.sealer)
