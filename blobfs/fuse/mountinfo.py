@@ -2,21 +2,19 @@
 
 A daemon must not ``stat`` its own mount: the answer would have to come from itself. So its device
 number, and whether it is still there, are looked up in the kernel's table (proc_pid_mountinfo(5)).
+Imports nothing that takes long: every command starts with it.
 """
 
 import os
 import re
-import select
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import trio
-
 FS_TYPE = "fuse.blobfs"
 """Our file system type: ``fuse`` and the option ``subtype=blobfs``."""
 
-_TABLE = Path("/proc/self/mountinfo")
+TABLE = Path("/proc/self/mountinfo")
 _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
 
 
@@ -52,25 +50,9 @@ def _unescape(field: bytes) -> str:
 
 
 def read_mounts() -> tuple[Mount, ...]:
-    return tuple(parse_mountinfo(_TABLE.read_bytes()))
+    return tuple(parse_mountinfo(TABLE.read_bytes()))
 
 
 def find_mount(path: str) -> Mount | None:
     """What is mounted right on `path` (absolute, without symlinks): the uppermost, if there are several."""
     return next((mount for mount in reversed(read_mounts()) if mount.mount_point == path), None)
-
-
-async def wait_until_gone(device: str) -> None:
-    """Returns when no mount of `device` is left here, though files on it may still be open.
-
-    The kernel makes the table readable when it changes. An epoll of its own, edge-triggered, turns that
-    into something that stays readable until it is drained: the table's own "changed" flag is gone after
-    one look, and trio's epoll looks once when it is told of the descriptor.
-    """
-    with _TABLE.open("rb") as table, select.epoll() as changes:
-        changes.register(table, select.EPOLLIN | select.EPOLLET)
-        while True:
-            changes.poll(0)
-            if all(mount.device != device for mount in read_mounts()):
-                return
-            await trio.lowlevel.wait_readable(changes)

@@ -28,7 +28,8 @@ import trio
 
 from blobfs.errors import StartRefused
 from blobfs.fuse.adapter import Adapter
-from blobfs.fuse.mountinfo import FS_TYPE, Mount, find_mount, read_mounts, wait_until_gone
+from blobfs.fuse.mount_end import wait_until_gone
+from blobfs.fuse.mountinfo import FS_TYPE, Mount, find_mount, read_mounts
 from blobfs.fuse.mountpoint import detach
 from blobfs.fuse.receiving import fuse_descriptors, never_block
 from blobfs.fuse.tuning import MAX_BACKGROUND, tune

@@ -7,7 +7,8 @@ import pytest
 import trio
 
 from blobfs.fuse import mountinfo
-from blobfs.fuse.mountinfo import Mount, find_mount, parse_mountinfo, read_mounts, wait_until_gone
+from blobfs.fuse.mount_end import wait_until_gone
+from blobfs.fuse.mountinfo import Mount, find_mount, parse_mountinfo, read_mounts
 
 TABLE = rb"""22 27 0:20 / /proc rw,nosuid,nodev,noexec,relatime shared:12 - proc proc rw
 27 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
@@ -36,7 +37,7 @@ def test_find_mount_takes_the_uppermost(tmp_path: Path, monkeypatch: pytest.Monk
     """Of several mounts on one directory the last in the table is the one that is seen."""
     table = tmp_path / "mountinfo"
     table.write_bytes(TABLE)
-    monkeypatch.setattr(mountinfo, "_TABLE", table)
+    monkeypatch.setattr(mountinfo, "TABLE", table)
     found = find_mount("/mnt/with space")
     assert found is not None
     assert found.device == "0:40"
