@@ -1,20 +1,52 @@
-"""The command ``blobfs`` and its errors: one line each, exit code 1, or 2 for wrong usage."""
+"""The command ``blobfs`` and its errors: one line each, exit code 1, or 2 for wrong usage.
+
+A command is imported when it is called: what mounts and serves takes a quarter of a second to import, and
+``blobfs id`` in a shell's loop must not wait for that. So the names of the commands, and what ``--help``
+says of each, stand here.
+"""
 
 import errno
 import sys
+from importlib import import_module
+from typing import NamedTuple
 
 import click
 
-from blobfs.cli.identify import identify
-from blobfs.cli.mount import mount
-from blobfs.cli.serve import serve
-from blobfs.cli.status import status
-from blobfs.cli.unmount import unmount
-from blobfs.cli.why import why
+
+class _Place(NamedTuple):
+    module: str
+    attribute: str
+    summary: str
+
+
+_COMMANDS = {
+    "id": _Place("identify", "identify", "Print or check blob ids, like sha256sum."),
+    "mount": _Place("mount", "mount", "Share what is written to a directory, load what is missing there."),
+    "serve": _Place("serve", "serve", "Serve a store's share over HTTP, without a mount."),
+    "status": _Place("status", "status", "Show what a node is doing."),
+    "unmount": _Place("unmount", "unmount", "Unmount a blobfs mount."),
+    "why": _Place("why", "why", "Show what is known of a name, and what went wrong last."),
+}
+"""By the name that is typed; modules are in `blobfs.cli`."""
 
 
 class Commands(click.Group):
     """The commands; what the system refuses them is one line as well."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        place = _COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        command = getattr(import_module(f"blobfs.cli.{place.module}"), place.attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _COMMANDS[name].summary) for name in self.list_commands(ctx)])
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -31,7 +63,3 @@ class Commands(click.Group):
 @click.version_option(package_name="blobfs")
 def main() -> None:
     """A file system that shares what is written to it and loads what is read from it."""
-
-
-for command in (mount, serve, unmount, identify, status, why):
-    main.add_command(command)
