@@ -152,7 +152,7 @@ class Attempt:
     share: str
     """The share's base URL, without credentials."""
     phase: str
-    """What was asked for: record, log, tree, blob, size."""
+    """What was asked for: record, log, tree, blob, size, bundle."""
     kind: Kind
     outcome: Outcome
     detail: str

@@ -41,6 +41,7 @@ from blobfs.shares.plain import PAGE_SUFFIXES, PlainFile, plain_file, version_co
 NAMES = f"{RESERVED_PREFIX}/names/"
 BLOBS = f"{RESERVED_PREFIX}/blobs/"
 TREES = f"{RESERVED_PREFIX}/trees/"
+BUNDLES = f"{RESERVED_PREFIX}/bundles/"
 
 MAX_TREE_READ = 1024 * 1024
 """Bytes of a tree file in one call; they are held in memory."""
@@ -179,6 +180,22 @@ class Share:
         async with self._exchange.ask(question) as answer:
             yield _stretch_body(answer, stretch)
 
+    @asynccontextmanager
+    async def bundle(self, package: BlobId, offset: int, length: int) -> AsyncIterator[ByteStream]:
+        """As `blob`, of a package's bundle, whose size is not known; ABSENT when the share has none."""
+        stretch = Stretch(offset, length)
+        if offset < 0 or length < 0:
+            raise ValueError(f"no such bytes: {stretch}")
+        if length == 0:
+            yield NoBody()
+            return
+        headers = {"Range": stretch.range_header()}
+        question = Question("bundle", BUNDLES + package, headers=headers, line=Line.BYTES)
+        async with self._exchange.ask(question) as answer:
+            if answer.status == 200:  # no size that it could be told by
+                _refuse_page(answer)
+            yield _stretch_body(answer, stretch)
+
     async def plain_stat(self, name: Name) -> PlainFile | DirectoryHere | None:
         """Which version of a file a plain share has; None if it has none."""
         async with self._exchange.ask(Question("size", url_path(name), "HEAD")) as answer:
@@ -231,12 +248,17 @@ def _promised_size(answer: Answer, *, may_be_page: bool) -> int:
     if answer.status != 200:
         raise answer.status_failure()
     answer.refuse(encoding_complaint(answer.headers))
-    if not may_be_page and is_page(answer.headers):
-        raise answer.failure(Kind.NOT_A_SHARE, "not a share's answer: an HTML page")
+    if not may_be_page:
+        _refuse_page(answer)
     size = content_length(answer.headers)
     if size is None:
         raise answer.failure(Kind.NOT_A_SHARE, "no Content-Length")
     return size
+
+
+def _refuse_page(answer: Answer) -> None:
+    if is_page(answer.headers):
+        raise answer.failure(Kind.NOT_A_SHARE, "not a share's answer: an HTML page")
 
 
 async def _read_record(answer: Answer) -> Record:

@@ -90,6 +90,8 @@ def _version(path: SharePath, found: os.stat_result) -> Version:
             tag = path.last
         case Kind.TREE:
             tag = f"{path.last}-tree"
+        case Kind.BUNDLE:
+            tag = f"{path.last}-bundle"
         case _:
             tag = f"{found.st_mtime_ns:x}-{found.st_size:x}-{found.st_ino:x}"
     return Version(f'"{tag}"', found.st_mtime_ns // 1_000_000_000, found.st_size, path.kind.immutable)

@@ -29,13 +29,14 @@ class Kind(enum.Enum):
 
     BLOB = "blob"
     TREE = "tree"
+    BUNDLE = "bundle"
     RECORD = "record"
     LOG = "log"
     NAMED = "named"
 
     @property
     def immutable(self) -> bool:
-        return self in (Kind.BLOB, Kind.TREE)
+        return self in (Kind.BLOB, Kind.TREE, Kind.BUNDLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,8 @@ def _kind(components: tuple[bytes, ...]) -> Kind | None:
             return Kind.BLOB
         case (b".blobfs", b"trees", blob) if _BLOB_ID.match(blob):
             return Kind.TREE
+        case (b".blobfs", b"bundles", package) if _BLOB_ID.match(package):
+            return Kind.BUNDLE
         case (b".blobfs", b"names", *directory, last) if last == _LOG_NAME and not _any_reserved(directory):
             return Kind.LOG
         case (b".blobfs", b"names", *name) if name and not _any_reserved(name):

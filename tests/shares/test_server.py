@@ -25,12 +25,13 @@ PEER_LEAVES_AFTER = 100_000
 def share(tmp_path: Path) -> Path:
     """A store with a share in it, and around and among it what must never be served."""
     share = tmp_path / "store" / "share"
-    for directory in ("models", ".blobfs/blobs", ".blobfs/trees", ".blobfs/names/models"):
+    for directory in ("models", ".blobfs/blobs", ".blobfs/trees", ".blobfs/bundles", ".blobfs/names/models"):
         (share / directory).mkdir(parents=True)
     (share / ".blobfs/blobs" / ID).write_bytes(CONTENT)
     os.link(share / ".blobfs/blobs" / ID, share / "models/a.gguf")
     os.utime(share / "models/a.gguf", (MTIME, MTIME))
     (share / ".blobfs/trees" / ID).write_bytes(b"t" * 64)
+    (share / ".blobfs/bundles" / ID).write_bytes(b"b" * 64)
     (share / ".blobfs/names/models/a.gguf").write_bytes(RECORD)
     (share / ".blobfs/names/models/.blobfs-log").write_bytes(b'{"log":1,"generation":"x"}\n')
     (share / ".blobfs/secret").write_bytes(b"secret")
@@ -82,13 +83,19 @@ async def test_named_file(server: str) -> None:
             "public, max-age=31536000, immutable",
             f'"{ID}-tree"',
         ),
+        (
+            f"/.blobfs/bundles/{ID}",
+            "application/octet-stream",
+            "public, max-age=31536000, immutable",
+            f'"{ID}-bundle"',
+        ),
         ("/.blobfs/names/models/a.gguf", "application/json", "no-cache", None),
         ("/.blobfs/names/models/.blobfs-log", "application/x-ndjson", "no-cache", None),
         ("/empty", "application/octet-stream", "no-cache", None),
     ],
 )
 async def test_headers_by_kind(server: str, target: str, kind: str, keep: str, etag: str | None) -> None:
-    """Blobs and trees never change and say so; their tag is their id."""
+    """Blobs, trees and bundles never change and say so; their tag is their id."""
     reply = await ask(server, target)
     assert reply.status == 200
     assert reply.headers["content-type"] == kind

@@ -25,13 +25,14 @@ ID = "0123456789abcdef" * 4
         ("/...", Kind.NAMED, ["..."]),
         (f"/.blobfs/blobs/{ID}", Kind.BLOB, [".blobfs", "blobs", ID]),
         (f"/.blobfs/trees/{ID}", Kind.TREE, [".blobfs", "trees", ID]),
+        (f"/.blobfs/bundles/{ID}", Kind.BUNDLE, [".blobfs", "bundles", ID]),
         ("/.blobfs/names/a/b", Kind.RECORD, [".blobfs", "names", "a", "b"]),
         ("/.blobfs/names/.blobfs-log", Kind.LOG, [".blobfs", "names", ".blobfs-log"]),
         ("/.blobfs/names/a/.blobfs-log", Kind.LOG, [".blobfs", "names", "a", ".blobfs-log"]),
     ],
 )
 def test_what_is_served(target: str, kind: Kind, components: list[str]) -> None:
-    """Names, blobs, trees, records and logs; decoded once."""
+    """Names, blobs, trees, bundles, records and logs; decoded once."""
     expected = SharePath(tuple(part.encode() for part in components), kind)
     assert parse_path(target.encode("ascii")) == expected
 
@@ -68,6 +69,9 @@ def test_what_is_served(target: str, kind: Kind, components: list[str]) -> None:
         (f"/.blobfs/blobs/{ID.upper()}", 404),
         (f"/.blobfs/blobs/{ID}%0A", 404),
         (f"/.blobfs/blobs/{ID}/x", 404),
+        ("/.blobfs/bundles", 404),
+        ("/.blobfs/bundles/x", 404),
+        (f"/.blobfs/bundles/{ID}/x", 404),
         ("/.blobfs/lock", 404),
         ("/.blobfs/../lock", 404),
         ("/.blobfs/blobs/../../../format", 404),
