@@ -7,15 +7,11 @@ from typing import Protocol
 
 import trio
 
-from blobfs.config import LoadSettings
 from blobfs.merkle import Buffer
 from blobfs.model import CHUNK_SIZE, Attempt
 from blobfs.shares.body import ByteStream
 from blobfs.shares.failure import ShareFailure
-from blobfs.store.partial import Partial
 from blobfs.sync.background import lone_failure
-from blobfs.sync.dispatch import Dispatcher
-from blobfs.sync.extra import ExtraTraffic
 from blobfs.sync.peer import Peer
 from blobfs.sync.source import Source
 
@@ -26,36 +22,15 @@ QUICK = 0.02
 
 
 class Destination(Protocol):
-    """What a span needs of the load it belongs to (`blobfs.sync.load.Load`)."""
+    """What is needed of the load that the chunks are for (`blobfs.sync.load.Load`)."""
 
-    key: str
-    partial: Partial
     source: Source
-    settings: LoadSettings
-    dispatcher: Dispatcher
-    extra: ExtraTraffic
 
     @property
     def size(self) -> int: ...
 
     @property
-    def max_tries(self) -> int: ...
-
-    @property
-    def retry_timeout(self) -> float: ...
-
-    @property
     def is_sequential(self) -> bool: ...
-
-    def able_peers(self) -> tuple[Peer, ...]: ...
-
-    def note(self, peer: Peer, attempt: Attempt) -> None: ...
-
-    def verdicts(self) -> list[Attempt]: ...
-
-    def active_spans(self) -> int: ...
-
-    async def confirm(self, first: int, stop: int) -> None: ...
 
     async def keep(self, chunk: int, content: Buffer) -> bool: ...
 

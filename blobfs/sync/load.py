@@ -27,6 +27,7 @@ from blobfs.sync.claims import confirm_claimed
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.dispatch import Dispatcher
 from blobfs.sync.extra import ExtraTraffic
+from blobfs.sync.fetch import Runner, fetch, stretch
 from blobfs.sync.goals import Goal, Goals
 from blobfs.sync.landing import Landing
 from blobfs.sync.peer import Peer
@@ -321,6 +322,17 @@ class Load:
             self.note(peer, attempt)
         self.in_flight.difference_update(confirmed.chunks)
         self._waiters.changed()
+
+    def missing(self, first: int, stop: int) -> list[tuple[int, int]]:
+        return list(runs(first, stop, lambda chunk: not self.partial.present(chunk), stop - first))
+
+    def length_of(self, first: int, stop: int) -> int:
+        return stretch(first, stop, self.size)[1]
+
+    async def fetch(
+        self, runner: Runner, first: int, stop: int, progressed: Callable[[Runner], None]
+    ) -> None:
+        await fetch(self, runner, first, stop, progressed)
 
     def check_whole(self) -> None:
         if self.partial.is_whole and not self.was_whole:

@@ -9,30 +9,69 @@ them; what has arrived stays.
 import itertools
 import math
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import trio
 
 from blobfs import errors
-from blobfs.model import CHUNK_SIZE, Attempt, Kind
+from blobfs.config import LoadSettings
+from blobfs.model import Attempt, Kind
 from blobfs.shares.choice import Urgency, is_slow
 from blobfs.shares.failure import ShareFailure
 from blobfs.shares.retry_rules import failed_attempt, is_worth_asking_again, pause
 from blobfs.sync.answers import failure_from
 from blobfs.sync.background import lone_failure
-from blobfs.sync.fetch import Destination, Runner, fetch, stretch
+from blobfs.sync.dispatch import Dispatcher
+from blobfs.sync.extra import ExtraTraffic
+from blobfs.sync.fetch import Runner
 from blobfs.sync.peer import Peer
-from blobfs.sync.window import runs
 
 LOOK_AGAIN = 0.25
 """Seconds between two looks at whether another share would be better."""
+
+
+class Whole(Protocol):
+    """What a span is a run of: the chunks of a blob (`load.Load`), or the blobs of a package's bundle."""
+
+    settings: LoadSettings
+    dispatcher: Dispatcher
+    extra: ExtraTraffic
+
+    @property
+    def max_tries(self) -> int: ...
+
+    @property
+    def retry_timeout(self) -> float: ...
+
+    def able_peers(self) -> tuple[Peer, ...]: ...
+
+    def note(self, peer: Peer, attempt: Attempt) -> None: ...
+
+    def verdicts(self) -> list[Attempt]: ...
+
+    def active_spans(self) -> int: ...
+
+    def missing(self, first: int, stop: int) -> list[tuple[int, int]]:
+        """What is to be asked for of a range, each in one request."""
+
+    def length_of(self, first: int, stop: int) -> int:
+        """Bytes of a range."""
+
+    async def confirm(self, first: int, stop: int) -> None: ...
+
+    async def fetch(
+        self, runner: Runner, first: int, stop: int, progressed: Callable[[Runner], None]
+    ) -> None:
+        """Asks one share, once; `progressed` is called whenever something is here. Raises `ShareFailure`."""
 
 
 @dataclass(eq=False)
 class Span:
     """Mutable: `urgency`, by the load; the rest by its own tasks."""
 
-    load: Destination
+    load: Whole
     first: int
     stop: int
     urgency: Urgency
@@ -99,7 +138,7 @@ class Span:
         raise failure_from([*known, *self.attempts])
 
     async def _lease(self, candidates: tuple[Peer, ...]) -> Peer:
-        length = (self.stop - self.first) * CHUNK_SIZE
+        length = self.load.length_of(self.first, self.stop)
         return await self.load.dispatcher.lease(
             candidates, length, lambda: self.urgency, self.load.active_spans
         )
@@ -206,7 +245,7 @@ class Span:
         try:
             with runner.scope, peer.asking():
                 for start, end in self._missing():
-                    await fetch(self.load, runner, start, end, self._progressed)
+                    await self.load.fetch(runner, start, end, self._progressed)
         except ShareFailure as failure:
             self.attempts.append(failure.attempt)
             self.load.note(peer, failure.attempt)
@@ -230,10 +269,7 @@ class Span:
             self.load.dispatcher.release(peer)
 
     def _missing(self) -> list[tuple[int, int]]:
-        partial = self.load.partial
-        return list(
-            runs(self.first, self.stop, lambda chunk: not partial.present(chunk), self.stop - self.first)
-        )
+        return self.load.missing(self.first, self.stop)
 
     def _bytes_missing(self) -> int:
-        return sum(stretch(start, end, self.load.size)[1] for start, end in self._missing())
+        return sum(self.load.length_of(start, end) for start, end in self._missing())

@@ -27,15 +27,16 @@ class Verdict:
 
 
 class Verdicts:
-    """Of one load. Mutable: `_verdicts`, by `note`, and by the clock."""
+    """Of one load, or one bundle. Mutable: `_verdicts`, by `note`, and by the clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, believed_for: float = BELIEVED_FOR) -> None:
+        self._believed_for = believed_for
         self._verdicts: dict[Peer, Verdict] = {}
 
     def note(self, peer: Peer, attempt: Attempt) -> None:
         """Remembers what is worth remembering of a failure."""
         if not is_worth_asking_again(attempt.kind):
-            until = math.inf if attempt.kind in _FOR_GOOD else trio.current_time() + BELIEVED_FOR
+            until = math.inf if attempt.kind in _FOR_GOOD else trio.current_time() + self._believed_for
             self._verdicts[peer] = Verdict(attempt, until)
 
     def attempts(self) -> list[Attempt]:
