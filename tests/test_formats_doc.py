@@ -250,7 +250,7 @@ def test_constants(name: str, module: str, text: str, meaning: str) -> None:
 def test_marks() -> None:
     """The table names the attributes that blobfs uses, and no others."""
     named = {row[0] for row in page.table("### 10.3 Extended attributes")} - {""}
-    used = {marks.RECORD, marks.NAME, marks.LOADED, marks.KEEP, marks.PINNED, marks.CLAIMED}
+    used = {marks.RECORD, marks.NAME, marks.PACKAGE, marks.LOADED, marks.KEEP, marks.PINNED, marks.CLAIMED}
     assert named == used
 
 

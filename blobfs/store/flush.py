@@ -3,6 +3,7 @@
 import ctypes
 import os
 import threading
+from pathlib import Path
 
 from blobfs.store.failures import store_errors
 
@@ -27,6 +28,15 @@ class Flusher:
         os.fsync(fd)
         with self._counting:
             self.file_flushes += 1
+
+    @store_errors()
+    def directory(self, path: Path) -> None:
+        """When it returns, what was made, renamed and removed in it is on the disk. Counts as a file."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self.file(fd)
+        finally:
+            os.close(fd)
 
     @store_errors()
     def everything(self) -> None:

@@ -14,12 +14,16 @@
         <dir>/                           mode 0755
         .blobfs/blobs/<id>               a blob
         .blobfs/trees/<id>               its tree file; a blob of one leaf has none
+        .blobfs/bundles/<package-id>     the small blobs of a package, one after the other (`blobfs.bundle`)
         .blobfs/names/<name>             its name record (`blobfs.record`). Empty or not a record: moved
                                          to quarantine/ by repair, until then the name is as if absent.
         .blobfs/names/<dir>/.blobfs-log  the directory's log (`blobfs.record`). Missing, or a bad first
                                          line: rebuilt from the records. A bad line: skipped.
     <store>/incoming/<32 hex digits>     a file being written; or sealed, but not yet known to be durable
     <store>/incoming/temp-<32 hex>       on its way to its place by rename(2); removed at start
+    <store>/incoming/temp-aborted-<32 hex>/
+                                         a transaction that was aborted. At start its blobs are dropped as
+                                         the abort would have done it, then it is removed.
     <store>/partial/<key>                a blob being loaded: sparse, of its final length. <key> is its id, or
                                          "plain-" and 64 hex digits where the id is not known.
     <store>/partial/<key>.map            which chunks were verified:
@@ -34,7 +38,13 @@
                                          {"name":<whole name>,"record":<name record>,"share":<URL>}.
                                          A line that does not parse: skipped. It outlives the partial file
                                          until the names are published.
-    <store>/needed/                      open transactions
+    <store>/needed/<package-id>/         an open transaction. Its modification time is its last progress.
+        <id>                             hard link to a blob of the package that was here, or was loaded
+        <id>.written                     hard link to one that was written through this transaction: dropped
+                                         with it when it is aborted, if nothing else holds the blob
+    <store>/packages/<package-id>/       a complete package: what was in needed/<package-id>/, all of it and
+                                         durable. As long as it is here none of its blobs is dropped.
+                                         Other names in needed/ and packages/: ignored.
     <store>/quarantine/                  what was found broken and is kept for the operator
 
 Extended attributes (all ``user.blobfs.…``):
@@ -45,7 +55,10 @@ attribute  on                          value
 record     incoming/<hex>              the redo mark: the name record of this content. Present: at the next
                                        start it is put in place if the bytes still match, whatever happened.
                                        ``published`` at the epoch: not published yet, the redo chooses it.
-name       incoming/<hex>              beside a redo mark: the whole name, UTF-8. Absent: keep by id only.
+name       incoming/<hex>              beside a redo mark: the whole name, UTF-8. Absent: keep by id only,
+                                       if there is no ``package`` either.
+package    incoming/<hex>              beside a redo mark: the package whose transaction this was written
+                                       for; if it is open still, it holds the blob again.
 record     names/<dir>/                the directory's log line. Absent: the times of the directory count.
 loaded     names/<name>, names/<dir>/  "1": this node is not the publisher
 keep       blobs/<id>                  "1": stays although no name means it
@@ -58,7 +71,9 @@ claimed    partial/<key>.map           "1", set on every map after an unclean en
 one file system, with hard links and user extended attributes.
 """
 
+import itertools
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 from blobfs.model import BlobId, Name
@@ -70,6 +85,8 @@ FORMAT_TEXT = "blobfs store {}\n"
 MAP_MAGIC = b"blobfsmap1\n"
 
 TEMP_PREFIX = "temp-"
+ABORTED_PREFIX = f"{TEMP_PREFIX}aborted-"
+WRITTEN_SUFFIX = ".written"
 PLAIN_PREFIX = "plain-"
 
 PUBLIC_DIRECTORY_MODE = 0o755
@@ -92,10 +109,12 @@ class Layout:
         self.reserved = self.share / ".blobfs"
         self.blobs = self.reserved / "blobs"
         self.trees = self.reserved / "trees"
+        self.bundles = self.reserved / "bundles"
         self.names = self.reserved / "names"
         self.incoming = root / "incoming"
         self.partial = root / "partial"
         self.needed = root / "needed"
+        self.packages = root / "packages"
         self.quarantine = root / "quarantine"
 
     def __repr__(self) -> str:
@@ -104,17 +123,28 @@ class Layout:
     @property
     def public_directories(self) -> tuple[Path, ...]:
         """Parents first."""
-        return self.share, self.reserved, self.blobs, self.trees, self.names
+        return self.share, self.reserved, self.blobs, self.trees, self.bundles, self.names
 
     @property
     def private_directories(self) -> tuple[Path, ...]:
-        return self.incoming, self.partial, self.needed, self.quarantine
+        return self.incoming, self.partial, self.needed, self.packages, self.quarantine
 
     def blob(self, blob: BlobId) -> Path:
         return self.blobs / blob
 
     def tree(self, blob: BlobId) -> Path:
         return self.trees / blob
+
+    def bundle(self, package: BlobId) -> Path:
+        return self.bundles / package
+
+    def transaction(self, package: BlobId) -> Path:
+        """The directory of an open transaction."""
+        return self.needed / package
+
+    def package(self, package: BlobId) -> Path:
+        """The directory of a complete package."""
+        return self.packages / package
 
     def named(self, name: Name) -> Path:
         """The bytes of a named blob in the share, or a directory of them."""
@@ -145,6 +175,15 @@ class Layout:
     def new_temp(self) -> Path:
         """Where a file is made before rename(2) puts it in its place."""
         return self.incoming / f"{TEMP_PREFIX}{secrets.token_hex(16)}"
+
+    def new_temps(self) -> Iterator[str]:
+        """Paths like `new_temp`'s for one thread that makes many: they are cheap to name."""
+        prefix = f"{self.incoming}/{TEMP_PREFIX}{secrets.token_hex(12)}"
+        return (f"{prefix}{number:08x}" for number in itertools.count())
+
+    def new_aborted(self) -> Path:
+        """Where the directory of a transaction goes first when it is aborted."""
+        return self.incoming / f"{ABORTED_PREFIX}{secrets.token_hex(16)}"
 
     def new_quarantined(self, name: str) -> Path:
         """Where something broken goes; `name` is only for the operator's eye."""

@@ -11,6 +11,7 @@ import xattr
 
 RECORD = "user.blobfs.record"
 NAME = "user.blobfs.name"
+PACKAGE = "user.blobfs.package"
 LOADED = "user.blobfs.loaded"
 KEEP = "user.blobfs.keep"
 PINNED = "user.blobfs.pinned"

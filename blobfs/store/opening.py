@@ -11,11 +11,13 @@ import os
 import re
 import shutil
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from blobfs import errors
 from blobfs.model import ROOT
+from blobfs.store.dropping import finish_aborted
 from blobfs.store.failures import describe, store_errors
 from blobfs.store.flush import Flusher
 from blobfs.store.hashing import HashWorkers
@@ -43,13 +45,18 @@ it was made leaves."""
 
 
 class Store:
-    """An open store. `layout` and `flushes` never change; `was_clean` says how it was left last time."""
+    """An open store. `layout` and `flushes` never change; `was_clean` says how it was left last time.
+
+    `links` is held while a link to a blob is added, or a blob dropped for a lack of them (`store.dropping`);
+    never across a flush.
+    """
 
     def __init__(self, layout: Layout, lock_fd: int, root_fd: int, was_clean: bool) -> None:
         self.layout = layout
         self.was_clean = was_clean
         self.flushes = Flusher(root_fd)
         self.hashing = HashWorkers()
+        self.links = threading.Lock()
         self._lock_fd = lock_fd
         self._root_fd = root_fd
         self._open = True
@@ -119,6 +126,7 @@ def _open_locked(layout: Layout, undo: contextlib.ExitStack) -> Store:
         _write_format(layout)
     _check_format(layout)
     _make_directories(layout)
+    finish_aborted(layout)
     _remove_temps(layout)
     _probe(layout)
     if not layout.log(ROOT).exists():

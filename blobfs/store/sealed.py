@@ -13,6 +13,7 @@ from pathlib import Path
 from blobfs import errors
 from blobfs.merkle import DIGEST_SIZE, build_tree
 from blobfs.model import LEAF_SIZE, BlobId, Invalid, parse_blob_id
+from blobfs.store.dropping import drop_unheld
 from blobfs.store.failures import store_errors
 from blobfs.store.files import replace_file
 from blobfs.store.layout import SHARED_FILE_MODE
@@ -56,6 +57,12 @@ def open_blob(store: Store, blob: BlobId) -> int | None:
         return os.open(store.layout.blob(blob), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
+
+
+@store_errors()
+def read_blob(store: Store, blob: BlobId) -> bytes:
+    """The whole of a blob that is here: only for small ones. Raises `StoreBroken` when it is not."""
+    return store.layout.blob(blob).read_bytes()
 
 
 @store_errors()
@@ -141,16 +148,9 @@ def _size(path: Path) -> int | None:
 
 @store_errors()
 def drop_blob_if_unnamed(store: Store, blob: BlobId) -> bool:
-    """After a name is gone: removes a blob that no name, keep mark or pin holds. Whether it did."""
-    path = store.layout.blob(blob)
-    try:
-        if path.stat().st_nlink > 1 or get_mark(path, KEEP) or get_mark(path, PINNED) == YES:
-            return False
-        path.unlink()
-    except FileNotFoundError:
-        return False
-    store.layout.tree(blob).unlink(missing_ok=True)
-    return True
+    """After a name is gone: removes a blob that no name, package, keep mark or pin holds. Whether it did."""
+    with store.links:
+        return drop_unheld(store.layout, blob)
 
 
 @store_errors()

@@ -52,10 +52,11 @@ def test_new_store_has_all_its_places(store: Store, root: Path) -> None:
         "share/.blobfs": 0o755,
         "share/.blobfs/blobs": 0o755,
         "share/.blobfs/trees": 0o755,
+        "share/.blobfs/bundles": 0o755,
         "share/.blobfs/names": 0o755,
         "share/.blobfs/names/.blobfs-log": 0o644,
     }
-    assert {modes[place] for place in ("incoming", "partial", "needed", "quarantine")} == {0o700}
+    assert {modes[place] for place in ("incoming", "partial", "needed", "packages", "quarantine")} == {0o700}
     assert store.was_clean
     assert names.read_directory(store, ROOT) == {}
 
