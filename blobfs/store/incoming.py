@@ -19,12 +19,12 @@ from typing import Self
 
 from blobfs import errors
 from blobfs.merkle import DIGEST_SIZE, build_tree, hash_leaves
-from blobfs.model import LEAF_SIZE, Name
+from blobfs.model import LEAF_SIZE, BlobId, Name
 from blobfs.record import BlobRecord, encode_record
 from blobfs.store.failures import store_errors
 from blobfs.store.files import Buffer, read_at, read_at_nowait, write_all
 from blobfs.store.layout import PRIVATE_FILE_MODE
-from blobfs.store.marks import NAME, RECORD, remove_mark, set_mark
+from blobfs.store.marks import NAME, PACKAGE, RECORD, remove_mark, set_mark
 from blobfs.store.opening import Store
 from blobfs.store.sealed import HASH_STEP, Content
 
@@ -56,6 +56,11 @@ class Incoming:
         self._front = 0
         self._islands: dict[int, int] = {}
         self._cuts = 0
+
+    @property
+    def front(self) -> int:
+        """Up to here it was written without a gap."""
+        return self._front
 
     @classmethod
     def create(cls, store: Store) -> Self:
@@ -192,22 +197,26 @@ class Incoming:
                 self._fresh[first:last] = bytes(last - first)
 
     @store_errors()
-    def set_intent(self, name: Name | None, record: BlobRecord) -> None:
+    def set_intent(self, name: Name | None, record: BlobRecord, package: BlobId | None = None) -> None:
         """The redo mark: from the next flush on, a restart puts this content where `record` says.
 
-        `name` None: it is kept by its id only. May be set again when something has changed.
+        `package`: it was written for the transaction of that package, which holds it again if it is still
+        open then. Neither `name` nor `package`: it is kept by its id. May be set again when something has
+        changed.
         """
-        # The record makes it a mark, so the name is right before it is there.
-        if name is None:
-            remove_mark(self.fd, NAME)
-        else:
-            set_mark(self.fd, NAME, name.encode())
+        # The record makes it a mark, so what stands beside it is right before it is there.
+        for key, text in ((NAME, name), (PACKAGE, package)):
+            if text is None:
+                remove_mark(self.fd, key)
+            else:
+                set_mark(self.fd, key, text.encode())
         set_mark(self.fd, RECORD, encode_record(record).rstrip(b"\n"))
 
     @store_errors()
     def clear_intent(self) -> None:
         remove_mark(self.fd, RECORD)
         remove_mark(self.fd, NAME)
+        remove_mark(self.fd, PACKAGE)
 
     def close_fd(self) -> None:
         """Closes the descriptor; also a second time."""

@@ -15,13 +15,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from blobfs.model import ROOT, Invalid, Name, parse_name, split
+from blobfs.model import ROOT, BlobId, Invalid, Name, parse_blob_id, parse_name, split
 from blobfs.record import BlobRecord, DirRecord, decode_record, encode_record
 from blobfs.store.failures import store_errors
 from blobfs.store.layout import TEMP_PREFIX
-from blobfs.store.marks import NAME, RECORD, get_mark, set_mark
+from blobfs.store.marks import NAME, PACKAGE, RECORD, get_mark, set_mark
 from blobfs.store.names import LocalName, make_directory, put_blob_name, read_record
 from blobfs.store.opening import Store
+from blobfs.store.packages import hold_written
 from blobfs.store.sealed import Content, drop_blob_if_unnamed, hash_file, place_blob, place_tree, set_keep
 
 _log = logging.getLogger(__name__)
@@ -34,9 +35,11 @@ class Intent:
     path: Path
     """In `incoming/`."""
     name: Name | None
-    """None: kept by its id only."""
+    """None: it has no name; kept by its id only, if it is for no package either."""
     record: BlobRecord
     """`published_ns` 0: it was not yet given its time."""
+    package: BlobId | None = None
+    """It was written for the transaction of this package."""
 
 
 @store_errors()
@@ -61,26 +64,34 @@ def _read_intent(path: Path) -> Intent | None:
         return None
     try:
         record = decode_record(raw)
-        name = get_mark(path, NAME)
-        parsed = None if name is None else parse_name(name.decode())
+        name, package = get_mark(path, NAME), get_mark(path, PACKAGE)
+        parsed_name = None if name is None else parse_name(name.decode())
+        parsed_package = None if package is None else parse_blob_id(package.decode())
     except (Invalid, UnicodeDecodeError) as reason:
         _log.warning("%s has a broken redo mark and is removed: %s", path, reason)
         return None
-    return Intent(path, parsed, record) if isinstance(record, BlobRecord) else None
+    return Intent(path, parsed_name, record, parsed_package) if isinstance(record, BlobRecord) else None
 
 
 @store_errors()
 def redo(store: Store, intent: Intent) -> bool:
-    """Places and names a sealed file; whether it did. It stays in `incoming/` until `forget_intents`."""
+    """Places and names a sealed file; whether it did. It stays in `incoming/` until `forget_intents`.
+
+    What was written for a package is held by its transaction. Where that is gone nothing need hold it: the
+    caller drops it after `forget_intents` if nothing does.
+    """
     content = _verified(store, intent)
     if content is None:
         return False
     place_tree(store, content)  # a crash may have left a part of it
     place_blob(store, intent.path, content, intent.record.mtime_ns)
-    if intent.name is None:
-        set_keep(store, content.blob)
-        return True
-    return _redo_name(store, intent, intent.name)
+    is_held = intent.package is not None and hold_written(store, intent.package, content.blob)
+    if intent.name is not None:
+        return _redo_name(store, intent, intent.name)
+    if intent.package is not None:
+        return is_held
+    set_keep(store, content.blob)
+    return True
 
 
 def _verified(store: Store, intent: Intent) -> Content | None:
