@@ -145,7 +145,7 @@ class Loads:
         """
         if size == 0 and blob != EMPTY_BLOB:
             raise errors.WrongEverywhere("its record gives it no bytes, and that is not its id")
-        reader = await self._open_here(blob, size) or await self._open_load(blob, size, terms, peers)
+        reader = await self.open_here(blob, size) or await self._open_load(blob, size, terms, peers)
         try:
             if name is not None and record is not None:
                 await self._remember_name(reader, name, record)
@@ -154,7 +154,8 @@ class Loads:
             raise
         return reader
 
-    async def _open_here(self, blob: BlobId, size: int) -> SealedReader | None:
+    async def open_here(self, blob: BlobId, size: int) -> SealedReader | None:
+        """A reader of a blob that is here."""
         fd = await self._disk.run(sealed.open_blob, self._store, blob)
         return None if fd is None else self._sealed_reader(fd, size)
 
@@ -195,7 +196,7 @@ class Loads:
         async with self._opening.setdefault(key, trio.Lock()):
             load = self._loads.get(key)
             if load is None and key in self._plain_blobs:
-                here = await self._open_here(self._plain_blobs[key], file.size)
+                here = await self.open_here(self._plain_blobs[key], file.size)
                 if here is not None:
                     return here
             if load is None:
