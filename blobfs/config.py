@@ -73,9 +73,14 @@ class LoadSettings:
     allow_redirects: bool = False
     """Whether a share may redirect to another origin."""
 
+    abandoned_after: float = 86400.0
+    """After so long without progress an open transaction on a package is aborted."""
+
     def __post_init__(self) -> None:
         if self.max_tries < 1:
             raise ValueError("max_tries is at least 1")
+        if self.abandoned_after <= 0:
+            raise ValueError("abandoned_after is more than 0")
         if self.span_size < CHUNK_SIZE:
             raise ValueError(f"span_size is at least one chunk, {CHUNK_SIZE}")
 

@@ -18,7 +18,8 @@ class SealJob:
 
     `name`, `mode` and `mtime_ns` may be changed by whoever holds the lock of the names until
     `record` is set; `name` None means content that is kept by its id, or held by the transaction on
-    `package` for which it was written; `dropped` that the file was unlinked. `record` or `failure` is set once, before `done`.
+    `package` for which it was written; `dropped` that the file was unlinked. `record` or `failure`
+    is set once, before `done`.
     """
 
     incoming: Incoming

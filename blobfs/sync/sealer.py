@@ -20,7 +20,7 @@ import trio
 
 from blobfs import errors
 from blobfs.record import BlobRecord
-from blobfs.store import sealed
+from blobfs.store import packages, sealed
 from blobfs.store.opening import Store
 from blobfs.store.partial import place_partial
 from blobfs.store.sealed import Content
@@ -195,7 +195,7 @@ class Sealer:
 
     def _write_mark(self, job: SealJob, content: Content) -> None:
         record = BlobRecord(content.blob, content.size, job.sealed_mode(), job.mtime_ns, 0)
-        job.incoming.set_intent(job.name, record)
+        job.incoming.set_intent(job.name, record, job.package)
 
     async def _flush(self, group: Iterable[Job]) -> None:
         files = [
@@ -245,10 +245,12 @@ class Sealer:
 
     def _place(self, job: SealJob, record: BlobRecord) -> None:
         # The mark is written again: the name may be another one by now, and the time is known.
-        job.incoming.set_intent(job.name, record)
+        job.incoming.set_intent(job.name, record, job.package)
         assert job.content is not None
         sealed.place_blob(self._store, job.incoming.path, job.content, job.mtime_ns)
-        if job.name is None:
+        if job.package is not None:
+            packages.hold_written(self._store, job.package, record.blob)
+        elif job.name is None:
             sealed.set_keep(self._store, record.blob)
 
     async def _confirm_regularly(self) -> None:

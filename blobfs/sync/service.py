@@ -27,6 +27,9 @@ from blobfs.sync.known_shares import Circle, KnownShares
 from blobfs.sync.loading import LoadedBlob, Loading
 from blobfs.sync.loads import USUAL_TERMS, Loads
 from blobfs.sync.namespace import Namespace
+from blobfs.sync.packages.open_transaction import OpenTransaction
+from blobfs.sync.packages.transactions import Transactions
+from blobfs.sync.packages.writer import BlobWriter
 from blobfs.sync.peer import Peer
 from blobfs.sync.sealer import Sealer
 from blobfs.sync.sharing import Sharing
@@ -55,6 +58,7 @@ class SyncService:
         self.sealer = Sealer(store, self.disk, self.namespace, self.arrivals, seal_delay)
         self.loads = Loads(store, self.disk, peers, self.sealer, self.namespace, settings)
         self.catalogue = Catalogue(peers, settings)
+        self.transactions = Transactions(store, self.disk, self.arrivals, settings.abandoned_after)
         self._sharing = Sharing(store, self.disk, self.namespace, self.sealer)
         self._known_shares = KnownShares(Circle(peers, self.catalogue), settings, self._is_asked)
         self._loading = Loading(
@@ -78,6 +82,7 @@ class SyncService:
             self._nursery = nursery
             await nursery.start(self.sealer.run)
             await nursery.start(self.loads.run)
+            await nursery.start(self.transactions.run)
             await nursery.start(Filler(self.loads, self._settings).run)
             nursery.start_soon(self._known_shares.run)
             if not self.store.was_clean:
@@ -221,6 +226,10 @@ class SyncService:
             peer in load.peers or (peer.is_plain and load.source.offers(peer))
             for load in self.loads.unfinished()
         )
+
+    def open_writer(self, transaction: OpenTransaction, blob: BlobId) -> BlobWriter:
+        """Writes a blob that a transaction needs."""
+        return BlobWriter(self.store, self.disk, self.sealer, transaction, blob)
 
     async def new_incoming(self) -> Incoming:
         return await self.disk.run(Incoming.create, self.store)

@@ -12,13 +12,15 @@ from blobfs import errors
 from blobfs.model import MAX_COMPONENT_BYTES, BlobId, Name
 from blobfs.sync.explanation import Seen
 from blobfs.sync.service import SyncService
-from blobfs.vfs import change, files, listing, moving, naming, xattrs
+from blobfs.vfs import change, files, listing, moving, naming, needed, xattrs
 from blobfs.vfs.attributes import Attributes, Caller, Change, DirEntry, Opened, Statvfs
-from blobfs.vfs.nodes import DirectoryNode, FileNode, SymlinkNode
+from blobfs.vfs.needed_nodes import MissingNode, NeededNode, StateNode, TransactionNode
+from blobfs.vfs.nodes import DirectoryNode, FileNode, Node, SymlinkNode, ViewNode
 from blobfs.vfs.resolve import resolve
 from blobfs.vfs.seen import seen_blob, seen_name
 from blobfs.vfs.stat import attributes_of
-from blobfs.vfs.state import MountState
+from blobfs.vfs.state import FileHandle, MountState, TextHandle, WriterHandle
+from blobfs.vfs.taking_over import take_over
 from blobfs.vfs.waits import SignalWatch
 
 
@@ -71,7 +73,11 @@ class FileSystem:
 
     async def setattr(self, inode: int, wanted: Change, handle: int | None) -> Attributes:
         node = self._state.node(inode)
-        await change.change(self._state, node, wanted)
+        match node:
+            case NeededNode():
+                await needed.change(self._state, handle, wanted)
+            case _:
+                await change.change(self._state, node, wanted)
         return attributes_of(self._state, node)
 
     async def statfs(self) -> Statvfs:
@@ -89,7 +95,13 @@ class FileSystem:
     # Names
 
     async def mkdir(self, parent: int, name: bytes, mode: int, caller: Caller) -> Attributes:
-        node = await naming.mkdir(self._state, self._state.container(parent), name)
+        container = self._state.container(parent)
+        node: Node
+        match container:
+            case ViewNode(path="needed"):
+                node = await needed.open_transaction(self._state, container, name, caller.pid)
+            case _:
+                node = await naming.mkdir(self._state, container, name)
         node.lookups += 1
         return attributes_of(self._state, node)
 
@@ -111,7 +123,12 @@ class FileSystem:
 
     async def link(self, inode: int, new_parent: int, new_name: bytes, caller: Caller) -> Attributes:
         container = self._state.container(new_parent)
-        node = await naming.link(self._state, self._state.node(inode), container, new_name, caller.pid)
+        node = self._state.node(inode)
+        match container:
+            case TransactionNode() | MissingNode():
+                await take_over(self._state, container, new_name, node, caller.pid)
+            case _:
+                node = await naming.link(self._state, node, container, new_name, caller.pid)
         node.lookups += 1
         return attributes_of(self._state, node)
 
@@ -119,7 +136,12 @@ class FileSystem:
         await naming.unlink(self._state, self._state.container(parent), name, caller.pid)
 
     async def rmdir(self, parent: int, name: bytes, caller: Caller) -> None:
-        await naming.rmdir(self._state, self._state.container(parent), name, caller.pid)
+        container = self._state.container(parent)
+        match container:
+            case ViewNode(path="needed"):
+                await needed.abort_transaction(self._state, container, name, caller.pid)
+            case _:
+                await naming.rmdir(self._state, container, name, caller.pid)
 
     async def rename(
         self,
@@ -134,7 +156,13 @@ class FileSystem:
         if exchange:
             raise errors.InvalidArgument("two names cannot be exchanged")
         source, target = self._state.container(parent), self._state.container(new_parent)
-        await moving.rename(self._state, source, name, target, new_name, noreplace, caller.pid)
+        match target:
+            case TransactionNode() | MissingNode():
+                node = await resolve(self._state, source, name, caller.pid)
+                await take_over(self._state, target, new_name, node, caller.pid)
+                await naming.unlink(self._state, source, name, caller.pid)
+            case _:
+                await moving.rename(self._state, source, name, target, new_name, noreplace, caller.pid)
 
     # Files
 
@@ -142,30 +170,62 @@ class FileSystem:
         self, parent: int, name: bytes, mode: int, flags: int, caller: Caller
     ) -> tuple[Opened, Attributes]:
         container = self._state.container(parent)
-        opened, node = await files.create(self._state, container, name, mode, flags, caller.pid)
+        opened: Opened
+        node: Node
+        match container:
+            case TransactionNode() | MissingNode():
+                opened, node = await needed.create(self._state, container, name, flags, caller.pid)
+            case _:
+                opened, node = await files.create(self._state, container, name, mode, flags, caller.pid)
         node.lookups += 1
         return opened, attributes_of(self._state, node)
 
     async def open(self, inode: int, flags: int, caller: Caller) -> Opened:
-        node = self._state.node(inode)
-        if not isinstance(node, FileNode):
-            raise errors.IsADirectory("not a file")
-        return await files.open_file(self._state, node, flags, caller.pid)
+        match self._state.node(inode):
+            case FileNode() as node:
+                return await files.open_file(self._state, node, flags, caller.pid)
+            case NeededNode() as node:
+                return needed.open_needed(self._state, node, flags, caller.pid)
+            case StateNode() as node:
+                return needed.open_state(self._state, node, flags, caller.pid)
+        raise errors.IsADirectory("not a file")
 
     async def read(self, handle: int, offset: int, size: int) -> bytes:
+        match self._state.handle(handle):
+            case WriterHandle(writer=writer):
+                return await writer.read(offset, size)
+            case TextHandle(content=content):
+                return content[offset : offset + size]
         return await files.read(self._state, handle, offset, size)
 
     async def write(self, handle: int, offset: int, content: bytes) -> int:
+        match self._state.handle(handle):
+            case WriterHandle() as opened:
+                return await needed.write(self._state, opened, offset, content)
         return await files.write(self._state, handle, offset, content)
 
     async def flush(self, handle: int) -> None:
-        await files.flush(self._state, handle)
+        match self._state.handle(handle):
+            case FileHandle():
+                await files.flush(self._state, handle)
+            case WriterHandle() as opened:
+                await needed.flush(self._state, opened)
 
     async def release(self, handle: int) -> None:
-        await files.release(self._state, handle)
+        match self._state.handles.get(handle):
+            case FileHandle():
+                await files.release(self._state, handle)
+            case WriterHandle() as opened:
+                await needed.release(self._state, handle, opened)
+            case TextHandle():
+                self._state.drop(handle)
 
     async def fsync(self, handle: int, datasync: bool) -> None:
-        await files.fsync(self._state, handle)
+        match self._state.handle(handle):
+            case FileHandle():
+                await files.fsync(self._state, handle)
+            case WriterHandle() as opened:
+                await needed.fsync(self._state, opened)
 
     # Directories
 

@@ -8,8 +8,10 @@ that the kernel did not take must not stay behind.
 from blobfs import errors
 from blobfs.model import Name, join
 from blobfs.sync.answers import Present
+from blobfs.vfs import needed
 from blobfs.vfs.attributes import DirEntry
-from blobfs.vfs.nodes import Container, DirectoryNode, FileNode, Node, Writing
+from blobfs.vfs.needed_nodes import MissingNode, TransactionNode
+from blobfs.vfs.nodes import Container, DirectoryNode, FileNode, Node, ViewNode, Writing
 from blobfs.vfs.resolve import node_for
 from blobfs.vfs.stat import attributes_of
 from blobfs.vfs.state import DirectoryHandle, MountState, Snapshot
@@ -71,6 +73,12 @@ async def _snapshot(state: MountState, container: Container) -> Snapshot:
     match container:
         case DirectoryNode():
             return await _names(state, container)
+        case ViewNode(path="needed"):
+            return needed.OpenTransactions(state, container)
+        case TransactionNode():
+            return needed.TransactionSnapshot(state, container)
+        case MissingNode():
+            return needed.MissingSnapshot(state, container)
     return NOTHING
 
 

@@ -197,6 +197,10 @@ class InodeTable:
         container.children[component] = node
         node.places.append((container, component))
 
+    def register(self, node: Node) -> None:
+        """A new node that has no place: only who made it knows it."""
+        self._nodes[node.inode] = node
+
     def detach(self, node: Node, container: Container, component: str) -> None:
         """Takes a node out of one of its places."""
         if container.children.get(component) is node:

@@ -2,13 +2,14 @@
 
 How long the kernel may believe it: what this node publishes changes only through this mount, for
 ever; what another node publishes may be replaced there at any moment; what is being written or
-loaded changes as we speak.
+loaded changes as we speak; of a transaction nothing may be believed for longer than a moment.
 """
 
 import stat
 
 from blobfs.sync.source import plain_key
 from blobfs.vfs.attributes import Attributes
+from blobfs.vfs.needed_nodes import MissingNode, NeededNode, StateNode, TransactionNode
 from blobfs.vfs.nodes import (
     DirectoryNode,
     FileNode,
@@ -44,8 +45,18 @@ def attributes_of(state: MountState, node: Node) -> Attributes:
             )
         case DirectoryNode():
             return _make(state, node, stat.S_IFDIR | 0o755, 0, 0, node.mtime_ns, 2, PASSING, PASSING)
-        case ViewNode(path="incoming"):
+        case ViewNode(path="incoming" | "needed"):
             return _make(state, node, stat.S_IFDIR | 0o755, 0, 0, 0, 2, LASTING, LASTING)
+        case TransactionNode() | MissingNode():
+            progress_ns = node.transaction.progress_ns
+            return _make(state, node, stat.S_IFDIR | 0o755, 0, 0, progress_ns, 2, 0, 0)
+        case NeededNode():
+            size = node.transaction.known.needs[node.blob].size or 0
+            progress_ns = node.transaction.progress_ns
+            return _make(state, node, stat.S_IFREG | 0o200, size, 0, progress_ns, 1, 0, 0)
+        case StateNode():
+            progress_ns = node.transaction.progress_ns
+            return _make(state, node, stat.S_IFREG | 0o444, len(node.text), 0, progress_ns, 1, 0, 0)
         case _:
             return _make(state, node, stat.S_IFDIR | 0o555, 0, 0, 0, 2, LASTING, LASTING)
 

@@ -8,8 +8,10 @@ from typing import Protocol
 import trio
 
 from blobfs import errors
+from blobfs.sync.packages.writer import BlobWriter
 from blobfs.sync.reader import Reader
 from blobfs.sync.service import SyncService
+from blobfs.vfs.needed_nodes import NeededNode
 from blobfs.vfs.nodes import Container, FileNode, InodeTable, Node, Writing
 from blobfs.vfs.waits import Opener, SignalWatch
 
@@ -46,7 +48,26 @@ class DirectoryHandle:
     """Inodes of the last page: those that the kernel did not take go with the next page or the close."""
 
 
-Handle = FileHandle | DirectoryHandle
+@dataclass(eq=False)
+class WriterHandle:
+    """An open needed blob; `appends` as O_APPEND."""
+
+    node: NeededNode
+    opener: Opener
+    writer: BlobWriter
+    appends: bool
+
+
+@dataclass(eq=False)
+class TextHandle:
+    """An open file whose content was made when it was opened."""
+
+    node: Node
+    opener: Opener
+    content: bytes
+
+
+Handle = FileHandle | DirectoryHandle | WriterHandle | TextHandle
 
 
 @dataclass(eq=False)
@@ -68,6 +89,13 @@ class MountState:
         self.handles[number] = handle
         handle.node.opened += 1
         return number
+
+    def handle(self, number: int) -> Handle:
+        """Raises `StaleHandle`."""
+        handle = self.handles.get(number)
+        if handle is None:
+            raise errors.StaleHandle(f"no open file {number}")
+        return handle
 
     def file(self, number: int) -> FileHandle:
         handle = self.handles.get(number)

@@ -3,7 +3,9 @@
 from blobfs import errors, model
 from blobfs.model import EMPTY_BLOB, BlobId, parse_blob_id
 from blobfs.record import BlobRecord
+from blobfs.vfs import needed
 from blobfs.vfs.file_nodes import file_node
+from blobfs.vfs.needed_nodes import MissingNode, TransactionNode
 from blobfs.vfs.nodes import Container, FileNode, Node, Settled, ViewNode, Writing
 from blobfs.vfs.state import MountState
 
@@ -14,8 +16,15 @@ VIEWS = ("blobs", "incoming", "needed", "packages")
 async def resolve_reserved(state: MountState, container: Container, raw: bytes, pid: int) -> Node:
     """The node of a component of a reserved directory. Raises `NameMissing`, `LoadFailed`."""
     match container:
+        case ViewNode(path="needed") as view:
+            with state.waits.interruptible(pid):
+                return await needed.resolve_transaction(state, view, raw)
         case ViewNode() as view:
             return await _resolve_view(state, view, raw, pid)
+        case TransactionNode() as transaction:
+            return needed.resolve_entry(state, transaction, raw)
+        case MissingNode() as missing:
+            return needed.resolve_missing(state, missing, raw)
     raise AssertionError(container)
 
 

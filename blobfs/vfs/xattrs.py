@@ -6,8 +6,10 @@ from dataclasses import asdict
 from blobfs import errors
 from blobfs.model import Attempt
 from blobfs.store import sealed
+from blobfs.sync.packages.transaction import LastError
 from blobfs.sync.source import plain_key
 from blobfs.vfs.files import wait_sealed
+from blobfs.vfs.needed_nodes import MissingNode, NeededNode, StateNode, TransactionNode
 from blobfs.vfs.nodes import FileNode, Node, PlainContent, Settled, Writing
 from blobfs.vfs.stat import present_bytes
 from blobfs.vfs.state import MountState
@@ -20,6 +22,8 @@ ALWAYS = ("state", "present", "verified", "shares", "pinned")
 
 
 async def list_attributes(state: MountState, node: Node) -> list[bytes]:
+    if _refused(node) is not None:
+        return [PREFIX + b"last_error"]
     if not isinstance(node, FileNode):
         return []
     names = list(ALWAYS)
@@ -38,6 +42,9 @@ async def get_attribute(state: MountState, node: Node, name: bytes, pid: int) ->
     """
     if not name.startswith(NAMESPACE):
         raise errors.NotSupported("only user attributes are known")
+    refused = _refused(node)
+    if refused is not None and name == PREFIX + b"last_error":
+        return json.dumps(asdict(refused)).encode()
     if not name.startswith(PREFIX) or not isinstance(node, FileNode):
         raise errors.AttributeMissing("no such attribute")
     match name.removeprefix(PREFIX):
@@ -56,6 +63,17 @@ async def get_attribute(state: MountState, node: Node, name: bytes, pid: int) ->
         case b"pinned":
             return b"1" if await _is_pinned(state, node) else b"0"
     raise errors.AttributeMissing("no such attribute")
+
+
+def _refused(node: Node) -> LastError | None:
+    """What went wrong last in a transaction, of the nodes that stand for it or a blob of it."""
+    match node:
+        case TransactionNode() | MissingNode() | StateNode():
+            return node.transaction.known.last_error
+        case NeededNode():
+            last = node.transaction.known.last_error
+            return last if last is not None and last.blob in (node.blob, None) else None
+    return None
 
 
 async def set_attribute(state: MountState, node: Node, name: bytes, value: bytes, pid: int) -> None:

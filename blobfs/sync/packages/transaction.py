@@ -1,8 +1,8 @@
 """One transaction's knowledge: what it needs, what is missing of it. No I/O, no trio.
 
-A package needs its meta blob; a meta blob names content blobs and the meta blobs of nested packages, so what is
-needed grows as meta blobs come. A blob that several files or packages name is needed once. That no package can
-contain itself follows from what an id is; how deep they nest is limited.
+A package needs its meta blob; a meta blob names content blobs and the meta blobs of nested packages, so
+what is needed grows as meta blobs come. A blob that several files or packages name is needed once. That no
+package can contain itself follows from what an id is; how deep they nest is limited.
 """
 
 import bisect
@@ -70,7 +70,7 @@ class Transaction:
         return self.state
 
     def missing(self) -> list[BlobId]:
-        """The blobs a client is to write, sorted; the meta blob, which stands elsewhere, is not among them."""
+        """The blobs a client is to write, sorted; not the meta blob, which stands elsewhere."""
         return [] if self.state is State.NEED_META else list(self._missing)
 
     def is_missing(self, blob: BlobId) -> bool:

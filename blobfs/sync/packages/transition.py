@@ -2,7 +2,7 @@
 
 1. Everything that can happen to a transaction is an event, and every state has an answer to every event:
    `TABLE` has no holes.
-2. An event that is refused changes nothing: a call that comes at the wrong time fails alone, whoever makes it.
+2. An event that is refused changes nothing: a call that comes at the wrong time fails alone.
 3. Only bytes that are right move a transaction forward. Where they come from does not matter: they were
    written, or they appeared from elsewhere (another transaction, a load, a name that was shared).
 4. COMPLETE and ABORTED are the ends. FAILED is for what no writer can mend: right bytes that are no manifest,

@@ -1,0 +1,317 @@
+"""The open transactions of a node: from ``mkdir needed/<id>`` until the package is complete, or aborted.
+
+1. What a transaction needs follows from manifests, what is missing of it from the store. On the disk there is
+   only that it is open, and a link to each of its blobs that is here (`store.packages`), which holds the
+   blob. So a start finds every transaction in the state it was in.
+2. One task tends each transaction. It alone takes blobs: holds them, reads what is a manifest, completes.
+   Whoever writes, loads or shares a blob only tells that it has arrived (`Arrivals`).
+3. A blob is expected before it is looked for, so none can arrive unseen.
+4. The disk is changed first: a package is complete here when it is on the disk.
+"""
+
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+import trio
+
+from blobfs import errors
+from blobfs.bundle import Member, bundle_members
+from blobfs.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest
+from blobfs.model import BlobId, Invalid
+from blobfs.store import bundles, packages, sealed
+from blobfs.store.opening import Store
+from blobfs.sync.arrivals import Arrivals
+from blobfs.sync.background import guarded
+from blobfs.sync.disk import DiskThreads
+from blobfs.sync.packages.open_transaction import OpenTransaction
+from blobfs.sync.packages.transaction import Need, Unusable
+from blobfs.sync.packages.transition import Event, State
+
+_log = logging.getLogger(__name__)
+
+RETRY_DELAY = 5.0
+"""Seconds until what the disk refused is tried again."""
+LOOKS_PER_LIFE = 24
+"""How often it is looked for abandoned transactions in the time after which one is."""
+
+
+class Transactions:
+    """All of them, by package. `_open` is changed here alone: one is in it until it has ended."""
+
+    def __init__(self, store: Store, disk: DiskThreads, arrivals: Arrivals, abandoned_after: float) -> None:
+        """`abandoned_after` are seconds without progress."""
+        self._store = store
+        self._disk = disk
+        self._arrivals = arrivals
+        self._abandoned_after = abandoned_after
+        self._open: dict[BlobId, OpenTransaction] = {}
+        self._nursery: trio.Nursery | None = None
+        self.completed = 0
+        self.aborted = 0
+        self.expired = 0
+
+    def statistics(self) -> dict[str, int]:
+        return {
+            "open": len(self._open),
+            "completed": self.completed,
+            "aborted": self.aborted,
+            "expired": self.expired,
+        }
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Finds what was open, tends it until it is cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            for package, progress_ns in await self._disk.run(packages.list_transactions, self._store):
+                self._begin(package, progress_ns)
+            task_status.started()
+            while True:
+                await trio.sleep(self._abandoned_after / LOOKS_PER_LIFE)
+                await guarded(self.expire, time.time_ns())
+
+    # What the view asks
+
+    async def get(self, package: BlobId) -> OpenTransaction | None:
+        """The open transaction on a package. Waits until it is known what is here."""
+        found = self._open.get(package)
+        if found is not None:
+            await found.ready.wait()
+        return None if found is None or found.has_ended else found
+
+    def is_open(self, package: BlobId) -> bool:
+        """The same, of what is known now."""
+        return package in self._open
+
+    def listed(self) -> list[OpenTransaction]:
+        """Those of which it is known what is here, by package."""
+        found = (each for each in self._open.values() if each.ready.is_set() and not each.has_ended)
+        return sorted(found, key=lambda each: each.package)
+
+    async def is_complete(self, package: BlobId) -> bool:
+        return await self._disk.run(packages.is_complete, self._store, package)
+
+    async def open(self, package: BlobId) -> OpenTransaction:
+        """Opens one. Raises `NameExists` when it is open, or the package complete: also when all of it is
+        here; `StoreError`.
+        """
+        while True:
+            if (found := self._open.get(package)) is not None:
+                await self._demand_ended(found)
+            elif await self.is_complete(package):
+                raise errors.NameExists(f"the package {package} is complete")
+            elif package not in self._open:
+                break
+        opened = self._begin(package, time.time_ns())
+        await opened.ready.wait()
+        if opened.refusal is not None:
+            raise opened.refusal
+        if opened.known.state is State.COMPLETE:
+            raise errors.NameExists(f"the package {package} is complete")
+        return opened
+
+    async def _demand_ended(self, found: OpenTransaction) -> None:
+        """Raises `NameExists` for what is open. What was about to end has ended after this."""
+        await found.ready.wait()
+        if not found.has_ended:
+            found.known.demand(Event.OPEN)
+        async with found.lock:
+            pass
+
+    async def adopt(self, package: BlobId) -> bool:
+        """Makes a package complete of which everything is here; whether that was so."""
+        try:
+            opened = await self.open(package)
+        except errors.NameExists:
+            found = self._open.get(package)
+            if found is not None:
+                await found.wait_settled()
+            return await self.is_complete(package)
+        await self._abort(opened, Event.ABORT)
+        return False
+
+    async def abort(self, package: BlobId) -> None:
+        """Ends a transaction; when this returns nothing is left of it. Raises `NameMissing`."""
+        found = await self.get(package)
+        if found is None:
+            raise errors.NameMissing(f"no transaction on {package} is open")
+        await self._abort(found, Event.ABORT)
+        self.aborted += 1
+
+    async def expire(self, now_ns: int) -> None:
+        """Ends what nobody has got on with for too long."""
+        for found in list(self._open.values()):
+            idle = (now_ns - found.progress_ns) / 1e9
+            if idle < self._abandoned_after or found.writers or not found.ready.is_set():
+                continue
+            summary = found.known.summary
+            await self._abort(found, Event.EXPIRE)
+            self.expired += 1
+            _log.info(
+                "the transaction on %s expired (%s): no progress for %.0f s", found.package, summary, idle
+            )
+
+    async def _abort(self, found: OpenTransaction, event: Event) -> None:
+        async with found.lock:
+            found.known.abort(event)
+            for job in found.jobs:
+                job.dropped = True
+            found.end()
+            try:
+                await self._disk.run(packages.abort_transaction, self._store, found.package)
+            finally:
+                self._forget(found)
+
+    # Tending
+
+    def _begin(self, package: BlobId, progress_ns: int) -> OpenTransaction:
+        assert self._nursery is not None
+        opened = OpenTransaction(package, progress_ns)
+        self._open[package] = opened
+        self._arrivals.expect((package,), opened.arrived)
+        self._nursery.start_soon(guarded, self._tend, opened)
+        return opened
+
+    def _forget(self, found: OpenTransaction) -> None:
+        self._arrivals.forget(found.known.needs, found.arrived)
+        if self._open.get(found.package) is found:
+            del self._open[found.package]
+
+    async def _tend(self, found: OpenTransaction) -> None:
+        try:
+            async with found.lock:
+                await self._disk.run(packages.open_transaction, self._store, found.package)
+        except errors.StoreError as failure:
+            self._forget(found)
+            found.refuse(failure)
+            return
+        found.arrived(found.package)
+        try:
+            while not found.has_ended:
+                found.calm()
+                await self._advance(found)
+                found.ready.set()
+                found.tell()
+                with trio.move_on_after(math.inf if found.trouble is None else RETRY_DELAY):
+                    await found.wait_stirred()
+        except Exception:
+            _log.exception("the transaction on %s: unexpected", found.package)
+            found.known.fail(found.package, "unexpected; see the log")
+            found.tell()
+        finally:
+            found.ready.set()
+
+    async def _advance(self, found: OpenTransaction) -> None:
+        """Takes what has arrived. What the disk refuses is noted, and tried again."""
+        async with found.lock:
+            if found.has_ended:
+                return
+            try:
+                await self._take_arrived(found)
+                if not found.has_failed and found.known.nothing_but(()):
+                    await self._complete(found)
+                found.trouble = None
+            except errors.StoreError as failure:
+                found.trouble = failure
+                found.known.note(_status_of(failure), failure)
+                _log.warning("the transaction on %s waits for the disk: %s", found.package, failure)
+
+    async def _take_arrived(self, found: OpenTransaction) -> None:
+        while found.has_arrived and not found.has_failed:
+            blobs = found.take_arrived()
+            try:
+                absent = set(await self._hold(found, {blob: found.known.needs[blob] for blob in blobs}))
+                for blob in blobs:
+                    if blob not in absent and not found.has_failed:
+                        await self._take(found, blob)
+            except errors.StoreError:
+                found.put_back(blobs)
+                raise
+
+    async def _take(self, found: OpenTransaction, blob: BlobId) -> None:
+        if blob == found.package:
+            found.meta_size = await self._disk.run(sealed.blob_size, self._store, blob)
+        if not found.known.needs[blob].is_meta or await self._read_meta(found, blob):
+            found.known.take(blob, written=blob in found.written)
+            found.progress_ns = time.time_ns()
+
+    async def _hold(self, found: OpenTransaction, needs: Mapping[BlobId, Need]) -> Sequence[BlobId]:
+        """Holds those that are here; returns the others. Fails the transaction over a wrong size."""
+        if not needs:
+            return ()
+        absent = await self._disk.run(packages.hold_present, self._store, found.package, list(needs))
+        gone = set(absent)
+        sizes = {
+            blob: need.size for blob, need in needs.items() if blob not in gone and need.size is not None
+        }
+        wrong = await self._disk.run(_wrong_size, self._store, sizes)
+        if wrong is not None:
+            found.fail(wrong, "a manifest gives it another size than it has")
+        return absent
+
+    async def _read_meta(self, found: OpenTransaction, meta: BlobId) -> bool:
+        """Reads a meta blob that is here, and what of nested ones is here; False when one cannot be used."""
+        reading = deque([meta])
+        while reading:
+            blob = reading.popleft()
+            try:
+                manifest = await self._disk.run(_read_manifest, self._store, blob)
+                grown = found.known.grown_by(blob, manifest)
+            except (Invalid, Unusable) as reason:
+                found.fail(blob, str(reason))
+                return False
+            found.bundled[blob] = bundle_members(manifest)
+            self._arrivals.expect(grown, found.arrived)
+            absent = await self._hold(found, grown)
+            found.known.grow(grown, absent)
+            if found.has_failed:
+                return False
+            gone = set(absent)
+            reading += [each for each, need in grown.items() if need.is_meta and each not in gone]
+        return True
+
+    async def _complete(self, found: OpenTransaction) -> None:
+        await self._disk.run(packages.complete_transaction, self._store, found.package)
+        found.known.complete(written=bool(found.written))
+        self.completed += 1
+        found.end()
+        self._forget(found)
+        _log.info("the package %s is complete: %d blobs", found.package, len(found.known.needs))
+        if self._nursery is not None:
+            self._nursery.start_soon(guarded, self._publish_bundles, dict(found.bundled))
+
+    async def _publish_bundles(self, bundled: Mapping[BlobId, Sequence[Member]]) -> None:
+        for package, members in bundled.items():
+            if members:
+                try:
+                    await self._disk.run(bundles.write_bundle, self._store, package, members)
+                except errors.StoreError as failure:  # its blobs are shared one by one
+                    _log.info("no bundle of %s is shared: %s", package, failure)
+
+
+def _status_of(failure: errors.StoreError) -> str:
+    """The protocol's word for it."""
+    if isinstance(failure, errors.StoreFull | errors.QuotaExceeded):
+        return "OUT_OF_SPACE"
+    return "UNSPECIFIED_IO"
+
+
+def _read_manifest(store: Store, meta: BlobId) -> Manifest:
+    """Of a meta blob that is here. Raises `Invalid`, `StoreError`."""
+    size = sealed.blob_size(store, meta)
+    if size is None:
+        raise errors.StoreBroken(f"the meta blob {meta} has gone")
+    if size > MAX_MANIFEST_BYTES:
+        raise Invalid(f"{size} bytes, a manifest has at most {MAX_MANIFEST_BYTES}")
+    return parse_manifest(sealed.read_blob(store, meta))
+
+
+def _wrong_size(store: Store, sizes: Mapping[BlobId, int]) -> BlobId | None:
+    """The first of these blobs that has another size."""
+    for blob, size in sizes.items():
+        found = sealed.blob_size(store, blob)
+        if found is not None and found != size:
+            return blob
+    return None
