@@ -22,6 +22,7 @@ class _Place(NamedTuple):
 _COMMANDS = {
     "id": _Place("identify", "identify", "Print or check blob ids, like sha256sum."),
     "mount": _Place("mount", "mount", "Share what is written to a directory, load what is missing there."),
+    "pack": _Place("pack", "pack", "Publish a tree of files as a package."),
     "serve": _Place("serve", "serve", "Serve a store's share over HTTP, without a mount."),
     "status": _Place("status", "status", "Show what a node is doing."),
     "unmount": _Place("unmount", "unmount", "Unmount a blobfs mount."),
