@@ -27,8 +27,10 @@ from blobfs.sync.known_shares import Circle, KnownShares
 from blobfs.sync.loading import LoadedBlob, Loading
 from blobfs.sync.loads import USUAL_TERMS, Loads
 from blobfs.sync.namespace import Namespace
+from blobfs.sync.packages.files import BundleSource, NoBundles, PackageFiles
 from blobfs.sync.packages.open_transaction import OpenTransaction
 from blobfs.sync.packages.transactions import Transactions
+from blobfs.sync.packages.trees import PackageTrees
 from blobfs.sync.packages.writer import BlobWriter
 from blobfs.sync.peer import Peer
 from blobfs.sync.sealer import Sealer
@@ -59,6 +61,9 @@ class SyncService:
         self.loads = Loads(store, self.disk, peers, self.sealer, self.namespace, settings)
         self.catalogue = Catalogue(peers, settings)
         self.transactions = Transactions(store, self.disk, self.arrivals, settings.abandoned_after)
+        self.trees = PackageTrees(store, self.disk, self.catalogue, self.loads, settings)
+        self.bundles: BundleSource = NoBundles()
+        self.package_files = PackageFiles(self.trees, self.bundles, self.loads, settings)
         self._sharing = Sharing(store, self.disk, self.namespace, self.sealer)
         self._known_shares = KnownShares(Circle(peers, self.catalogue), settings, self._is_asked)
         self._loading = Loading(

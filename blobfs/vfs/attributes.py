@@ -6,6 +6,9 @@ the kernel's adapter, or a test. Modes carry the file type bits; names are bytes
 
 from dataclasses import dataclass
 
+NO_INODE = 0
+"""Of what is not there. In the answer to a lookup: the kernel may believe that for as long as any name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Attributes:

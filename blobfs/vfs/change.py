@@ -13,6 +13,7 @@ from blobfs.record import DirRecord
 from blobfs.vfs.attributes import Change
 from blobfs.vfs.files import truncate
 from blobfs.vfs.nodes import DirectoryNode, FileNode, Node, PlainContent, Settled, SymlinkNode, Writing
+from blobfs.vfs.package_nodes import PackageFile
 from blobfs.vfs.state import MountState
 
 
@@ -21,6 +22,8 @@ async def change(state: MountState, node: Node, wanted: Change) -> None:
     state.demand_writable()
     _demand_same_owner(state, wanted)
     match node:
+        case PackageFile():
+            raise errors.NotPermitted("what is in a package cannot be changed")
         case FileNode():
             await _set_file(state, node, wanted)
         case DirectoryNode():
@@ -30,7 +33,7 @@ async def change(state: MountState, node: Node, wanted: Change) -> None:
             if wanted.mtime_ns is not None:
                 await _set_symlink_time(state, node, wanted.mtime_ns)
         case _:
-            raise errors.NotPermitted("a reserved directory cannot be changed")
+            raise errors.NotPermitted("what is reserved cannot be changed")
 
 
 def _demand_same_owner(state: MountState, wanted: Change) -> None:

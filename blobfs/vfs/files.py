@@ -24,6 +24,8 @@ from blobfs.sync.jobs import SealJob
 from blobfs.sync.reader import Reader
 from blobfs.vfs.attributes import Opened
 from blobfs.vfs.nodes import Container, FileNode, PlainContent, Settled, ViewNode, Writing
+from blobfs.vfs.package_nodes import PackageFile
+from blobfs.vfs.packages import open_package_file
 from blobfs.vfs.resolve import component_of, name_in, named_directory
 from blobfs.vfs.state import FileHandle, MountState
 from blobfs.vfs.waits import Opener
@@ -123,6 +125,8 @@ async def _truncate_opened(state: MountState, writing: Writing, opened: Opened) 
 
 
 async def _open_settled(state: MountState, node: FileNode, content: Settled | PlainContent) -> Reader:
+    if isinstance(node, PackageFile):
+        return await open_package_file(state, node)
     names = node.names()
     if isinstance(content, PlainContent):
         return await state.sync.loads.open_plain(names[0] if names else Name(""), content.file, content.peer)

@@ -16,9 +16,10 @@ from blobfs.vfs import change, files, listing, moving, naming, needed, xattrs
 from blobfs.vfs.attributes import Attributes, Caller, Change, DirEntry, Opened, Statvfs
 from blobfs.vfs.needed_nodes import MissingNode, NeededNode, StateNode, TransactionNode
 from blobfs.vfs.nodes import DirectoryNode, FileNode, Node, SymlinkNode, ViewNode
+from blobfs.vfs.package_nodes import PackageDirectory, PackageLink
 from blobfs.vfs.resolve import resolve
 from blobfs.vfs.seen import seen_blob, seen_name
-from blobfs.vfs.stat import attributes_of
+from blobfs.vfs.stat import NEVER_THERE, attributes_of
 from blobfs.vfs.state import FileHandle, MountState, TextHandle, WriterHandle
 from blobfs.vfs.taking_over import take_over
 from blobfs.vfs.waits import SignalWatch
@@ -56,8 +57,14 @@ class FileSystem:
     # Nodes
 
     async def lookup(self, parent: int, name: bytes, caller: Caller) -> Attributes:
-        """One more reference to what the name means."""
-        node = await resolve(self._state, self._state.container(parent), name, caller.pid)
+        """One more reference to what the name means; `NEVER_THERE` is none."""
+        container = self._state.container(parent)
+        try:
+            node = await resolve(self._state, container, name, caller.pid)
+        except errors.NameMissing:
+            if isinstance(container, PackageDirectory):
+                return NEVER_THERE
+            raise
         node.lookups += 1
         return attributes_of(self._state, node)
 
@@ -116,6 +123,8 @@ class FileSystem:
 
     async def readlink(self, inode: int) -> bytes:
         node = self._state.node(inode)
+        if isinstance(node, PackageLink):
+            return node.target
         if not isinstance(node, SymlinkNode):
             raise errors.InvalidArgument("not a symlink")
         await naming.adopt_symlink(self._state, node)

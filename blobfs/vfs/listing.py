@@ -8,10 +8,11 @@ that the kernel did not take must not stay behind.
 from blobfs import errors
 from blobfs.model import Name, join
 from blobfs.sync.answers import Present
-from blobfs.vfs import needed
+from blobfs.vfs import needed, packages
 from blobfs.vfs.attributes import DirEntry
 from blobfs.vfs.needed_nodes import MissingNode, TransactionNode
 from blobfs.vfs.nodes import Container, DirectoryNode, FileNode, Node, ViewNode, Writing
+from blobfs.vfs.package_nodes import PackageDirectory
 from blobfs.vfs.resolve import node_for
 from blobfs.vfs.stat import attributes_of
 from blobfs.vfs.state import DirectoryHandle, MountState, Snapshot
@@ -79,6 +80,10 @@ async def _snapshot(state: MountState, container: Container) -> Snapshot:
             return needed.TransactionSnapshot(state, container)
         case MissingNode():
             return needed.MissingSnapshot(state, container)
+        case ViewNode(path="packages"):
+            return await packages.packages_here(state, container)
+        case PackageDirectory():
+            return await packages.tree_below(state, container)
     return NOTHING
 
 

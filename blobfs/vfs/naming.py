@@ -92,9 +92,9 @@ async def link(state: MountState, node: Node, container: Container, raw: bytes, 
     async with namespace.lock:
         await _demand_free(state, directory, component)
         before = await namespace.entry(name)
-        record = replace(
-            content.record, published_ns=namespace.next_published(before.record if before else None)
-        )
+        published = namespace.next_published(before.record if before else None)
+        mode = 0o555 if content.record.mode & 0o111 else 0o444  # a file in a package may have any other
+        record = replace(content.record, mode=mode, published_ns=published)
         await namespace.put(name, record)
     if not (content.is_own and node.names()):
         node = FileNode(state.inodes.next_inode(), content=Settled(record, None, loaded=False))

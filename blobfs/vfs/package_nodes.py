@@ -1,8 +1,9 @@
-"""The inodes of packages: one for each path in a package. What they show comes from its manifest, for ever."""
+"""The inodes of packages, one for each path in one. What they show is its manifest's, and never changes."""
 
 from dataclasses import dataclass, field
 
 from blobfs.model import BlobId
+from blobfs.record import BlobRecord
 from blobfs.vfs.nodes import Container, FileNode, Node
 
 
@@ -25,9 +26,11 @@ class PackageDirectory(Container):
 
 @dataclass(eq=False)
 class PackageFile(FileNode):
-    """A file in a package. Its content is settled; mode and time are as in the manifest."""
+    """A file in a package: its blob, mode and time are the manifest's, and never change."""
 
     package: BlobId = field(kw_only=True)
+    record: BlobRecord = field(kw_only=True)
+    """As `Settled` has one, but with whatever mode the manifest says."""
 
 
 @dataclass(eq=False)

@@ -114,7 +114,7 @@ async def tree_below(state: MountState, directory: PackageDirectory) -> TreeSnap
 
 
 async def _tree(state: MountState, directory: PackageDirectory) -> PackageTree:
-    """The package that a directory is in. Who is in it was let in: a nested one is part of the one around it."""
+    """The package that a directory is in; that it may be seen was decided at the entrance."""
     if directory.depth > MAX_NESTING:
         raise errors.WrongContent(f"packages in packages, more than {MAX_NESTING} deep")
     return await state.sync.trees.tree(directory.package, ask_shares=True)
@@ -146,9 +146,10 @@ def _make(state: MountState, directory: PackageDirectory, entry: Entry) -> Node:
             record = BlobRecord(blob, size, mode, mtime_ns, 0)
             # Where it is to be had is the load's business.
             peer = state.sync.peers[0] if state.sync.peers else None
-            return PackageFile(inode, package=package, content=Settled(record, peer, loaded=True))
+            content = Settled(record, peer, loaded=True)
+            return PackageFile(inode, package=package, record=record, content=content)
 
 
-async def open_package_file(state: MountState, node: PackageFile, content: Settled) -> Reader:
+async def open_package_file(state: MountState, node: PackageFile) -> Reader:
     """A reader of one. Asks no share."""
-    return await state.sync.package_files.open(node.package, content.record.blob, content.record.size)
+    return await state.sync.package_files.open(node.package, node.record.blob, node.record.size)

@@ -8,7 +8,7 @@ loaded changes as we speak; of a transaction nothing may be believed for longer 
 import stat
 
 from blobfs.sync.source import plain_key
-from blobfs.vfs.attributes import Attributes
+from blobfs.vfs.attributes import NO_INODE, Attributes
 from blobfs.vfs.needed_nodes import MissingNode, NeededNode, StateNode, TransactionNode
 from blobfs.vfs.nodes import (
     DirectoryNode,
@@ -20,12 +20,31 @@ from blobfs.vfs.nodes import (
     ViewNode,
     Writing,
 )
+from blobfs.vfs.package_nodes import PackageDirectory, PackageFile, PackageLink
 from blobfs.vfs.state import MountState
 
 LASTING = 3600.0
-"""Seconds for what changes only through this mount: the kernel then knows before we do."""
+"""Seconds for what changes only through this mount, as the kernel then knows before we do; or never."""
 PASSING = 1.0
 """Seconds for what another node or a load may change."""
+NEVER_THERE = Attributes(
+    inode=NO_INODE,
+    mode=0,
+    size=0,
+    blocks=0,
+    mtime_ns=0,
+    ctime_ns=0,
+    nlink=0,
+    uid=0,
+    gid=0,
+    entry_timeout=LASTING,
+    attr_timeout=LASTING,
+)
+"""For a name that nothing can ever have. Of a name that somebody may make the kernel must not remember that
+it is not there: another node may make it, and nobody tells the kernel. But what a package holds follows from
+its id, and nothing is ever added. Programs look again and again for what is not there, Python's import for
+ten files a module.
+"""
 BLOCK = 512
 
 
@@ -47,6 +66,11 @@ def attributes_of(state: MountState, node: Node) -> Attributes:
             return _make(state, node, stat.S_IFDIR | 0o755, 0, 0, node.mtime_ns, 2, PASSING, PASSING)
         case ViewNode(path="incoming" | "needed"):
             return _make(state, node, stat.S_IFDIR | 0o755, 0, 0, 0, 2, LASTING, LASTING)
+        case PackageDirectory():
+            entry = PASSING if node.is_entrance else LASTING
+            return _make(state, node, stat.S_IFDIR | node.mode, 0, 0, 0, 2, entry, LASTING)
+        case PackageLink():
+            return _make(state, node, stat.S_IFLNK | 0o777, len(node.target), 0, 0, 1, LASTING, LASTING)
         case TransactionNode() | MissingNode():
             progress_ns = node.transaction.progress_ns
             return _make(state, node, stat.S_IFDIR | 0o755, 0, 0, progress_ns, 2, 0, 0)
@@ -87,7 +111,9 @@ def _file(state: MountState, node: FileNode) -> Attributes:
 
 
 def present_bytes(state: MountState, node: FileNode) -> int:
-    """How much of a file's content is on this node's disk."""
+    """How much of a file's content is on this node."""
+    if isinstance(node, PackageFile):
+        return state.sync.package_files.present_bytes(node.record.blob, node.record.size)
     match node.settle():
         case Writing() as writing:
             return writing.incoming.size
@@ -101,7 +127,7 @@ def present_bytes(state: MountState, node: FileNode) -> int:
 
 
 def _is_by_id(node: FileNode) -> bool:
-    return any(isinstance(container, ViewNode) for container, _ in node.places)
+    return any(isinstance(container, ViewNode | PackageDirectory) for container, _ in node.places)
 
 
 def _make(

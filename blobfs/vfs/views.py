@@ -3,10 +3,11 @@
 from blobfs import errors, model
 from blobfs.model import EMPTY_BLOB, BlobId, parse_blob_id
 from blobfs.record import BlobRecord
-from blobfs.vfs import needed
+from blobfs.vfs import needed, packages
 from blobfs.vfs.file_nodes import file_node
 from blobfs.vfs.needed_nodes import MissingNode, TransactionNode
 from blobfs.vfs.nodes import Container, FileNode, Node, Settled, ViewNode, Writing
+from blobfs.vfs.package_nodes import PackageDirectory
 from blobfs.vfs.state import MountState
 
 VIEWS = ("blobs", "incoming", "needed", "packages")
@@ -19,6 +20,10 @@ async def resolve_reserved(state: MountState, container: Container, raw: bytes, 
         case ViewNode(path="needed") as view:
             with state.waits.interruptible(pid):
                 return await needed.resolve_transaction(state, view, raw)
+        case ViewNode(path="packages") as view:
+            return await packages.resolve_package(state, view, raw, pid)
+        case PackageDirectory() as directory:
+            return await packages.resolve_in_package(state, directory, raw, pid)
         case ViewNode() as view:
             return await _resolve_view(state, view, raw, pid)
         case TransactionNode() as transaction:

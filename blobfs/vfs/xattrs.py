@@ -11,6 +11,7 @@ from blobfs.sync.source import plain_key
 from blobfs.vfs.files import wait_sealed
 from blobfs.vfs.needed_nodes import MissingNode, NeededNode, StateNode, TransactionNode
 from blobfs.vfs.nodes import FileNode, Node, PlainContent, Settled, Writing
+from blobfs.vfs.package_nodes import PackageFile
 from blobfs.vfs.stat import present_bytes
 from blobfs.vfs.state import MountState
 
@@ -113,6 +114,8 @@ def _state(state: MountState, node: FileNode) -> str:
 
 def _is_here(state: MountState, node: FileNode) -> bool:
     content = node.settle()
+    if isinstance(node, PackageFile):
+        return present_bytes(state, node) == node.record.size
     return isinstance(content, Settled) and sealed.has(state.sync.store, content.record.blob)
 
 
@@ -125,7 +128,7 @@ async def _is_verified(state: MountState, node: FileNode) -> bool:
 def _shares(state: MountState, node: FileNode) -> list[str]:
     """The shares that are known to have it, without asking them."""
     content = node.settle()
-    if isinstance(content, Writing):
+    if isinstance(content, Writing) or (isinstance(node, PackageFile) and _is_here(state, node)):
         return []
     found = [] if content.peer is None else [content.peer]
     if isinstance(content, Settled):

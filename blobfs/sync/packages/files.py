@@ -1,7 +1,7 @@
 """Opening the files of packages: whole ones as any blob, small ones that are missing out of a bundle.
 
-A bundle brings a file's neighbours along in one request. That is decided at the first read, because `open` asks
-no share; a program that opens many files and reads one costs one request.
+A bundle brings a file's neighbours along in one request. That is decided at the first read, because `open`
+asks no share; a program that opens many files and reads one costs one request.
 """
 
 import math
@@ -27,6 +27,16 @@ class BundleSource(Protocol):
 
     async def bring(self, package: BlobId, members: Sequence[Member], blob: BlobId) -> bytes | None:
         """A blob out of a share's bundle; None: it must be loaded on its own."""
+
+
+class NoBundles:
+    """Where every blob is loaded on its own."""
+
+    def content_of(self, blob: BlobId) -> bytes | None:
+        return None
+
+    async def bring(self, package: BlobId, members: Sequence[Member], blob: BlobId) -> bytes | None:
+        return None
 
 
 class PackageFiles:
@@ -93,8 +103,8 @@ class ContentReader:
 class MemberReader:
     """A small blob that was not here when it was opened.
 
-    `_reader` is set by the first read, once it is known where the bytes come from. A wait that was too long is
-    remembered for a moment: the kernel asks again for a read that failed.
+    `_reader` is set by the first read, once it is known where the bytes come from. A wait that was too long
+    is remembered for a moment: the kernel asks again for a read that failed.
     """
 
     def __init__(self, files: PackageFiles, package: BlobId, blob: BlobId, size: int) -> None:

@@ -1,7 +1,7 @@
 """The trees of packages: manifests, read once for everybody who looks, wherever they are.
 
-1. A manifest that is here needs no network (P6). One that is not is found and loaded like any blob, within the
-   bound of a lookup: looking at a package is waited for in calls that the kernel does not let go of.
+1. A manifest that is here needs no network (P6). One that is not is found and loaded like any blob, within
+   the bound of a lookup: looking at a package is waited for in calls that the kernel does not let go of.
 2. What an id means never changes, so what was read stays right. What could not be had is asked for again.
 3. Whether a package may be seen is not decided here.
 """
@@ -115,8 +115,8 @@ class PackageTrees:
         }
 
     async def tree(self, package: BlobId, *, ask_shares: bool) -> PackageTree:
-        """Raises `NameMissing` for what is not here if no share may be asked; `LoadFailed`; `WrongContent` for
-        what is no manifest. Never waits for shares longer than a lookup may.
+        """Raises `NameMissing` for what is not here if no share may be asked; `LoadFailed`; `WrongContent`
+        for what is no manifest. Never waits for shares longer than a lookup may.
         """
         known = self._kept.get(package)
         if known is not None:
@@ -144,7 +144,7 @@ class PackageTrees:
         return tree
 
     async def _get(self, package: BlobId, ask_shares: bool) -> PackageTree:
-        """One read or load for all who want it; of those who wait the next one goes on if the first gives up."""
+        """One read or load for all who want it. If its caller gives up, the next of them goes on."""
         key = (package, ask_shares)
         while (coming := self._coming.get(key)) is not None:
             await coming.ended.wait()
