@@ -100,6 +100,7 @@ class FakeShare:
         self.shown = url
         self.blobs: dict[BlobId, bytes] = {}
         self.trees: dict[BlobId, bytes] = {}
+        self.bundles: dict[BlobId, bytes] = {}
         self.records: dict[Name, Record] = {}
         self.logs: dict[Name, bytes] = {}
         self.files: dict[Name, tuple[PlainFile, bytes]] = {}
@@ -233,6 +234,16 @@ class FakeShare:
             if len(raw) != size:
                 raise self._failure("blob", Kind.WRONG_SIZE, f"has {len(raw)} bytes, its record says {size}")
             yield self._pieces(letter, raw[offset : offset + length])
+
+    @asynccontextmanager
+    async def bundle(self, package: BlobId, offset: int, length: int) -> AsyncIterator[ByteStream]:
+        async with self._answering("bundle", package, offset, length) as letter:
+            if letter == "a" or package not in self.bundles:
+                raise self._failure("bundle", Kind.ABSENT, "HTTP 404")
+            content = self.bundles[package][offset : offset + length]
+            if len(content) < length:
+                raise self._failure("bundle", Kind.WRONG_RANGE, "asked for more than there is")
+            yield self._pieces(letter, content)
 
     async def plain_stat(self, name: Name) -> PlainFile | DirectoryHere | None:
         async with self._answering("size", name) as letter:
