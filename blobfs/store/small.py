@@ -21,7 +21,7 @@ from blobfs import errors
 from blobfs.model import BlobId
 from blobfs.store.failures import store_errors
 from blobfs.store.files import Buffer, write_all
-from blobfs.store.layout import SHARED_FILE_MODE
+from blobfs.store.layout import SHARED_FILE_MODE, WRITTEN_SUFFIX
 from blobfs.store.opening import Store
 from blobfs.store.packages import hold_present
 from blobfs.store.sealed import replace_by_link
@@ -48,21 +48,32 @@ class _Written:
     tree: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """What a transaction's link to a blob is called: see `store.layout`."""
+
+    package: BlobId
+    suffix: str
+
+
 @store_errors()
-def place_small(store: Store, blobs: Sequence[SmallBlob], hold: BlobId | None = None) -> None:
+def place_small(
+    store: Store, blobs: Sequence[SmallBlob], hold: BlobId | None = None, written: bool = False
+) -> None:
     """Shares them by their ids; the bytes are durable before anything of them is seen.
 
     `hold`: the open transaction of that package, if there is one, holds each of them, those too that are
-    here already.
+    here already. `written`: they were written through it, and go when it is aborted.
     """
     absent = _absent(store, blobs, hold)
     if not absent:
         return
     names, temps = store.layout.new_temps(), list[str]()
     try:
-        written = [_write(names, each, temps) for each in absent]
+        ready = [_write(names, each, temps) for each in absent]
         store.flushes.everything()
-        others = [each.blob.blob for each in written if not _place(store, each, hold)]
+        link = None if hold is None else _Link(hold, WRITTEN_SUFFIX if written else "")
+        others = [each.blob.blob for each in ready if not _place(store, each, link)]
     except BaseException:
         for temp in temps:
             Path(temp).unlink(missing_ok=True)
@@ -123,7 +134,7 @@ def _write_temp(path: str, content: Buffer) -> None:
         os.close(fd)
 
 
-def _place(store: Store, written: _Written, hold: BlobId | None) -> bool:
+def _place(store: Store, written: _Written, link: _Link | None) -> bool:
     """False: the blob came here meanwhile in another way, and is not held yet."""
     small = written.blob
     target = f"{store.layout.blobs}/{small.blob}"
@@ -138,17 +149,17 @@ def _place(store: Store, written: _Written, hold: BlobId | None) -> bool:
                 return False
             _log.warning("%s has the wrong size and is replaced", target)
             replace_by_link(store, Path(written.content), Path(target))
-        _let_go(store, written.content, small.blob, hold)
+        _let_go(store, written.content, small.blob, link)
     return True
 
 
-def _let_go(store: Store, temp: str, blob: BlobId, hold: BlobId | None) -> None:
+def _let_go(store: Store, temp: str, blob: BlobId, link: _Link | None) -> None:
     """Makes the temp the transaction's link to the blob, or removes it."""
-    if hold is not None:
+    if link is not None:
         try:
-            os.rename(temp, f"{store.layout.needed}/{hold}/{blob}")
+            os.rename(temp, f"{store.layout.needed}/{link.package}/{blob}{link.suffix}")
         except FileNotFoundError:
-            _log.debug("%s is not held: no transaction of %s is open", blob, hold)
+            _log.debug("%s is not held: no transaction of %s is open", blob, link.package)
         else:
             return
     os.unlink(temp)

@@ -28,7 +28,9 @@ from blobfs.sync.loading import LoadedBlob, Loading
 from blobfs.sync.loads import USUAL_TERMS, Loads
 from blobfs.sync.namespace import Namespace
 from blobfs.sync.packages.files import BundleSource, NoBundles, PackageFiles
+from blobfs.sync.packages.drafts import Drafting
 from blobfs.sync.packages.open_transaction import OpenTransaction
+from blobfs.sync.packages.small_writes import SmallWrites
 from blobfs.sync.packages.transactions import Transactions
 from blobfs.sync.packages.trees import PackageTrees
 from blobfs.sync.packages.writer import BlobWriter
@@ -61,6 +63,8 @@ class SyncService:
         self.loads = Loads(store, self.disk, peers, self.sealer, self.namespace, settings)
         self.catalogue = Catalogue(peers, settings)
         self.transactions = Transactions(store, self.disk, self.arrivals, settings.abandoned_after)
+        self._small_writes = SmallWrites(store, self.disk, self.arrivals)
+        self._drafting = Drafting(store, self.disk, self.sealer, self._small_writes)
         self.trees = PackageTrees(store, self.disk, self.catalogue, self.loads, settings)
         self.bundles: BundleSource = NoBundles()
         self.package_files = PackageFiles(self.trees, self.bundles, self.loads, settings)
@@ -88,6 +92,7 @@ class SyncService:
             await nursery.start(self.sealer.run)
             await nursery.start(self.loads.run)
             await nursery.start(self.transactions.run)
+            await nursery.start(self._small_writes.run)
             await nursery.start(Filler(self.loads, self._settings).run)
             nursery.start_soon(self._known_shares.run)
             if not self.store.was_clean:
@@ -234,7 +239,7 @@ class SyncService:
 
     def open_writer(self, transaction: OpenTransaction, blob: BlobId) -> BlobWriter:
         """Writes a blob that a transaction needs."""
-        return BlobWriter(self.store, self.disk, self.sealer, transaction, blob)
+        return BlobWriter(self._drafting, transaction, blob)
 
     async def new_incoming(self) -> Incoming:
         return await self.disk.run(Incoming.create, self.store)

@@ -73,7 +73,9 @@ def attributes_of(state: MountState, node: Node) -> Attributes:
             return _make(state, node, stat.S_IFLNK | 0o777, len(node.target), 0, 0, 1, LASTING, LASTING)
         case TransactionNode() | MissingNode():
             progress_ns = node.transaction.progress_ns
-            return _make(state, node, stat.S_IFDIR | 0o755, 0, 0, progress_ns, 2, 0, 0)
+            # Below its transaction's directory `missing` means this inode as long as that is there.
+            entry = LASTING if isinstance(node, MissingNode) else 0.0
+            return _make(state, node, stat.S_IFDIR | 0o755, 0, 0, progress_ns, 2, entry, 0)
         case NeededNode():
             size = node.transaction.known.needs[node.blob].size or 0
             progress_ns = node.transaction.progress_ns

@@ -10,43 +10,33 @@
 4. A close before anything was written says nothing: a shell duplicates descriptors and closes them.
 """
 
-import time
-
 from blobfs import errors
 from blobfs.manifest import MAX_MANIFEST_BYTES
 from blobfs.model import BlobId
-from blobfs.store.incoming import Incoming
-from blobfs.store.opening import Store
-from blobfs.sync.disk import DiskThreads
-from blobfs.sync.jobs import SealJob
+from blobfs.sync.packages.drafts import Draft, Drafting
 from blobfs.sync.packages.open_transaction import OpenTransaction
 from blobfs.sync.packages.transition import State
-from blobfs.sync.sealer import Sealer
 
 
 class BlobWriter:
-    """Opened by `open_writer`. `_incoming` is made by the first change and gone when it is sealed."""
+    """`_draft` is made by the first change and gone when it is sealed."""
 
-    def __init__(
-        self, store: Store, disk: DiskThreads, sealer: Sealer, transaction: OpenTransaction, blob: BlobId
-    ) -> None:
-        self._store = store
-        self._disk = disk
-        self._sealer = sealer
+    def __init__(self, drafting: Drafting, transaction: OpenTransaction, blob: BlobId) -> None:
+        self._drafting = drafting
         self._transaction = transaction
         self._blob = blob
         self._size = transaction.known.needs[blob].size
-        self._incoming: Incoming | None = None
+        self._draft: Draft | None = None
         self._is_written = False
         transaction.writers += 1
 
     def __repr__(self) -> str:
-        return f"<BlobWriter {self._blob[:12]} {self._incoming!r} written={self._is_written}>"
+        return f"<BlobWriter {self._blob[:12]} {self.size}/{self._size} written={self._is_written}>"
 
     @property
     def size(self) -> int:
         """Bytes written so far."""
-        return 0 if self._incoming is None else self._incoming.size
+        return 0 if self._draft is None else self._draft.size
 
     @property
     def _has_nothing_to_do(self) -> bool:
@@ -64,9 +54,9 @@ class BlobWriter:
         self._demand_fitting(end)
         if self._has_nothing_to_do:
             return len(content)
-        incoming = await self._opened()
-        await self._disk.run(incoming.write, offset, content)
-        if self._size is not None and incoming.front >= self._size:
+        draft = await self._opened()
+        await draft.write(offset, content)
+        if self._size is not None and draft.front >= self._size:
             await self._settle()
         return len(content)
 
@@ -75,8 +65,8 @@ class BlobWriter:
         self._demand_fitting(size)
         if self._has_nothing_to_do:
             return
-        incoming = await self._opened()
-        await self._disk.run(incoming.truncate, size)
+        draft = await self._opened()
+        await draft.truncate(size)
         if self._transaction.known.needs[self._blob].size is None:
             self._size = size or None
 
@@ -86,16 +76,16 @@ class BlobWriter:
         if size > most:
             raise errors.ContentTooLong(f"{size} bytes, the blob {self._blob} has at most {most}")
 
-    async def _opened(self) -> Incoming:
-        if self._incoming is None:
-            self._incoming = await self._disk.run(Incoming.create, self._store)
-        return self._incoming
+    async def _opened(self) -> Draft:
+        if self._draft is None:
+            known = self._transaction.known.needs[self._blob].size
+            self._draft = await self._drafting.begin(self._transaction, known)
+        return self._draft
 
     async def read(self, offset: int, length: int) -> bytes:
         """What was written through this descriptor."""
         self._demand_not_stale()
-        incoming = self._incoming
-        return b"" if incoming is None else await self._disk.run(incoming.read, offset, length)
+        return b"" if self._draft is None else await self._draft.read(offset, length)
 
     async def fsync(self) -> None:
         """What is not complete yet is `ShortContent`; it can be completed after that."""
@@ -104,53 +94,45 @@ class BlobWriter:
 
     async def flush(self) -> None:
         """A close of one duplicate. Raises what speaks against the blob."""
-        if self._has_nothing_to_do or (self._incoming is None and self._size != 0):
+        if self._has_nothing_to_do or (self._draft is None and self._size != 0):
             return
         await self._settle()
 
     async def _settle(self) -> None:
         """The end of writing: verified, sealed, taken."""
-        incoming = await self._opened()
+        draft = await self._opened()
         try:
-            await self._demand_right(incoming)
+            await self._demand_right(draft)
         except errors.OperationRefused as refused:
             if self._has_nothing_to_do:
                 return  # somebody else has written it meanwhile
             self._transaction.known.reject(self._blob, refused)
             raise
         with self._transaction.ended_with():
-            await self._seal(incoming)
+            await self._seal(draft)
             await self._transaction.wait_taken(self._blob)
 
-    async def _demand_right(self, incoming: Incoming) -> None:
-        if self._size is not None and incoming.size < self._size:
+    async def _demand_right(self, draft: Draft) -> None:
+        if self._size is not None and draft.size < self._size:
             raise errors.ShortContent(
-                f"{incoming.size} of the {self._size} bytes of the blob {self._blob} were written"
+                f"{draft.size} of the {self._size} bytes of the blob {self._blob} were written"
             )
-        content = await self._disk.run(incoming.finish)
-        if content.blob != self._blob:
-            raise errors.WrongContent(f"{content.size} bytes that are not the blob {self._blob}")
+        found = await draft.blob()
+        if found != self._blob:
+            raise errors.WrongContent(f"{draft.size} bytes that are not the blob {self._blob}")
 
-    async def _seal(self, incoming: Incoming) -> None:
-        transaction = self._transaction
-        job = SealJob(incoming, None, 0o444, time.time_ns(), package=transaction.package)
-        self._incoming, self._is_written = None, True
-        transaction.jobs.add(job)
-        transaction.written.add(self._blob)
-        self._sealer.submit(job)
+    async def _seal(self, draft: Draft) -> None:
+        self._draft, self._is_written = None, True
+        self._transaction.written.add(self._blob)
         try:
-            await self._sealer.wait(job)
+            await draft.seal()
         except errors.StoreError:
             self._is_written = False
-            job.dropped = True
-            await self._sealer.wait_dropped(job)
             raise
-        finally:
-            transaction.jobs.discard(job)
 
     async def close(self) -> None:
         """The end of the descriptor. What was not written whole is thrown away."""
         self._transaction.writers -= 1
-        incoming, self._incoming = self._incoming, None
-        if incoming is not None:
-            await self._disk.run(incoming.discard)
+        draft, self._draft = self._draft, None
+        if draft is not None:
+            await draft.discard()
