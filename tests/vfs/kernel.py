@@ -18,7 +18,7 @@ from blobfs.errors import BlobfsError, IsADirectory, NameExists, NameMissing, No
 from blobfs.store.opening import Store
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.service import SyncService
-from blobfs.vfs.attributes import Attributes, Caller, Change
+from blobfs.vfs.attributes import NO_INODE, Attributes, Caller, Change
 from blobfs.vfs.filesystem import FileSystem
 from tests.sync.fake_share import FakeShare
 from tests.sync.running import SETTINGS, running
@@ -45,6 +45,8 @@ class Kernel:
         self.references: Counter[int] = Counter()
 
     def _refer(self, attributes: Attributes) -> Attributes:
+        if attributes.inode == NO_INODE:
+            raise NameMissing("not there, and that will stay")
         self.references[attributes.inode] += 1
         return attributes
 
@@ -191,7 +193,7 @@ class Kernel:
         self._refer(await self.fs.symlink(parent, component, target.encode(), CALLER))
 
     async def readlink(self, path: str) -> str:
-        return (await self.fs.readlink((await self.lookup(path)).inode)).decode()
+        return os.fsdecode(await self.fs.readlink((await self.lookup(path)).inode))
 
     async def link(self, path: str, new_path: str) -> None:
         found = await self.lookup(path)
