@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from blobfs import model, record
-from blobfs.store import recovery
+from blobfs.store import packages, recovery
 from blobfs.store.incoming import Incoming
 from blobfs.store.names import read_record
 from blobfs.store.opening import open_store
@@ -12,6 +12,7 @@ from blobfs.store.partial import list_partials, open_partial
 from blobfs.store.waiting import list_waiting
 from tests.formats import page, values
 from tests.formats.page import LARGE, SMALL
+from tests.store.sealing import put_blob
 
 
 def test_map_example(tmp_path: Path) -> None:
@@ -79,6 +80,54 @@ def test_redo_marks_of_another_implementation(tmp_path: Path) -> None:
     found = values.parse_record((root / "share/.blobfs/names/dir/hello.txt").read_bytes())
     assert values.ns_of(found["published"]) > values.ns_of(found["mtime"])
     assert list((root / "incoming").iterdir()) == []
+    store.close()
+
+
+def hex_of(raw: bytes) -> str:
+    return values.tree_of(raw)[0]
+
+
+def test_transactions_are_as_the_page_says(tmp_path: Path) -> None:
+    """What blobfs makes of one that is opened, filled and completed."""
+    store = open_store(tmp_path / "store")
+    package, here, written = (put_blob(store, raw) for raw in (b"package", SMALL, LARGE))
+    packages.open_transaction(store, package)
+    packages.hold_present(store, package, [package, here])
+    packages.hold_written(store, package, written)
+    directory = tmp_path / "store/needed" / package
+    links = {path.name: path for path in directory.iterdir()}
+    assert links.keys() == {package, here, f"{written}.written"}
+    assert all(path.samefile(store.layout.blobs / name[:64]) for name, path in links.items())
+    packages.complete_transaction(store, package)
+    assert not directory.exists()
+    assert {path.name for path in (tmp_path / "store/packages" / package).iterdir()} == links.keys()
+    store.close()
+
+
+def test_transactions_of_another_implementation(tmp_path: Path) -> None:
+    """One that was opened or aborted by the page's rules goes on, and so does what was sealed for one."""
+    root = tmp_path / "store"
+    open_store(root).close()
+    package, here, written = (hex_of(raw) for raw in (b"package", SMALL, b"written"))
+    blobs, needed = root / "share/.blobfs/blobs", root / "needed" / package
+    needed.mkdir()
+    aborted = root / "incoming" / f"temp-aborted-{'c' * 32}"
+    aborted.mkdir()
+    (blobs / here).write_bytes(SMALL)
+    (blobs / written).write_bytes(b"written")
+    os.link(blobs / here, aborted / here)
+    os.link(blobs / written, aborted / f"{written}.written")
+    sealed = root / "incoming" / ("a" * 32)
+    sealed.write_bytes(SMALL)
+    os.setxattr(sealed, "user.blobfs.record", page.example("record").rstrip(b"\n"))
+    os.setxattr(sealed, "user.blobfs.package", package.encode())
+    store = open_store(root)
+    assert [each for each, _ in packages.list_transactions(store)] == [package]
+    assert [path.name for path in blobs.iterdir()] == [here]
+    (intent,) = recovery.find_intents(store)
+    assert recovery.redo(store, intent)
+    recovery.forget_intents(store, [intent])
+    assert [path.name for path in needed.iterdir()] == [f"{here}.written"]
     store.close()
 
 

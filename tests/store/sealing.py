@@ -41,10 +41,12 @@ def put_name(store: Store, text: str, raw: bytes, published_ns: int = 1_000) -> 
     return record
 
 
-def mark_sealed(store: Store, name: Name | None, raw: bytes, record: BlobRecord) -> Path:
+def mark_sealed(
+    store: Store, name: Name | None, raw: bytes, record: BlobRecord, package: BlobId | None = None
+) -> Path:
     """A file in incoming/ as a crash after the flush leaves it."""
     incoming = Incoming.create(store)
     incoming.write(0, raw)
-    incoming.set_intent(name, record)
+    incoming.set_intent(name, record, package)
     incoming.close_fd()
     return incoming.path

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from blobfs import errors
-from blobfs.model import EMPTY_BLOB, LEAF_SIZE, Name
+from blobfs.model import EMPTY_BLOB, LEAF_SIZE, BlobId, Name
 from blobfs.store.incoming import MAX_ISLANDS, Incoming
-from blobfs.store.marks import NAME, RECORD, get_mark
+from blobfs.store.marks import NAME, PACKAGE, RECORD, get_mark
 from blobfs.store.opening import Store, open_store
 from tests.store.conftest import Mount
 from tests.store.sealing import content_of, record_of
@@ -290,9 +290,14 @@ def test_redo_mark_comes_and_goes(store: Store) -> None:
     incoming.set_intent(None, record_of(b"", 8))
     assert get_mark(incoming.path, NAME) is None
     assert b"00000008Z" in (get_mark(incoming.path, RECORD) or b"")
+    incoming.set_intent(None, record_of(b"", 8), BlobId("a" * 64))
+    assert get_mark(incoming.path, PACKAGE) == b"a" * 64
+    incoming.set_intent(Name("d"), record_of(b"", 8))
+    assert get_mark(incoming.path, PACKAGE) is None
+    incoming.set_intent(None, record_of(b"", 8), BlobId("a" * 64))
     incoming.clear_intent()
     incoming.clear_intent()
-    assert get_mark(incoming.path, RECORD) is None
+    assert os.listxattr(incoming.path) == []
     incoming.discard()
 
 

@@ -15,9 +15,11 @@ import os, sys
 from pathlib import Path
 from blobfs.model import Name, ROOT
 from blobfs.record import BlobRecord, DirRecord, GoneRecord
-from blobfs.store import names, sealed
+from blobfs.merkle import StreamHasher
+from blobfs.store import names, packages, sealed
 from blobfs.store.incoming import Incoming
 from blobfs.store.opening import open_store
+from blobfs.store.small import SmallBlob, place_small
 from blobfs.store.repair import repair_directory
 
 os.umask(0o077)
@@ -47,6 +49,19 @@ names.put_gone(store, Name("d/a"), GoneRecord(3))
 names.put_gone(store, Name("d/b"), GoneRecord(3))
 names.remove_directory(store, Name("d"), GoneRecord(4))
 assert not repair_directory(store, ROOT)
+hasher = StreamHasher()
+hasher.append(b"y" * 20_000)
+tree = hasher.finish()
+assert packages.open_transaction(store, tree.root)
+place_small(store, [SmallBlob(tree.root, b"y" * 20_000, tree.tree)], tree.root)
+assert packages.hold_written(store, tree.root, content.blob)
+assert store.layout.tree(tree.root).stat().st_mode & 0o777 == 0o444
+packages.complete_transaction(store, tree.root)
+assert packages.open_transaction(store, content.blob)
+assert packages.hold_present(store, content.blob, [tree.root, content.blob]) == []
+packages.abort_transaction(store, content.blob)
+assert packages.list_packages(store) == [tree.root]
+assert len(sealed.list_blobs(store)) == 2
 store.close()
 print(store.layout.root.stat().st_uid)
 """

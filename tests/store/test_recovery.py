@@ -2,21 +2,24 @@
 
 import logging
 import time
+from pathlib import Path
 
 import pytest
 
-from blobfs.model import ROOT, Name
+from blobfs.model import ROOT, BlobId, Name
 from blobfs.record import BlobRecord, DirRecord, GoneRecord, SymlinkRecord
-from blobfs.store import names, sealed
+from blobfs.store import names, packages, sealed
 from blobfs.store.incoming import Incoming
-from blobfs.store.marks import RECORD, set_mark
+from blobfs.store.marks import PACKAGE, RECORD, set_mark
 from blobfs.store.names import LocalName
 from blobfs.store.opening import Store
 from blobfs.store.recovery import Intent, find_intents, forget_intents, redo
 from tests.store.conftest import Reopen
+from tests.store.killing import crashes
 from tests.store.sealing import content_of, mark_sealed, put_name, record_of
 
 RAW = b"sealed" * 5_000
+NEEDED_BY = BlobId("a" * 64)
 
 
 def recover(store: Store) -> list[bool]:
@@ -107,6 +110,8 @@ def test_broken_marks_are_removed(store: Store, reopen: Reopen, raw: bytes) -> N
     """A mark that says nothing is none."""
     path = mark_sealed(store, Name("a"), RAW, record_of(RAW))
     set_mark(path, RECORD, raw)
+    path = mark_sealed(store, None, RAW, record_of(RAW), NEEDED_BY)
+    set_mark(path, PACKAGE, raw)
     again = reopen(store, False)
     assert recover(again) == []
     assert list(again.layout.incoming.iterdir()) == []
@@ -121,6 +126,74 @@ def test_content_without_a_name_is_kept(store: Store, reopen: Reopen) -> None:
     assert names.read_directory(again, ROOT) == {}
     assert not sealed.drop_blob_if_unnamed(again, record.blob)
     assert again.layout.blob(record.blob).read_bytes() == RAW
+
+
+def test_content_for_a_package_is_held_by_it(store: Store, reopen: Reopen) -> None:
+    """What was written through a transaction is its own again: it goes with it, and with nothing else."""
+    record = record_of(RAW)
+    packages.open_transaction(store, NEEDED_BY)
+    mark_sealed(store, None, RAW, record, NEEDED_BY)
+    again = reopen(store, False)
+    assert recover(again) == [True]
+    assert again.layout.blob(record.blob).read_bytes() == RAW
+    assert not sealed.drop_blob_if_unnamed(again, record.blob)
+    packages.abort_transaction(again, NEEDED_BY)
+    assert sealed.list_blobs(again) == []
+
+
+def test_content_for_a_package_that_is_complete(store: Store, reopen: Reopen) -> None:
+    """It is held by the package, and nothing is added to it."""
+    record = record_of(RAW)
+    packages.open_transaction(store, NEEDED_BY)
+    path = mark_sealed(store, None, RAW, record, NEEDED_BY)
+    sealed.place_blob(store, path, content_of(RAW), record.mtime_ns)
+    packages.hold_written(store, NEEDED_BY, record.blob)
+    packages.complete_transaction(store, NEEDED_BY)
+    again = reopen(store, False)
+    assert recover(again) == [False]
+    assert not sealed.drop_blob_if_unnamed(again, record.blob)
+    assert again.layout.blob(record.blob).stat().st_nlink == 2
+
+
+def test_content_for_a_package_that_was_aborted(store: Store, reopen: Reopen) -> None:
+    """Nothing holds it, and so it is dropped when its file in incoming/ has gone."""
+    record = record_of(RAW)
+    packages.open_transaction(store, NEEDED_BY)
+    mark_sealed(store, None, RAW, record, NEEDED_BY)
+    packages.abort_transaction(store, NEEDED_BY)
+    again = reopen(store, False)
+    assert recover(again) == [False]
+    assert sealed.drop_blob_if_unnamed(again, record.blob)
+    assert sealed.list_blobs(again) == []
+
+
+def test_content_with_a_name_and_a_package(store: Store, reopen: Reopen) -> None:
+    """Both hold it."""
+    record = record_of(RAW, 2_000)
+    packages.open_transaction(store, NEEDED_BY)
+    mark_sealed(store, Name("a"), RAW, record, NEEDED_BY)
+    again = reopen(store, False)
+    assert recover(again) == [True]
+    assert names.read_directory(again, ROOT) == {"a": LocalName(record, loaded=False)}
+    assert again.layout.blob(record.blob).stat().st_nlink == 3
+
+
+def test_killed_while_it_is_redone_for_a_package(tmp_path: Path) -> None:
+    """Whatever step of the redo a crash comes after, the next start holds the blob."""
+
+    def prepare(store: Store) -> None:
+        packages.open_transaction(store, NEEDED_BY)
+        mark_sealed(store, None, RAW, record_of(RAW), NEEDED_BY)
+
+    starts = 0
+    for store in crashes(tmp_path, prepare, recover):
+        starts += 1
+        recover(store)
+        assert not sealed.drop_blob_if_unnamed(store, record_of(RAW).blob)
+        assert list(store.layout.incoming.iterdir()) == []
+        packages.abort_transaction(store, NEEDED_BY)
+        assert sealed.list_blobs(store) == []
+    assert starts > 10
 
 
 @pytest.mark.parametrize("newer", [GoneRecord(3_000), SymlinkRecord("x", 1, 3_000)])
@@ -227,3 +300,6 @@ def test_intents_are_values(store: Store) -> None:
     record = BlobRecord(content_of(b"x").blob, 1, 0o555, 1, 2)
     path = mark_sealed(store, Name("a b"), b"x", record)
     assert find_intents(store) == [Intent(path, Name("a b"), record)]
+    path.unlink()
+    path = mark_sealed(store, None, b"x", record, NEEDED_BY)
+    assert find_intents(store) == [Intent(path, None, record, NEEDED_BY)]
