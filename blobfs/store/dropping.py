@@ -37,7 +37,9 @@ def tear_down(layout: Layout, aborted: Path, links: threading.Lock) -> None:
     """
     for blob in _written(aborted):
         with links:
-            drop_unheld(layout, blob, _links_to(layout.blob(blob), aborted))
+            own_links = _links_to(layout.blob(blob), aborted)
+            if own_links:  # else it is another file: this one was found broken, and the blob came anew
+                drop_unheld(layout, blob, own_links)
     shutil.rmtree(aborted)
 
 
