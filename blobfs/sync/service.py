@@ -27,8 +27,9 @@ from blobfs.sync.known_shares import Circle, KnownShares
 from blobfs.sync.loading import LoadedBlob, Loading
 from blobfs.sync.loads import USUAL_TERMS, Loads
 from blobfs.sync.namespace import Namespace
-from blobfs.sync.packages.files import BundleSource, NoBundles, PackageFiles
+from blobfs.sync.packages.bundle_writer import BundleWriter
 from blobfs.sync.packages.drafts import Drafting
+from blobfs.sync.packages.files import BundleSource, NoBundles, PackageFiles
 from blobfs.sync.packages.open_transaction import OpenTransaction
 from blobfs.sync.packages.small_writes import SmallWrites
 from blobfs.sync.packages.transactions import Transactions
@@ -236,6 +237,10 @@ class SyncService:
             peer in load.peers or (peer.is_plain and load.source.offers(peer))
             for load in self.loads.unfinished()
         )
+
+    def open_bundle_writer(self, transaction: OpenTransaction) -> BundleWriter:
+        """Writes the small blobs that a transaction needs, in one stream."""
+        return BundleWriter(self._small_writes, transaction, transaction.members)
 
     def open_writer(self, transaction: OpenTransaction, blob: BlobId) -> BlobWriter:
         """Writes a blob that a transaction needs."""

@@ -14,7 +14,7 @@ from blobfs.sync.explanation import Seen
 from blobfs.sync.service import SyncService
 from blobfs.vfs import change, files, listing, moving, naming, needed, xattrs
 from blobfs.vfs.attributes import Attributes, Caller, Change, DirEntry, Opened, Statvfs
-from blobfs.vfs.needed_nodes import MissingNode, NeededNode, StateNode, TransactionNode
+from blobfs.vfs.needed_nodes import BundleNode, MissingNode, NeededNode, StateNode, TransactionNode
 from blobfs.vfs.nodes import DirectoryNode, FileNode, Node, SymlinkNode, ViewNode
 from blobfs.vfs.package_nodes import PackageDirectory, PackageLink
 from blobfs.vfs.resolve import resolve
@@ -81,7 +81,7 @@ class FileSystem:
     async def setattr(self, inode: int, wanted: Change, handle: int | None) -> Attributes:
         node = self._state.node(inode)
         match node:
-            case NeededNode():
+            case NeededNode() | BundleNode():
                 await needed.change(self._state, handle, wanted)
             case _:
                 await change.change(self._state, node, wanted)
@@ -195,6 +195,8 @@ class FileSystem:
                 return await files.open_file(self._state, node, flags, caller.pid)
             case NeededNode() as node:
                 return needed.open_needed(self._state, node, flags, caller.pid)
+            case BundleNode() as node:
+                return needed.open_bundle(self._state, node, flags, caller.pid)
             case StateNode() as node:
                 return needed.open_state(self._state, node, flags, caller.pid)
         raise errors.IsADirectory("not a file")

@@ -21,12 +21,13 @@ from blobfs.sync.packages.open_transaction import OpenTransaction
 from blobfs.sync.packages.transition import Event, State
 from blobfs.vfs.attributes import Change, Opened
 from blobfs.vfs.file_nodes import file_node
-from blobfs.vfs.needed_nodes import MissingNode, NeededNode, StateNode, TransactionNode
+from blobfs.vfs.needed_nodes import BundleNode, MissingNode, NeededNode, StateNode, TransactionNode
 from blobfs.vfs.nodes import Container, Node, Settled, ViewNode
-from blobfs.vfs.state import MountState, TextHandle, WriterHandle
+from blobfs.vfs.state import MountState, NeededWriter, TextHandle, WriterHandle
 from blobfs.vfs.waits import Opener
 
-META, MISSING, STATE = "meta", "missing", "state"
+META, MISSING, STATE, BUNDLE = "meta", "missing", "state", "bundle"
+"""What a transaction's directory holds; the last one opens by name and is not listed."""
 
 
 def parse_package_id(raw: bytes) -> BlobId:
@@ -58,7 +59,7 @@ def _transaction_node(state: MountState, view: Container, found: OpenTransaction
 
 
 def resolve_entry(state: MountState, node: TransactionNode, raw: bytes) -> Node:
-    """``meta``, ``missing`` or ``state``."""
+    """``meta``, ``missing``, ``state`` or ``bundle``."""
     transaction = node.transaction
     known = node.children.get(raw.decode("ascii", "replace"))
     match raw.decode("ascii", "replace"):
@@ -74,6 +75,12 @@ def resolve_entry(state: MountState, node: TransactionNode, raw: bytes) -> Node:
             text = StateNode(state.inodes.next_inode(), transaction=transaction)
             state.inodes.add(text, node, STATE)
             return text
+        case "bundle" if transaction.members and transaction.state is State.NEED_BLOBS:
+            if isinstance(known, BundleNode):
+                return known
+            bundle = BundleNode(state.inodes.next_inode(), transaction=transaction)
+            state.inodes.add(bundle, node, BUNDLE)
+            return bundle
         case "meta" if transaction.meta_size is not None:
             record = BlobRecord(transaction.package, transaction.meta_size, 0o444, 0, 0)
             return file_node(state, node, META, known, Settled(record, None, loaded=True))
@@ -202,7 +209,8 @@ async def create(
         blob = parse_package_id(raw)
         known.demand_open(blob)
         node = _needed_node(state, container, blob, blob)
-    return _opened(state, node, flags, pid), node
+    writer = state.sync.open_writer(node.transaction, node.blob)
+    return _opened(state, node, writer, flags, pid), node
 
 
 def open_needed(state: MountState, node: NeededNode, flags: int, pid: int) -> Opened:
@@ -213,11 +221,20 @@ def open_needed(state: MountState, node: NeededNode, flags: int, pid: int) -> Op
     known = node.transaction.known
     if node.blob != known.package:
         known.demand_open(node.blob)
-    return _opened(state, node, flags, pid)
+    return _opened(state, node, state.sync.open_writer(node.transaction, node.blob), flags, pid)
 
 
-def _opened(state: MountState, node: NeededNode, flags: int, pid: int) -> Opened:
-    writer = state.sync.open_writer(node.transaction, node.blob)
+def open_bundle(state: MountState, node: BundleNode, flags: int, pid: int) -> Opened:
+    """A descriptor that writes. Raises `WriteOnly` for one that only reads."""
+    if flags & os.O_ACCMODE == os.O_RDONLY:
+        raise errors.WriteOnly("a bundle is only written here")
+    state.demand_writable()
+    return _opened(state, node, state.sync.open_bundle_writer(node.transaction), flags, pid)
+
+
+def _opened(
+    state: MountState, node: NeededNode | BundleNode, writer: NeededWriter, flags: int, pid: int
+) -> Opened:
     handle = WriterHandle(node, Opener(pid), writer, appends=bool(flags & os.O_APPEND))
     return Opened(state.register(handle), keep_cache=False, direct_io=True)
 

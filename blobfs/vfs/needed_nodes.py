@@ -30,6 +30,18 @@ class NeededNode(Node):
 
 
 @dataclass(eq=False)
+class BundleNode(Node):
+    """``needed/<package-id>/bundle``: the small blobs in one stream. It can only be written."""
+
+    transaction: OpenTransaction = field(kw_only=True)
+
+    @property
+    def size(self) -> int:
+        last = self.transaction.members[-1]
+        return last.offset + last.size
+
+
+@dataclass(eq=False)
 class StateNode(Node):
     """``needed/<package-id>/state``"""
 

@@ -9,7 +9,7 @@ import stat
 
 from blobfs.sync.source import plain_key
 from blobfs.vfs.attributes import NO_INODE, Attributes
-from blobfs.vfs.needed_nodes import MissingNode, NeededNode, StateNode, TransactionNode
+from blobfs.vfs.needed_nodes import BundleNode, MissingNode, NeededNode, StateNode, TransactionNode
 from blobfs.vfs.nodes import (
     DirectoryNode,
     FileNode,
@@ -80,6 +80,9 @@ def attributes_of(state: MountState, node: Node) -> Attributes:
             size = node.transaction.known.needs[node.blob].size or 0
             progress_ns = node.transaction.progress_ns
             return _make(state, node, stat.S_IFREG | 0o200, size, 0, progress_ns, 1, 0, 0)
+        case BundleNode():
+            progress_ns = node.transaction.progress_ns
+            return _make(state, node, stat.S_IFREG | 0o200, node.size, 0, progress_ns, 1, 0, 0)
         case StateNode():
             progress_ns = node.transaction.progress_ns
             return _make(state, node, stat.S_IFREG | 0o444, len(node.text), 0, progress_ns, 1, 0, 0)

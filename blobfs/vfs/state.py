@@ -8,10 +8,10 @@ from typing import Protocol
 import trio
 
 from blobfs import errors
+from blobfs.sync.packages.bundle_writer import BundleWriter
 from blobfs.sync.packages.writer import BlobWriter
 from blobfs.sync.reader import Reader
 from blobfs.sync.service import SyncService
-from blobfs.vfs.needed_nodes import NeededNode
 from blobfs.vfs.nodes import Container, FileNode, InodeTable, Node, Writing
 from blobfs.vfs.waits import Opener, SignalWatch
 
@@ -48,13 +48,16 @@ class DirectoryHandle:
     """Inodes of the last page: those that the kernel did not take go with the next page or the close."""
 
 
+NeededWriter = BlobWriter | BundleWriter
+
+
 @dataclass(eq=False)
 class WriterHandle:
-    """An open needed blob; `appends` as O_APPEND."""
+    """A needed blob, or a bundle of them, that is being written; `appends` as O_APPEND."""
 
-    node: NeededNode
+    node: Node
     opener: Opener
-    writer: BlobWriter
+    writer: NeededWriter
     appends: bool
 
 

@@ -60,6 +60,11 @@ class OpenTransaction:
         return self.known.state
 
     @property
+    def members(self) -> Sequence[Member]:
+        """Of the package's bundle."""
+        return self.bundled.get(self.package, ())
+
+    @property
     def has_failed(self) -> bool:
         return self.known.state is State.FAILED
 
