@@ -15,7 +15,7 @@ MTIME_NS = 1_700_000_000_123_456_789
 
 @dataclass(frozen=True)
 class Made:
-    """A package and everything that belongs to it: its blobs, and those of the packages in it, by their ids."""
+    """A package and all that belongs to it: its blobs and those of the packages in it, by their ids."""
 
     package: BlobId
     meta: bytes

@@ -31,7 +31,7 @@ def place(store: Store, *raws: bytes) -> None:
 
 
 def share_with(*packages: Made, url: str = "http://one/", **scripts: str) -> FakeShare:
-    share = FakeShare(url, **scripts)
+    share = FakeShare(url, **scripts)  # type: ignore[arg-type]
     for package in packages:
         package.add_to(share)
     return share
