@@ -30,10 +30,13 @@ from blobfs.sync.namespace import Namespace
 from blobfs.sync.packages.bundle_writer import BundleWriter
 from blobfs.sync.packages.drafts import Drafting
 from blobfs.sync.packages.files import BundleSource, NoBundles, PackageFiles
+from blobfs.sync.packages.loading import PackageLoading
+from blobfs.sync.packages.manifests import Manifests
 from blobfs.sync.packages.open_transaction import OpenTransaction
 from blobfs.sync.packages.small_writes import SmallWrites
 from blobfs.sync.packages.transactions import Transactions
 from blobfs.sync.packages.trees import PackageTrees
+from blobfs.sync.packages.whole_blobs import WholeBlobs
 from blobfs.sync.packages.writer import BlobWriter
 from blobfs.sync.peer import Peer
 from blobfs.sync.sealer import Sealer
@@ -69,6 +72,11 @@ class SyncService:
         self.trees = PackageTrees(store, self.disk, self.catalogue, self.loads, settings)
         self.bundles: BundleSource = NoBundles()
         self.package_files = PackageFiles(self.trees, self.bundles, self.loads, settings)
+        whole_blobs = WholeBlobs(self.loads, self.sealer)
+        manifests = Manifests(self.disk, self.find_blob, whole_blobs, self.trees)
+        self.package_loading = PackageLoading(
+            store, self.disk, manifests, self.bundles, whole_blobs, self.transactions
+        )
         self._sharing = Sharing(store, self.disk, self.namespace, self.sealer)
         self._known_shares = KnownShares(Circle(peers, self.catalogue), settings, self._is_asked)
         self._loading = Loading(
@@ -93,6 +101,7 @@ class SyncService:
             await nursery.start(self.sealer.run)
             await nursery.start(self.loads.run)
             await nursery.start(self.transactions.run)
+            await nursery.start(self.package_loading.run)
             await nursery.start(self._small_writes.run)
             await nursery.start(Filler(self.loads, self._settings).run)
             nursery.start_soon(self._known_shares.run)

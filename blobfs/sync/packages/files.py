@@ -5,7 +5,7 @@ asks no share; a program that opens many files and reads one costs one request.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Protocol
 
 import trio
@@ -28,6 +28,15 @@ class BundleSource(Protocol):
     async def bring(self, package: BlobId, members: Sequence[Member], blob: BlobId) -> bytes | None:
         """A blob out of a share's bundle; None: it must be loaded on its own."""
 
+    async def bring_all(
+        self,
+        package: BlobId,
+        members: Sequence[Member],
+        wanted: Set[BlobId],
+        progress: Callable[[int, int], None],
+    ) -> set[BlobId]:
+        """As many blobs as the bundles have; those that must be loaded on their own."""
+
 
 class NoBundles:
     """Where every blob is loaded on its own."""
@@ -37,6 +46,15 @@ class NoBundles:
 
     async def bring(self, package: BlobId, members: Sequence[Member], blob: BlobId) -> bytes | None:
         return None
+
+    async def bring_all(
+        self,
+        package: BlobId,
+        members: Sequence[Member],
+        wanted: Set[BlobId],
+        progress: Callable[[int, int], None],
+    ) -> set[BlobId]:
+        return set(wanted)
 
 
 class PackageFiles:

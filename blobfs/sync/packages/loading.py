@@ -10,46 +10,28 @@ others; with the last one the load ends. What has arrived stays, so whoever come
 """
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import trio
 
 from blobfs import errors
-from blobfs.bundle import Member
 from blobfs.model import BlobId
 from blobfs.store import packages, sealed
 from blobfs.store.opening import Store
 from blobfs.sync.background import lone_failure
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.packages.contents import Contents
+from blobfs.sync.packages.files import BundleSource
 from blobfs.sync.packages.manifests import Manifests
 from blobfs.sync.packages.progress import Progress
+from blobfs.sync.packages.transactions import Transactions
 from blobfs.sync.packages.whole_blobs import WholeBlobs
 
 _log = logging.getLogger(__name__)
 
 TURNS = 3
 """A blob of a package may be removed while the rest of it comes. So often is no accident."""
-
-
-class Bundles(Protocol):
-    """What of `bundles.Bundles` is needed here."""
-
-    async def bring_all(
-        self,
-        package: BlobId,
-        members: Sequence[Member],
-        wanted: Set[BlobId],
-        progress: Callable[[int, int], None],
-    ) -> set[BlobId]: ...
-
-
-class Transactions(Protocol):
-    """What of `transactions.Transactions` is needed here."""
-
-    async def adopt(self, package: BlobId, blobs: Collection[BlobId]) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +69,7 @@ class PackageLoading:
         store: Store,
         disk: DiskThreads,
         manifests: Manifests,
-        bundles: Bundles,
+        bundles: BundleSource,
         whole_blobs: WholeBlobs,
         transactions: Transactions,
     ) -> None:
@@ -134,6 +116,16 @@ class PackageLoading:
             raise job.failure
         return job.loaded
 
+    async def is_package(self, blob: BlobId, size: int) -> bool:
+        """Whether a blob is a manifest. No more of it is loaded than it takes to tell."""
+        return await self._manifests.is_manifest(blob, size)
+
+    async def load_blob(self, blob: BlobId, size: int, progress: Progress) -> None:
+        """Until one blob, whatever is in it, is in the store. Raises `LoadFailed`, `StoreError`."""
+        load = await self._whole_blobs.bring(blob, size, progress)
+        if load is not None:
+            await self._whole_blobs.wait_kept(load)
+
     def _forget(self, package: BlobId, job: _Job) -> None:
         if self._jobs.get(package) is job:
             del self._jobs[package]
@@ -170,7 +162,7 @@ class PackageLoading:
         """What has been removed in the meantime comes again, and is not counted again."""
         sizes = contents.all_sizes()
         for _ in range(TURNS):
-            if await self._transactions.adopt(package, sizes.keys()):
+            if await self._transactions.adopt(package):
                 return
             absent = await self._disk.run(_absent, self._store, sizes)
             await self._bring(contents, absent, Progress())

@@ -4,14 +4,13 @@ Level by level, those of one level side by side. A manifest is brought like any 
 takes, before its tree is asked for: that question is bounded as a lookup in the mount is.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import trio
 
 from blobfs import errors
-from blobfs.bundle import Member
-from blobfs.manifest import MAX_MANIFEST_BYTES, MAX_NESTING, Manifest
+from blobfs.manifest import MAX_MANIFEST_BYTES, MAX_NESTING
 from blobfs.model import BlobId
 from blobfs.sync.background import lone_failure
 from blobfs.sync.disk import DiskThreads
@@ -19,33 +18,25 @@ from blobfs.sync.load import Load
 from blobfs.sync.packages.contents import Contents, Nesting, Part
 from blobfs.sync.packages.failing import naming
 from blobfs.sync.packages.progress import Progress
+from blobfs.sync.packages.trees import PackageTrees
 from blobfs.sync.packages.whole_blobs import WholeBlobs
 
 AT_A_TIME = 16
 """Manifests of one level."""
 
+FIRST_LINE = b"#mtree\n"
+"""Of every manifest."""
+
 FindBlob = Callable[[BlobId], Awaitable[int | None]]
 """The size of a blob; None is absent everywhere."""
-
-
-class Tree(Protocol):
-    """What of `trees.PackageTree` is needed here."""
-
-    @property
-    def manifest(self) -> Manifest: ...
-
-    @property
-    def members(self) -> tuple[Member, ...]: ...
-
-
-class Trees(Protocol):
-    async def tree(self, package: BlobId, *, ask_shares: bool) -> Tree: ...
 
 
 class Manifests:
     """Holds no state of its own."""
 
-    def __init__(self, disk: DiskThreads, find_blob: FindBlob, whole_blobs: WholeBlobs, trees: Trees) -> None:
+    def __init__(
+        self, disk: DiskThreads, find_blob: FindBlob, whole_blobs: WholeBlobs, trees: PackageTrees
+    ) -> None:
         self._disk = disk
         self._find_blob = find_blob
         self._whole_blobs = whole_blobs
@@ -66,6 +57,19 @@ class Manifests:
                 return contents, loads
         raise errors.WrongContent(f"{package} has packages in packages, more than {MAX_NESTING} deep")
 
+    async def is_manifest(self, blob: BlobId, size: int) -> bool:
+        """No more of it is loaded than it takes to tell. Raises `LoadFailed`, `StoreError`."""
+        if not len(FIRST_LINE) <= size <= MAX_MANIFEST_BYTES:
+            return False
+        if await self._whole_blobs.read_head(blob, size, len(FIRST_LINE)) != FIRST_LINE:
+            return False
+        await self._whole_blobs.bring(blob, size, Progress())
+        try:
+            await self._trees.tree(blob, ask_shares=True)
+        except errors.WrongContent:
+            return False
+        return True
+
     async def _bring_level(
         self, level: Iterable[Nesting], contents: Contents, loads: list[Load], progress: Progress
     ) -> None:
@@ -85,16 +89,15 @@ class Manifests:
                         nursery.start_soon(bring, nesting)
 
     async def _bring(self, nesting: Nesting, progress: Progress) -> tuple[int, Load | None]:
-        try:
-            size = await self._find_blob(nesting.package)
+        package = nesting.package
+        with _naming(nesting):
+            size = await self._find_blob(package)
             if size is None:
-                raise errors.AbsentEverywhere("no share has the package")
+                raise errors.AbsentEverywhere(f"no share has the package {package}")
             if size > MAX_MANIFEST_BYTES:
-                raise errors.WrongContent(f"no package: it has {size} bytes, no manifest is so long")
+                raise errors.WrongContent(f"the blob {package} is no package: it has {size} bytes")
             progress.expect(1, size)
-            return size, await self._whole_blobs.bring(nesting.package, size, progress)
-        except (errors.LoadFailed, errors.WrongContent) as error:
-            raise naming(_shown(nesting), error) from error
+            return size, await self._whole_blobs.bring(package, size, progress)
 
     async def _read_level(self, level: Iterable[Nesting], contents: Contents) -> list[Nesting]:
         below: dict[BlobId, Nesting] = {}
@@ -106,14 +109,17 @@ class Manifests:
         return list(below.values())
 
     async def _part(self, nesting: Nesting) -> Part:
-        try:
+        with _naming(nesting):
             tree = await self._trees.tree(nesting.package, ask_shares=True)
-        except (errors.LoadFailed, errors.WrongContent) as error:
-            raise naming(_shown(nesting), error) from error
         return Part(nesting.package, tree.manifest, tree.members, nesting.place)
 
 
-def _shown(nesting: Nesting) -> str:
-    if not nesting.place:
-        return nesting.package
-    return f"{nesting.place.decode('utf-8', 'backslashreplace')} (the package {nesting.package})"
+@contextmanager
+def _naming(nesting: Nesting) -> Iterator[None]:
+    """Errors of a package in another one say where it stands."""
+    try:
+        yield
+    except (errors.LoadFailed, errors.WrongContent) as error:
+        if not nesting.place:
+            raise
+        raise naming(nesting.place.decode("utf-8", "backslashreplace"), error) from error
