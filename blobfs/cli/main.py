@@ -21,6 +21,7 @@ class _Place(NamedTuple):
 
 _COMMANDS = {
     "id": _Place("identify", "identify", "Print or check blob ids, like sha256sum."),
+    "load": _Place("load", "load", "Bring names, blobs and packages to a node, whole."),
     "mount": _Place("mount", "mount", "Share what is written to a directory, load what is missing there."),
     "pack": _Place("pack", "pack", "Publish a tree of files as a package."),
     "serve": _Place("serve", "serve", "Serve a store's share over HTTP, without a mount."),

@@ -4,6 +4,8 @@ import http.client
 import json
 import os
 import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,11 +14,13 @@ from blobfs import errors
 
 TIMEOUT = 5.0
 """Seconds for one answer."""
+SILENCE = 20.0
+"""Seconds without a line from a load: they come a few times a second, unless the node hangs."""
 
 
 class _SocketConnection(http.client.HTTPConnection):
-    def __init__(self, store: Path) -> None:
-        super().__init__("localhost", timeout=TIMEOUT)
+    def __init__(self, store: Path, timeout: float = TIMEOUT) -> None:
+        super().__init__("localhost", timeout=timeout)
         self._store = store
 
     def connect(self) -> None:
@@ -40,14 +44,37 @@ def fetch_explanation(store: Path, name: str) -> dict[str, Any]:
     return _fetch(store, "/why?name=" + quote(name, safe="", errors="surrogateescape"))
 
 
+@contextmanager
+def loading(store: Path, names: Sequence[str]) -> Iterator[Iterator[dict[str, Any]]]:
+    """Has paths in the mount loaded: what the node says of them, as it comes (`blobfs.control.load_stream`).
+
+    Leaving it cancels what has not ended. It and the lines raise `StartRefused` if the node does not answer.
+    """
+    connection = _SocketConnection(store, SILENCE)
+    try:
+        with _answering(store):
+            connection.request("POST", "/load", json.dumps({"names": names}))
+            answer = connection.getresponse()
+            if answer.status != http.HTTPStatus.OK:
+                raise _refused(store, answer.status, json.loads(answer.read()))
+        yield _lines(store, answer)
+    finally:
+        connection.close()
+
+
+def _lines(store: Path, answer: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
+    with _answering(store):
+        while line := answer.readline():
+            yield json.loads(line)
+
+
 def _fetch(store: Path, path: str) -> dict[str, Any]:
     connection = _SocketConnection(store)
     try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        found = json.loads(answer.read())
-    except (OSError, ValueError, http.client.HTTPException) as failure:
-        raise errors.StartRefused(f"the daemon of {store} does not answer: {failure}") from failure
+        with _answering(store):
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            found = json.loads(answer.read())
     finally:
         connection.close()
     if not isinstance(found, dict):
@@ -55,5 +82,17 @@ def _fetch(store: Path, path: str) -> dict[str, Any]:
     if answer.status == http.HTTPStatus.BAD_REQUEST:
         raise errors.InvalidName(str(found.get("error")))
     if answer.status != http.HTTPStatus.OK:
-        raise errors.StartRefused(f"the daemon of {store} answers {answer.status}: {found.get('error')}")
+        raise _refused(store, answer.status, found)
     return found
+
+
+@contextmanager
+def _answering(store: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, http.client.HTTPException) as failure:
+        raise errors.StartRefused(f"the daemon of {store} does not answer: {failure}") from failure
+
+
+def _refused(store: Path, status: int, found: dict[str, Any]) -> errors.StartRefused:
+    return errors.StartRefused(f"the daemon of {store} answers {status}: {found.get('error')}")
