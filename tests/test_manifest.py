@@ -244,6 +244,7 @@ def test_limits_are_reached() -> None:
         (b"#mtree\n..\n", 2, "does not begin with ./"),
         (b"#mtree\n. type=dir mode=0755\n", 2, "does not begin with ./"),
         (b"#mtree\na type=dir mode=0755\n", 2, "does not begin with ./"),
+        (b"#mtree\nx/a type=dir mode=0755\n", 2, "does not begin with ./"),
         (b"#mtree\n/a type=dir mode=0755\n", 2, "does not begin with ./"),
         (b"#mtree\n ./a type=dir mode=0755\n", 2, "does not begin with ./"),
     ],
