@@ -1,0 +1,50 @@
+"""What every bundle of this node is fetched with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from blobfs.config import LoadSettings
+from blobfs.store.opening import Store
+from blobfs.sync.disk import DiskThreads
+from blobfs.sync.dispatch import Dispatcher
+from blobfs.sync.extra import ExtraTraffic
+from blobfs.sync.packages.bundle_placing import Placing
+from blobfs.sync.peer import Peer
+
+
+@dataclass
+class Counts:
+    """What `Bundles.statistics` tells, over all bundles."""
+
+    requests: int = 0
+    bytes: int = 0
+    members: int = 0
+    wasted: int = 0
+    fallbacks: int = 0
+
+
+class Loading(Protocol):
+    """What is needed of the loads of single blobs (`blobfs.sync.loads.Loads`)."""
+
+    dispatcher: Dispatcher
+    extra: ExtraTraffic
+
+    def load_of(self, key: str) -> object | None: ...
+
+
+@dataclass
+class Means:
+    """Handed in, all of it. Mutable: `counts`; `has_ended`, once."""
+
+    store: Store
+    disk: DiskThreads
+    peers: Sequence[Peer]
+    loads: Loading
+    settings: LoadSettings
+    placing: Placing
+    counts: Counts
+    nursery: trio.Nursery
+    has_ended: bool = False
