@@ -35,14 +35,17 @@ async def resolve_package(state: MountState, view: ViewNode, raw: bytes, pid: in
         package = parse_blob_id(raw.decode("ascii", "replace"))
     except model.Invalid as wrong:
         raise errors.NameMissing(str(wrong)) from None
-    with state.waits.interruptible(pid):
-        await _demand_visible(state, package)
+    try:
+        with state.waits.interruptible(pid):
+            await _demand_visible(state, package)
+    except errors.AbsentEverywhere as absent:
+        raise errors.NameMissing(str(absent)) from None
     return _entrance(state, view, package)
 
 
 async def _demand_visible(state: MountState, package: BlobId) -> None:
     transactions, trees = state.sync.transactions, state.sync.trees
-    if await transactions.get(package) is None:
+    if await transactions.get(package) is None and await state.sync.is_here(package):
         await trees.tree(package, ask_shares=True)
         if not transactions.is_open(package):  # nor was one opened meanwhile
             return

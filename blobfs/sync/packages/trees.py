@@ -137,9 +137,12 @@ class PackageTrees:
         )
 
     async def _get_shared(self, package: BlobId) -> PackageTree:
+        tree = self._kept.get(package)
+        if tree is None and not await self._disk.run(sealed.has, self._store, package):
+            tree = await self._get(package, ask_shares=True)
         if package not in self._shared and await self._catalogue.blob_size(package) is None:
             raise errors.AbsentEverywhere(f"no share has the package {package}")
-        tree = self._kept.get(package) or await self._get(package, ask_shares=True)
+        tree = tree or await self._get(package, ask_shares=True)
         self._shared.add(package)
         return tree
 
