@@ -28,8 +28,9 @@ from blobfs.sync.loading import LoadedBlob, Loading
 from blobfs.sync.loads import USUAL_TERMS, Loads
 from blobfs.sync.namespace import Namespace
 from blobfs.sync.packages.bundle_writer import BundleWriter
+from blobfs.sync.packages.bundles import Bundles
 from blobfs.sync.packages.drafts import Drafting
-from blobfs.sync.packages.files import BundleSource, NoBundles, PackageFiles
+from blobfs.sync.packages.files import PackageFiles
 from blobfs.sync.packages.loading import PackageLoading
 from blobfs.sync.packages.manifests import Manifests
 from blobfs.sync.packages.open_transaction import OpenTransaction
@@ -70,7 +71,7 @@ class SyncService:
         self._small_writes = SmallWrites(store, self.disk, self.arrivals)
         self._drafting = Drafting(store, self.disk, self.sealer, self._small_writes)
         self.trees = PackageTrees(store, self.disk, self.catalogue, self.loads, settings)
-        self.bundles: BundleSource = NoBundles()
+        self.bundles = Bundles(store, self.disk, peers, self.loads, settings, self.arrivals)
         self.package_files = PackageFiles(self.trees, self.bundles, self.loads, settings)
         whole_blobs = WholeBlobs(self.loads, self.sealer)
         manifests = Manifests(self.disk, self.find_blob, whole_blobs, self.trees)
@@ -101,6 +102,7 @@ class SyncService:
             await nursery.start(self.sealer.run)
             await nursery.start(self.loads.run)
             await nursery.start(self.transactions.run)
+            await nursery.start(self.bundles.run)
             await nursery.start(self.package_loading.run)
             await nursery.start(self._small_writes.run)
             await nursery.start(Filler(self.loads, self._settings).run)

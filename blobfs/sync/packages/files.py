@@ -38,25 +38,6 @@ class BundleSource(Protocol):
         """As many blobs as the bundles have; those that must be loaded on their own."""
 
 
-class NoBundles:
-    """Where every blob is loaded on its own."""
-
-    def content_of(self, blob: BlobId) -> bytes | None:
-        return None
-
-    async def bring(self, package: BlobId, members: Sequence[Member], blob: BlobId) -> bytes | None:
-        return None
-
-    async def bring_all(
-        self,
-        package: BlobId,
-        members: Sequence[Member],
-        wanted: Set[BlobId],
-        progress: Callable[[int, int], None],
-    ) -> set[BlobId]:
-        return set(wanted)
-
-
 class PackageFiles:
     """Opens them, and says how much of one is here. Has no state of its own."""
 
