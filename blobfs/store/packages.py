@@ -20,7 +20,7 @@ from blobfs.store.dropping import is_same_file, tear_down
 from blobfs.store.failures import store_errors
 from blobfs.store.layout import PRIVATE_DIRECTORY_MODE, WRITTEN_SUFFIX
 from blobfs.store.opening import Store
-from blobfs.store.sealed import replace_by_link, set_keep
+from blobfs.store.sealed import Content, place_blob, replace_by_link, set_keep
 
 
 @store_errors()
@@ -60,14 +60,29 @@ def hold_written(store: Store, package: BlobId, blob: BlobId) -> bool:
 
     False: the transaction is gone. The blob is in `blobs/`, and in `incoming/` until this returns.
     """
-    directory = store.layout.transaction(package)
-    plain = directory / blob
-    link = plain if os.path.lexists(plain) else f"{plain}{WRITTEN_SUFFIX}"
-    if _hold(store, blob, os.fspath(link)):
+    if _hold_written(store, package, blob):
         return True
-    if directory.exists():
+    if store.layout.transaction(package).exists():
         raise errors.StoreBroken(f"the blob {blob} was written and is not in the store")
     return False
+
+
+@store_errors()
+def place_written(store: Store, package: BlobId, source: Path, content: Content, mtime_ns: int) -> bool:
+    """`place_blob`, and `hold_written` with the same answer.
+
+    A blob that was here already may be dropped between the two, when another transaction that wrote it is
+    aborted. Then this one is placed, and as long as `source` is there it is not dropped.
+    """
+    place_blob(store, source, content, mtime_ns)
+    if not _hold_written(store, package, content.blob):
+        place_blob(store, source, content, mtime_ns)
+    return hold_written(store, package, content.blob)
+
+
+def _hold_written(store: Store, package: BlobId, blob: BlobId) -> bool:
+    plain = f"{store.layout.transaction(package)}/{blob}"
+    return _hold(store, blob, plain if os.path.lexists(plain) else f"{plain}{WRITTEN_SUFFIX}")
 
 
 def _hold(store: Store, blob: BlobId, link: str) -> bool:

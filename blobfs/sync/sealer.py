@@ -247,10 +247,12 @@ class Sealer:
         # The mark is written again: the name may be another one by now, and the time is known.
         job.incoming.set_intent(job.name, record, job.package)
         assert job.content is not None
-        sealed.place_blob(self._store, job.incoming.path, job.content, job.mtime_ns)
+        placed = (job.incoming.path, job.content, job.mtime_ns)
         if job.package is not None:
-            packages.hold_written(self._store, job.package, record.blob)
-        elif job.name is None:
+            packages.place_written(self._store, job.package, *placed)
+            return
+        sealed.place_blob(self._store, *placed)
+        if job.name is None:
             sealed.set_keep(self._store, record.blob)
 
     async def _confirm_regularly(self) -> None:

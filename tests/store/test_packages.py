@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from blobfs import errors
 from blobfs.merkle import Geometry
 from blobfs.model import BlobId
-from blobfs.store import sealed
+from blobfs.store import packages, sealed
 from blobfs.store.incoming import Incoming
 from blobfs.store.marks import KEEP, YES, get_mark
 from blobfs.store.opening import Store, open_store
@@ -246,6 +246,38 @@ def test_ended_while_blobs_are_held(
     with pytest.raises(errors.NameMissing, match=PACKAGE):
         hold_present(store, PACKAGE, blobs)
     assert set(sealed.list_blobs(store)) == set(blobs)
+
+
+def test_dropped_between_its_place_and_its_hold(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another transaction that wrote the blob too is aborted just then, the blob stays all the same."""
+    open_transaction(store, OTHER)
+    hold_written(store, OTHER, put_blob(store, WRITTEN))
+    open_transaction(store, PACKAGE)
+    incoming = Incoming.create(store)
+    incoming.write(0, WRITTEN)
+    place = sealed.place_blob
+
+    def place_and_abort(*args: Any) -> None:
+        place(*args)
+        abort_transaction(store, OTHER)
+
+    monkeypatch.setattr(packages, "place_blob", place_and_abort)
+    assert packages.place_written(store, PACKAGE, incoming.path, incoming.finish(), 500)
+    incoming.discard()
+    assert collect(store) == ids(WRITTEN)
+    abort_transaction(store, PACKAGE)
+    assert sealed.list_blobs(store) == []
+
+
+def test_placed_after_the_end(store: Store) -> None:
+    """What is written to its end when its transaction has ended is here until its file has gone."""
+    incoming = Incoming.create(store)
+    incoming.write(0, WRITTEN)
+    content = incoming.finish()
+    assert not packages.place_written(store, PACKAGE, incoming.path, content, 500)
+    assert collect(store) == {content.blob}
+    incoming.discard()
+    assert collect(store) == set()
 
 
 def test_written_blob_that_is_not_here(store: Store) -> None:
