@@ -10,6 +10,8 @@
 4. A close before anything was written says nothing: a shell duplicates descriptors and closes them.
 """
 
+import trio
+
 from blobfs import errors
 from blobfs.manifest import MAX_MANIFEST_BYTES
 from blobfs.model import BlobId
@@ -19,7 +21,10 @@ from blobfs.sync.packages.transition import State
 
 
 class BlobWriter:
-    """`_draft` is made by the first change and gone when it is sealed."""
+    """`_draft` is made by the first change and gone when it is sealed.
+
+    A call has `_turn` to its end: of an fsync and a close in two threads one seals, the other finds that done.
+    """
 
     def __init__(self, drafting: Drafting, transaction: OpenTransaction, blob: BlobId) -> None:
         self._drafting = drafting
@@ -28,6 +33,7 @@ class BlobWriter:
         self._size = transaction.known.needs[blob].size
         self._draft: Draft | None = None
         self._is_written = False
+        self._turn = trio.Lock()
         transaction.writers += 1
 
     def __repr__(self) -> str:
@@ -52,23 +58,25 @@ class BlobWriter:
         """Raises `ContentTooLong`, `WrongContent`, `StaleHandle`, `TransactionAborted`, `StoreError`."""
         end = offset + len(content)
         self._demand_fitting(end)
-        if self._has_nothing_to_do:
-            return len(content)
-        draft = await self._opened()
-        await draft.write(offset, content)
-        if self._size is not None and draft.front >= self._size:
-            await self._settle()
+        async with self._turn:
+            if self._has_nothing_to_do:
+                return len(content)
+            draft = await self._opened()
+            await draft.write(offset, content)
+            if self._size is not None and draft.front >= self._size:
+                await self._settle()
         return len(content)
 
     async def truncate(self, size: int) -> None:
         """Declares the size of a meta blob, whose size is not known; of content it must be the known one."""
         self._demand_fitting(size)
-        if self._has_nothing_to_do:
-            return
-        draft = await self._opened()
-        await draft.truncate(size)
-        if self._transaction.known.needs[self._blob].size is None:
-            self._size = size or None
+        async with self._turn:
+            if self._has_nothing_to_do:
+                return
+            draft = await self._opened()
+            await draft.truncate(size)
+            if self._transaction.known.needs[self._blob].size is None:
+                self._size = size or None
 
     def _demand_fitting(self, size: int) -> None:
         known = self._transaction.known.needs[self._blob].size
@@ -89,14 +97,15 @@ class BlobWriter:
 
     async def fsync(self) -> None:
         """What is not complete yet is `ShortContent`; it can be completed after that."""
-        if not self._has_nothing_to_do:
-            await self._settle()
+        async with self._turn:
+            if not self._has_nothing_to_do:
+                await self._settle()
 
     async def flush(self) -> None:
         """A close of one duplicate. Raises what speaks against the blob."""
-        if self._has_nothing_to_do or (self._draft is None and self._size != 0):
-            return
-        await self._settle()
+        async with self._turn:
+            if not self._has_nothing_to_do and (self._draft is not None or self._size == 0):
+                await self._settle()
 
     async def _settle(self) -> None:
         """The end of writing: verified, sealed, taken."""
@@ -109,6 +118,7 @@ class BlobWriter:
             self._transaction.known.reject(self._blob, refused)
             raise
         with self._transaction.ended_with():
+            self._transaction.demand_alive()
             await self._seal(draft)
             await self._transaction.wait_taken(self._blob)
 
@@ -133,6 +143,7 @@ class BlobWriter:
     async def close(self) -> None:
         """The end of the descriptor. What was not written whole is thrown away."""
         self._transaction.writers -= 1
-        draft, self._draft = self._draft, None
-        if draft is not None:
-            await draft.discard()
+        async with self._turn:
+            draft, self._draft = self._draft, None
+            if draft is not None:
+                await draft.discard()
