@@ -158,6 +158,18 @@ def test_held_by_an_open_transaction(store: Store) -> None:
     assert temps(store) == []
 
 
+def test_written_through_a_transaction(store: Store) -> None:
+    """What came here by writing goes with the transaction when it is aborted; what was here before stays."""
+    put_blob(store, ONE_LEAF)
+    open_transaction(store, PACKAGE)
+    place_small(store, [small_of(raw) for raw in CONTENTS], PACKAGE, written=True)
+    assert collect(store) == len(CONTENTS)
+    abort_transaction(store, PACKAGE)
+    assert sealed.list_blobs(store) == [small_of(ONE_LEAF).blob]
+    assert list(store.layout.trees.iterdir()) == []
+    assert temps(store) == []
+
+
 def test_held_as_what_it_was(store: Store) -> None:
     """A blob that was written through the transaction stays one that goes with it."""
     open_transaction(store, PACKAGE)
@@ -252,22 +264,27 @@ def test_failed_flush_places_nothing(store: Store, monkeypatch: pytest.MonkeyPat
     assert temps(store) == []
 
 
-@pytest.mark.parametrize("hold", [None, PACKAGE])
-def test_killed_while_they_are_placed(tmp_path: Path, hold: BlobId | None) -> None:
+@pytest.mark.parametrize(("hold", "written"), [(None, False), (PACKAGE, False), (PACKAGE, True)])
+def test_killed_while_they_are_placed(tmp_path: Path, hold: BlobId | None, written: bool) -> None:
     """Whatever is seen after a crash is whole; what is held stays; nothing else is left of it."""
 
     def prepare(store: Store) -> None:
         open_transaction(store, PACKAGE)
 
+    def place_all(store: Store) -> None:
+        place_small(store, [small_of(raw) for raw in CONTENTS], hold, written)
+
     seen = []
-    for store in crashes(tmp_path, prepare, lambda store: place(store, *CONTENTS, hold=hold)):
+    for store in crashes(tmp_path, prepare, place_all):
         seen.append(sum(is_whole(store, raw) for raw in CONTENTS))
         assert len(sealed.list_blobs(store)) == seen[-1]
         assert temps(store) == []
         held = len(list(store.layout.transaction(PACKAGE).iterdir()))
         assert held in ((seen[-1], seen[-1] - 1) if hold else (0,))
         assert collect(store) == held
-        place(store, *CONTENTS, hold=hold)
+        place_all(store)
         assert all(is_whole(store, raw) for raw in CONTENTS)
+        abort_transaction(store, PACKAGE)
+        assert bool(sealed.list_blobs(store)) == (not written)
     assert seen == sorted(seen)
     assert set(seen) == set(range(len(CONTENTS) + 1))
