@@ -89,9 +89,9 @@ class OpenTransaction:
         return bool(self._arrived)
 
     def fail(self, blob: BlobId, reason: str) -> None:
-        """A meta blob that no writer can mend."""
+        """A blob that no writer can mend."""
         self.known.fail(blob, reason)
-        _log.warning("the transaction on %s failed: the meta blob %s: %s", self.package, blob, reason)
+        _log.warning("the transaction on %s failed: %s", self.package, self.known.failure)
 
     def tell(self) -> None:
         """Something changed."""
@@ -151,8 +151,8 @@ class OpenTransaction:
             case State.COMPLETE:
                 return True
             case State.FAILED:
-                if self.known.needs[blob].is_meta and self.known.last_error is not None:
-                    raise errors.WrongContent(self.known.last_error.message)
+                if self.known.needs[blob].is_meta:
+                    raise errors.WrongContent(f"{self.package} has failed: {self.known.failure}")
                 return True
         return not self.known.is_missing(blob) and not self.known.nothing_but(())
 

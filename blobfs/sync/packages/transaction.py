@@ -24,7 +24,7 @@ class Need:
     """A blob that belongs to a package."""
 
     size: int | None
-    """Bytes; None for a meta blob, whose size no manifest tells."""
+    """Bytes; None for a meta blob, whose size no manifest tells unless it is some file's content too."""
     depth: int | None
     """Of a meta blob: how many packages it is nested in. None for content."""
 
@@ -54,6 +54,8 @@ class Transaction:
         self.state = State.NEED_META
         self.needs: dict[BlobId, Need] = {package: Need(None, 0)}
         self.last_error: LastError | None = None
+        self.failure: str | None = None
+        """Why it failed; whoever makes a mistake later changes `last_error` only."""
         self._missing: list[BlobId] = [package]
         self._is_missing: set[BlobId] = {package}
 
@@ -65,8 +67,8 @@ class Transaction:
         """One line, as the file ``state`` shows it: what is missing, of how many besides the meta blob."""
         if self.state is State.NEED_BLOBS:
             return f"{self.state} {len(self._missing)} of {len(self.needs) - 1}"
-        if self.state is State.FAILED and self.last_error is not None:
-            return f"{self.state}: {self.last_error.message}"
+        if self.state is State.FAILED:
+            return f"{self.state}: {self.failure}"
         return self.state
 
     def missing(self) -> list[BlobId]:
@@ -100,9 +102,9 @@ class Transaction:
         grown: dict[BlobId, Need] = {}
         for blob, size in manifest.blobs().items():
             known = self.needs.get(blob)
-            if known is None:
-                grown[blob] = Need(size, None)
-            elif known.size is not None and known.size != size:
+            if known is None or known.size is None:
+                grown[blob] = Need(size, None if known is None else known.depth)
+            elif known.size != size:
                 raise Unusable(f"one manifest gives {blob} {known.size} bytes, another {size}")
         for package in manifest.packages():
             if depth > MAX_NESTING:
@@ -139,9 +141,10 @@ class Transaction:
         self.state = rule.state
 
     def fail(self, blob: BlobId, reason: str) -> errors.BlobfsError:
-        """A meta blob that can never be used; the error is what its writer is told."""
+        """A blob that can never be used as the manifests have it; the error is what its writer is told."""
         rule = step(self.state, Event.UNUSABLE)
-        error = (rule.error or errors.WrongContent)(f"the meta blob {blob} cannot be used: {reason}")
+        error = (rule.error or errors.WrongContent)(f"the blob {blob} cannot be used: {reason}")
+        self.failure = self.failure or str(error)
         self._note(rule.status, error, blob)
         self.state = rule.state
         return error
