@@ -23,7 +23,8 @@ from blobfs.sync.packages.transition import State
 class BlobWriter:
     """`_draft` is made by the first change and gone when it is sealed.
 
-    A call has `_turn` to its end: of an fsync and a close in two threads one seals, the other finds that done.
+    A call has `_turn` to its end: of an fsync and a close in two threads one seals, and the other finds that
+    done.
     """
 
     def __init__(self, drafting: Drafting, transaction: OpenTransaction, blob: BlobId) -> None:
