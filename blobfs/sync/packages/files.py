@@ -5,7 +5,7 @@ asks no share; a program that opens many files and reads one costs one request.
 """
 
 import math
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Sequence
 from typing import Protocol
 
 import trio
@@ -18,6 +18,10 @@ from blobfs.sync.loads import Loads
 from blobfs.sync.packages.trees import PackageTrees
 from blobfs.sync.reader import Reader
 
+WORTH_BEGINNING = 0.1
+"""Seconds; for who waits less no bundle is asked for. He would be gone before that is under way, each time
+anew; but a load goes on once he has begun it."""
+
 
 class BundleSource(Protocol):
     """What of `bundles.Bundles` is needed here."""
@@ -27,15 +31,6 @@ class BundleSource(Protocol):
 
     async def bring(self, package: BlobId, members: Sequence[Member], blob: BlobId) -> bytes | None:
         """A blob out of a share's bundle; None: it must be loaded on its own."""
-
-    async def bring_all(
-        self,
-        package: BlobId,
-        members: Sequence[Member],
-        wanted: Set[BlobId],
-        progress: Callable[[int, int], None],
-    ) -> set[BlobId]:
-        """As many blobs as the bundles have; those that must be loaded on their own."""
 
 
 class PackageFiles:
@@ -143,14 +138,15 @@ class MemberReader:
         reader = await self._files.open_here(self._blob, self._size)
         if reader is not None:
             return reader  # it came with one of its neighbours
-        content = None
-        with trio.move_on_at(until) as waiting:
-            content = await self._files.bring(self._package, self._blob)
-        if waiting.cancelled_caught:
-            wrong = "not here yet, and the file was opened with O_NONBLOCK"
-            raise self._remembered(errors.WouldBlock(wrong))
-        if content is not None:
-            return ContentReader(content)
+        if until - trio.current_time() >= WORTH_BEGINNING:
+            content = None
+            with trio.move_on_at(until) as waiting:
+                content = await self._files.bring(self._package, self._blob)
+            if waiting.cancelled_caught:
+                wrong = "not here yet, and the file was opened with O_NONBLOCK"
+                raise self._remembered(errors.WouldBlock(wrong))
+            if content is not None:
+                return ContentReader(content)
         return await self._files.loads.open(self._blob, self._size, None, None)
 
     def _remembered(self, error: errors.LoadFailed) -> errors.LoadFailed:

@@ -21,8 +21,8 @@ from blobfs.store import packages, sealed
 from blobfs.store.opening import Store
 from blobfs.sync.background import lone_failure
 from blobfs.sync.disk import DiskThreads
+from blobfs.sync.packages.bundles import Bundles
 from blobfs.sync.packages.contents import Contents
-from blobfs.sync.packages.files import BundleSource
 from blobfs.sync.packages.manifests import Manifests
 from blobfs.sync.packages.progress import Progress
 from blobfs.sync.packages.transactions import Transactions
@@ -69,7 +69,7 @@ class PackageLoading:
         store: Store,
         disk: DiskThreads,
         manifests: Manifests,
-        bundles: BundleSource,
+        bundles: Bundles,
         whole_blobs: WholeBlobs,
         transactions: Transactions,
     ) -> None:
