@@ -80,6 +80,18 @@ def test_tap_stops_where_it_is_told() -> None:
                 client.recv(1)
 
 
+def test_tap_is_as_far_away_as_it_is_told() -> None:
+    """A handshake, a request and its answer take two round trips at least, and bring what was sent."""
+    with socket.create_server(("127.0.0.1", 0)) as share:
+        threading.Thread(target=_answer_two, args=[share], daemon=True).start()
+        with Tap(share.getsockname()[1], delay=0.01) as tap:
+            began = time.monotonic()
+            with socket.create_connection(("127.0.0.1", tap.port), 10) as client:
+                client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                assert _receive(client, len(ANSWER)) == ANSWER
+            assert time.monotonic() - began >= 0.04
+
+
 def _answer_two(share: socket.socket) -> None:
     connection, _ = share.accept()
     with connection:
