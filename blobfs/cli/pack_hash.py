@@ -1,10 +1,10 @@
 """The blob ids of the files of a tree.
 
-In threads, not in processes: a thousand files of 35 KB take 70 ms either way, and starting processes costs
-what they save. More threads than cores, because a disk that is asked for one file at a time is slow.
+Measured with 1,400 files of 35 KB on two cores: what the kernel has in memory takes one thread 80 ms and four
+150 ms, for they share one interpreter; what is on the disk only takes one thread 370 to 530 ms and four 190
+to 240 ms. Processes save nothing: with their start they take as long as one thread.
 """
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 
@@ -15,7 +15,8 @@ from blobfs.cli.pack_threads import Hand, run_all
 from blobfs.merkle import StreamHasher
 from blobfs.model import BlobId
 
-FEWEST_THREADS = 4
+THREADS = 4
+"""That read and hash at a time."""
 
 
 def hash_files(
@@ -31,7 +32,7 @@ def hash_files(
         except SourceFailed as failure:
             problems.append(failure.problem)
 
-    run_all(files, take, max(FEWEST_THREADS, os.cpu_count() or 1), draw)
+    run_all(files, take, THREADS, draw)
     return blobs, problems
 
 

@@ -83,20 +83,23 @@ class Publisher:
 
     def run(self) -> None:
         """Returns when the package is complete. Raises `SourceFailed`, and `ClickException` in one line."""
-        try:
-            opening = self._transaction.open()
-        except OSError as error:
-            raise click.ClickException(f"the mount does not take a package: {error.strerror}") from error
-        if opening is Opening.COMPLETE:
-            return
-        try:
-            with interrupts_tell(f"what was written is kept, {GOES_ON}"):
+        with interrupts_tell(f"what was written is kept, {GOES_ON}"):
+            opening = self._open()
+            if opening is Opening.COMPLETE:
+                return
+            try:
                 self._write_meta()
                 self._write_missing()
-        except SourceFailed:
-            if opening is Opening.BEGUN:
-                self._transaction.abort()
-            raise
+            except SourceFailed:
+                if opening is Opening.BEGUN:
+                    self._transaction.abort()
+                raise
+
+    def _open(self) -> Opening:
+        try:
+            return self._transaction.open()
+        except OSError as error:
+            raise click.ClickException(f"the mount does not take a package: {error.strerror}") from error
 
     def _write_meta(self) -> None:
         try:
