@@ -25,11 +25,12 @@ from blobfs.store.sealed import Content, place_blob, replace_by_link, set_keep
 
 @store_errors()
 def open_transaction(store: Store, package: BlobId) -> bool:
-    """Whether it was opened; False: it was open already and is left as it is."""
+    """Whether it was opened, durably; False: it was open already and is left as it is."""
     try:
         store.layout.transaction(package).mkdir(mode=PRIVATE_DIRECTORY_MODE)
     except FileExistsError:
         return False
+    store.flushes.directory(store.layout.needed)
     return True
 
 

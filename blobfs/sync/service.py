@@ -67,7 +67,9 @@ class SyncService:
         self.sealer = Sealer(store, self.disk, self.namespace, self.arrivals, seal_delay)
         self.loads = Loads(store, self.disk, peers, self.sealer, self.namespace, settings)
         self.catalogue = Catalogue(peers, settings)
-        self.transactions = Transactions(store, self.disk, self.arrivals, settings.abandoned_after)
+        self.transactions = Transactions(
+            store, self.disk, self.arrivals, self.namespace.lock, settings.abandoned_after
+        )
         self._small_writes = SmallWrites(store, self.disk, self.arrivals)
         self._drafting = Drafting(store, self.disk, self.sealer, self._small_writes)
         self.trees = PackageTrees(store, self.disk, self.catalogue, self.loads, settings)

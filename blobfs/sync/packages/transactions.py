@@ -41,11 +41,19 @@ LOOKS_PER_LIFE = 24
 class Transactions:
     """All of them, by package. `_open` is changed here alone: one is in it until it has ended."""
 
-    def __init__(self, store: Store, disk: DiskThreads, arrivals: Arrivals, abandoned_after: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        disk: DiskThreads,
+        arrivals: Arrivals,
+        names_lock: trio.Lock,
+        abandoned_after: float,
+    ) -> None:
         """`abandoned_after` are seconds without progress."""
         self._store = store
         self._disk = disk
         self._arrivals = arrivals
+        self._names_lock = names_lock
         self._abandoned_after = abandoned_after
         self._open: dict[BlobId, OpenTransaction] = {}
         self._nursery: trio.Nursery | None = None
@@ -148,10 +156,9 @@ class Transactions:
                 continue
             summary = found.known.summary
             await self._abort(found, Event.EXPIRE)
-            self.expired += 1
-            _log.info(
-                "the transaction on %s expired (%s): no progress for %.0f s", found.package, summary, idle
-            )
+            if found.state is State.ABORTED:  # else it has become complete
+                self.expired += 1
+                _log.info("%s expired (%s): no progress for %.0f s", found.package, summary, idle)
 
     async def _abort(self, found: OpenTransaction, event: Event) -> None:
         async with found.lock:
@@ -160,7 +167,9 @@ class Transactions:
                 job.dropped = True
             found.end()
             try:
-                await self._disk.run(packages.abort_transaction, self._store, found.package)
+                # A file that is being given its name may have its bytes from here: not in between.
+                async with self._names_lock:
+                    await self._disk.run(packages.abort_transaction, self._store, found.package)
             finally:
                 self._forget(found)
 
@@ -198,8 +207,7 @@ class Transactions:
                     await found.wait_stirred()
         except Exception:
             _log.exception("the transaction on %s: unexpected", found.package)
-            found.known.fail(found.package, "unexpected; see the log")
-            found.tell()
+            found.break_off()
         finally:
             found.ready.set()
 
@@ -263,7 +271,7 @@ class Transactions:
                 found.fail(blob, str(reason))
                 return False
             found.bundled[blob] = bundle_members(manifest)
-            self._arrivals.expect(grown, found.arrived)
+            self._arrivals.expect([each for each in grown if each not in found.known.needs], found.arrived)
             absent = await self._hold(found, grown)
             found.known.grow(grown, absent)
             if found.has_failed:
