@@ -38,7 +38,11 @@ class Content:
 
 @store_errors()
 def has(store: Store, blob: BlobId) -> bool:
-    return store.layout.blob(blob).exists()
+    try:
+        os.stat(f"{store.layout.blobs}/{blob}")  # of every blob of a package: a Path costs five times more
+    except FileNotFoundError:
+        return False
+    return True
 
 
 @store_errors()
