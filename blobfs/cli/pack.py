@@ -64,7 +64,9 @@ def _parse_mtime(ctx: click.Context, option: click.Parameter, text: str | None) 
     "--jobs", type=click.IntRange(1, 256), default=THREADS, show_default=True, help="Files written at a time."
 )
 @click.option("--no-progress", is_flag=True, help="No bar, on a terminal neither.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: id, files, blobs, bytes, written, name.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="For programs: id, files, blobs, bytes, written (bytes), name."
+)
 @click.argument("mountpoint", type=click.Path())
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=bytes))
 def pack(
@@ -79,7 +81,7 @@ def pack(
     """Publish the tree of files in DIR as a package and print its id.
 
     What MOUNTPOINT has already is not written again, so the same command goes on where it was interrupted.
-    The id depends on names, contents, modes and times of the files alone.
+    The id depends on names, contents, modes and times in DIR alone, not on who packs it, where or when.
     """
     mounted, place = _find_mount(mountpoint)
     wanted = PackageName(mounted, name) if name is not None else None

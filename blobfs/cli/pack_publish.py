@@ -11,11 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import Protocol
 
 import click
 
-from blobfs.bundle import BUNDLED_UP_TO, Member, bundle_members
+from blobfs.bundle import Member, bundle_members
 from blobfs.cli.pack_package import Package
 from blobfs.cli.pack_problems import shown
 from blobfs.cli.pack_progress import Progress, bar
@@ -111,11 +112,11 @@ class Publisher:
         missing = self._list()
         progress = Progress(len(missing or ()), self._size_of(missing or ()))
         with bar("writing", progress, progress.bytes_text, self._shows_progress) as draw:
-            before, rounds = missing, 0
+            rounds = 0
             while missing is not None:
-                self._write_round(missing, progress, draw)
+                all_were_written = self._write_round(missing, progress, draw)
                 before, missing = missing, self._list()
-                rounds = rounds + 1 if missing == before else 0
+                rounds = rounds + 1 if missing == before and all_were_written else 0
                 if missing is not None and rounds:
                     self._wait(missing, rounds)
         if not self._transaction.is_complete():
@@ -143,19 +144,30 @@ class Publisher:
     def _size_of(self, blobs: Iterable[BlobId]) -> int:
         return sum(self._package.holders[blob].stamp.size for blob in blobs)
 
-    def _write_round(self, missing: Set[BlobId], progress: Progress, draw: Callable[[], None]) -> None:
-        """Writes each once; the small ones, if they are many, as one stream."""
-        if len(missing) > BUNDLE_ABOVE and not self._tried_bundle:
-            self._tried_bundle = True
-            members = bundle_members(parse_manifest(self._package.manifest))
-            wanted = missing & {member.blob for member in members}
-            if len(wanted) > BUNDLE_ABOVE and self._write_bundle(members, wanted, progress, draw):
-                return  # what did not come this way is listed again
+    def _write_round(self, missing: Set[BlobId], progress: Progress, draw: Callable[[], None]) -> bool:
+        """Writes each once; the small ones, if they are many, as one stream beside the others.
 
-        def write(blob: BlobId, hand: Hand) -> None:
-            self._write_blob(blob, progress, hand)
+        Whether that was all; what does not come with a stream is to be listed again.
+        """
+        members = self._members(missing)
+        wanted = missing & {member.blob for member in members}
+        works: list[Callable[[Hand], None]] = [
+            partial(self._write_blob, blob, progress) for blob in sorted(missing - wanted)
+        ]
+        if members:
+            works.insert(0, partial(self._write_bundle, members, wanted, progress))
+        run_all(works, lambda work, hand: work(hand), self._threads, draw)
+        return not members
 
-        run_all(sorted(missing), write, self._threads, draw)
+    def _members(self, missing: Set[BlobId]) -> Sequence[Member]:
+        """What the bundle holds, if so much of it is missing that it is worth it; at most once."""
+        if self._tried_bundle or len(missing) <= BUNDLE_ABOVE:
+            return ()
+        members = bundle_members(parse_manifest(self._package.manifest))
+        if sum(member.blob in missing for member in members) <= BUNDLE_ABOVE:
+            return ()
+        self._tried_bundle = True
+        return members
 
     def _write_blob(self, blob: BlobId, progress: Progress, hand: Hand) -> None:
         file = self._package.holders[blob]
@@ -174,28 +186,27 @@ class Publisher:
         progress.add(0, files=1)
 
     def _write_bundle(
-        self, members: Sequence[Member], wanted: Set[BlobId], progress: Progress, draw: Callable[[], None]
-    ) -> bool:
-        """Whether the mount has taken it."""
+        self, members: Sequence[Member], wanted: Set[BlobId], progress: Progress, hand: Hand
+    ) -> None:
+        """Does nothing where the mount takes none."""
 
         def stream() -> Iterator[Buffer]:
-            pending, buffer = bytearray(), memoryview(bytearray(BUNDLED_UP_TO))
+            pending = bytearray()
             for member in members:
-                for piece in self._source.read(self._package.holders[member.blob], buffer):
+                for piece in self._source.read(self._package.holders[member.blob], hand.buffer):
                     pending += piece
                 if member.blob in wanted:
                     progress.add(member.size, files=1)
                 if len(pending) >= PIECE:
+                    hand.go_on()
                     yield pending[:PIECE]
                     del pending[:PIECE]
-                    draw()
             yield pending
 
         with _told_of(b""):
-            was_taken = self._transaction.write_bundle(stream())
-        if was_taken:
-            self.written += sum(member.size for member in members)
-        return was_taken
+            if self._transaction.write_bundle(stream()):
+                with self._turn:
+                    self.written += sum(member.size for member in members)
 
 
 @contextmanager

@@ -218,9 +218,11 @@ def test_a_node_that_was_killed(node: BlobfsNode, large: Path) -> None:
 
 
 def test_many_small_files(node: BlobfsNode, tmp_path: Path) -> None:
-    """A thousand of them arrive, each once."""
-    tree = write_tree(tmp_path / "tree", many_files(1000))
+    """A thousand of them arrive as one stream, beside a few that are large, and are not opened one by one."""
+    tree = write_tree(tmp_path / "tree", many_files(1000) | {"large": bytes(BUNDLED_UP_TO + 1)})
+    opened = node.operations("open")
     found = packed(node, tree)
+    assert node.operations("open") - opened < 10
     assert found["written"] == found["bytes"]
     assert look_at(path_of(node, found["id"])) == look_at(tree)
 
