@@ -36,14 +36,21 @@ NOTHING = NothingListed()
 
 
 async def open_directory(state: MountState, node: Container, pid: int) -> int:
-    return state.register(DirectoryHandle(node, Opener(pid)))
+    """A directory in a package is looked at here: readdir could not say that this failed with ENOENT, because
+    C libraries take that for the end of the directory.
+    """
+    snapshot = None
+    if isinstance(node, PackageDirectory):
+        with state.waits.interruptible(pid):
+            snapshot = await _snapshot(state, node)
+    return state.register(DirectoryHandle(node, Opener(pid), snapshot))
 
 
 async def read_directory(state: MountState, number: int, cookie: int) -> list[DirEntry]:
-    """The entries after `cookie`, which counts them; from 0 the directory is looked at anew."""
+    """The entries after `cookie`, which counts them; from 0 what may change is looked at anew."""
     handle = state.open_directory(number)
     _take_back(state, handle)
-    if cookie == 0 or handle.snapshot is None:
+    if handle.snapshot is None or (cookie == 0 and not isinstance(handle.node, PackageDirectory)):
         with state.waits.interruptible_by(handle.opener):
             handle.snapshot = await _snapshot(state, handle.node)
     entries: list[DirEntry] = []
