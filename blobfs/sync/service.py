@@ -75,10 +75,10 @@ class SyncService:
         self.trees = PackageTrees(store, self.disk, self.catalogue, self.loads, settings)
         self.bundles = Bundles(store, self.disk, peers, self.loads, settings, self.arrivals)
         self.package_files = PackageFiles(self.trees, self.bundles, self.loads, settings)
-        whole_blobs = WholeBlobs(self.loads, self.sealer)
-        manifests = Manifests(self.disk, self.find_blob, whole_blobs, self.trees)
+        self.whole_blobs = WholeBlobs(self.loads, self.sealer)
+        manifests = Manifests(self.disk, self.find_blob, self.whole_blobs, self.trees)
         self.package_loading = PackageLoading(
-            store, self.disk, manifests, self.bundles, whole_blobs, self.transactions
+            store, self.disk, manifests, self.bundles, self.whole_blobs, self.transactions
         )
         self._sharing = Sharing(store, self.disk, self.namespace, self.sealer)
         self._known_shares = KnownShares(Circle(peers, self.catalogue), settings, self._is_asked)

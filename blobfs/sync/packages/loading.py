@@ -116,16 +116,6 @@ class PackageLoading:
             raise job.failure
         return job.loaded
 
-    async def is_package(self, blob: BlobId, size: int) -> bool:
-        """Whether a blob is a manifest. No more of it is loaded than it takes to tell."""
-        return await self._manifests.is_manifest(blob, size)
-
-    async def load_blob(self, blob: BlobId, size: int, progress: Progress) -> None:
-        """Until one blob, whatever is in it, is in the store. Raises `LoadFailed`, `StoreError`."""
-        load = await self._whole_blobs.bring(blob, size, progress)
-        if load is not None:
-            await self._whole_blobs.wait_kept(load)
-
     def _forget(self, package: BlobId, job: _Job) -> None:
         if self._jobs.get(package) is job:
             del self._jobs[package]

@@ -24,9 +24,6 @@ from blobfs.sync.packages.whole_blobs import WholeBlobs
 AT_A_TIME = 16
 """Manifests of one level."""
 
-FIRST_LINE = b"#mtree\n"
-"""Of every manifest."""
-
 FindBlob = Callable[[BlobId], Awaitable[int | None]]
 """The size of a blob; None is absent everywhere."""
 
@@ -56,19 +53,6 @@ class Manifests:
             if not level:
                 return contents, loads
         raise errors.WrongContent(f"{package} has packages in packages, more than {MAX_NESTING} deep")
-
-    async def is_manifest(self, blob: BlobId, size: int) -> bool:
-        """No more of it is loaded than it takes to tell. Raises `LoadFailed`, `StoreError`."""
-        if not len(FIRST_LINE) <= size <= MAX_MANIFEST_BYTES:
-            return False
-        if await self._whole_blobs.read_head(blob, size, len(FIRST_LINE)) != FIRST_LINE:
-            return False
-        await self._whole_blobs.bring(blob, size, Progress())
-        try:
-            await self._trees.tree(blob, ask_shares=True)
-        except errors.WrongContent:
-            return False
-        return True
 
     async def _bring_level(
         self, level: Iterable[Nesting], contents: Contents, loads: list[Load], progress: Progress

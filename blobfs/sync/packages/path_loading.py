@@ -6,11 +6,12 @@ followed: what they lead to is below it as well, or not meant. But those that le
 how packages have names.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import trio
 
 from blobfs import errors
+from blobfs.manifest import MAX_MANIFEST_BYTES
 from blobfs.model import BlobId, Name, join
 from blobfs.record import DirRecord, SymlinkRecord
 from blobfs.sync.answers import failure_from
@@ -90,11 +91,30 @@ class PathLoading:
         size = await self._sync.find_blob(blob)
         if size is None:
             raise errors.AbsentEverywhere("no share has it")
-        if await self._sync.package_loading.is_package(blob, size):
-            return await self._load_package(blob, progress)
-        progress.expect(1, size)
-        await self._sync.package_loading.load_blob(blob, size, progress)
+        part = Progress()
+        progress.include(part)
+        part.expect(1, size)
+        load = await self._sync.whole_blobs.bring(blob, size, part)
+        if size <= MAX_MANIFEST_BYTES and await self._is_package(blob):
+            progress.exclude(part)
+            found = await self._load_package(blob, progress)
+            came = part.figures()
+            return replace(
+                found,
+                loaded_blobs=found.loaded_blobs + came.loaded_blobs,
+                loaded_bytes=found.loaded_bytes + came.loaded_bytes,
+            )
+        if load is not None:
+            await self._sync.whole_blobs.wait_kept(load)
         return _loaded("blob", blob, 1, progress)
+
+    async def _is_package(self, blob: BlobId) -> bool:
+        """Of a blob that is here."""
+        try:
+            await self._sync.trees.tree(blob, ask_shares=True)
+        except errors.WrongContent:
+            return False
+        return True
 
     # Names
 
@@ -167,7 +187,8 @@ class PathLoading:
         self, package: BlobId, name: Name, below: _Below, progress: Progress
     ) -> None:
         try:
-            below.files += (await self._sync.package_loading.load(package, progress)).files
+            loaded = await self._sync.package_loading.load(package, progress)
+            below.files += loaded.files
         except errors.BlobfsError as failure:
             below.failures.append(naming(name, failure))
 

@@ -70,3 +70,6 @@ class Progress:
 
     def include(self, part: "Progress") -> None:
         self._parts.append(part)
+
+    def exclude(self, part: "Progress") -> None:
+        self._parts.remove(part)

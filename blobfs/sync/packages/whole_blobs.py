@@ -92,14 +92,6 @@ class WholeBlobs:
             finally:
                 reader.close()
 
-    async def read_head(self, blob: BlobId, size: int, length: int) -> bytes:
-        """Its first bytes. Raises `LoadFailed`, `StoreError`."""
-        reader = await self._loads.open(blob, size, None, None)
-        try:
-            return await reader.read(0, length)
-        finally:
-            reader.close()
-
     async def wait_kept(self, load: Load) -> None:
         """Until it is in the store. Raises `StoreError`."""
         self._sealer.hurry()

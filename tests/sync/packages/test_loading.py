@@ -472,11 +472,12 @@ async def test_one_blob(store: Store) -> None:
     share.add_blob(BIG)
     progress = Progress()
     async with running(store, share) as sync:
-        await sync.package_loading.load_blob(blob_of(BIG), len(BIG), progress)
-        assert is_kept(store, blob_of(BIG), BIG)
-        await sync.package_loading.load_blob(EMPTY_BLOB, 0, progress)
-        assert is_kept(store, EMPTY_BLOB, b"")
+        for blob, raw in ((blob_of(BIG), BIG), (EMPTY_BLOB, b"")):
+            load = await sync.whole_blobs.bring(blob, len(raw), progress)
+            assert load is not None
+            await sync.whole_blobs.wait_kept(load)
+            assert is_kept(store, blob, raw)
         share.asked.clear()
-        await sync.package_loading.load_blob(blob_of(BIG), len(BIG), progress)
+        assert await sync.whole_blobs.bring(blob_of(BIG), len(BIG), progress) is None
     assert progress.figures() == Figures(3, 2 * len(BIG), loaded_blobs=2, loaded_bytes=len(BIG))
     assert share.asked == []
