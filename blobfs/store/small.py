@@ -19,6 +19,7 @@ from pathlib import Path
 
 from blobfs import errors
 from blobfs.model import BlobId
+from blobfs.store.dropping import drop_unheld
 from blobfs.store.failures import store_errors
 from blobfs.store.files import Buffer, write_all
 from blobfs.store.layout import SHARED_FILE_MODE, WRITTEN_SUFFIX
@@ -154,7 +155,10 @@ def _place(store: Store, written: _Written, link: _Link | None) -> bool:
 
 
 def _let_go(store: Store, temp: str, blob: BlobId, link: _Link | None) -> None:
-    """Makes the temp the transaction's link to the blob, or removes it."""
+    """Makes the temp the transaction's link to the blob, or removes it.
+
+    With the blob, if it was written through a transaction that is aborted by now: nobody else would.
+    """
     if link is not None:
         try:
             os.rename(temp, f"{store.layout.needed}/{link.package}/{blob}{link.suffix}")
@@ -163,3 +167,5 @@ def _let_go(store: Store, temp: str, blob: BlobId, link: _Link | None) -> None:
         else:
             return
     os.unlink(temp)
+    if link is not None and link.suffix and not store.layout.package(link.package).exists():
+        drop_unheld(store.layout, blob)

@@ -13,6 +13,7 @@ from blobfs.model import BlobId
 from blobfs.store.opening import Store
 from blobfs.store.small import SmallBlob, place_small
 from blobfs.sync.arrivals import Arrivals
+from blobfs.sync.background import guarded
 from blobfs.sync.disk import DiskThreads
 
 
@@ -56,14 +57,14 @@ class SmallWrites:
             self._stirred = trio.Event()
             while self._groups:
                 package, group = self._groups.popitem()
-                await self._work(package, group)
+                await guarded(self._work, package, group)
 
     async def _work(self, package: BlobId, group: _Group) -> None:
         try:
             await self._disk.run(place_small, self._store, group.blobs, package, True)
         except errors.BlobfsError as failure:
             group.failure = failure
-        except BaseException:
+        except BaseException:  # a defect, or the end of the node
             group.failure = errors.StoreBroken("writing it was cut short")
             raise
         finally:
