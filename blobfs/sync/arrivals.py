@@ -17,9 +17,11 @@ class Arrivals:
         return f"<Arrivals expected={len(self._expected)}>"
 
     def expect(self, blobs: Iterable[BlobId], told: Told) -> None:
-        """`told` is called when one of these arrives, on the event loop; it must not wait."""
+        """`told` is called when one of these arrives, on the event loop; it must not wait. Twice is once."""
         for blob in blobs:
-            self._expected.setdefault(blob, []).append(told)
+            waiting = self._expected.setdefault(blob, [])
+            if told not in waiting:
+                waiting.append(told)
 
     def forget(self, blobs: Iterable[BlobId], told: Told) -> None:
         """Also of what was never expected."""

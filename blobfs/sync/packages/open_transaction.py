@@ -43,6 +43,8 @@ class OpenTransaction:
         self.bundled: dict[BlobId, Sequence[Member]] = {}
         """By package, nested ones too: what its bundle will hold."""
         self._arrived: dict[BlobId, None] = {}
+        self._looked_at: set[BlobId] = set()
+        """What arrived and is being taken."""
         self._stirred = trio.Event()
         self._changed = trio.Event()
         self._waits: set[trio.CancelScope] = set()
@@ -71,13 +73,16 @@ class OpenTransaction:
     # For the task that tends it
 
     def arrived(self, blob: BlobId) -> None:
-        """A blob is in the store, by whatever way."""
+        """A blob is in the store, by whatever way. What was in the way may be over."""
         self._arrived[blob] = None
+        if not self.has_failed:
+            self.trouble = None
         self._stirred.set()
 
     def take_arrived(self) -> list[BlobId]:
         """Those that arrived since the last call and are missing."""
         arrived, self._arrived = self._arrived, {}
+        self._looked_at.update(arrived)
         return [blob for blob in arrived if self.known.is_missing(blob)]
 
     def put_back(self, blobs: Iterable[BlobId]) -> None:
@@ -93,8 +98,16 @@ class OpenTransaction:
         self.known.fail(blob, reason)
         _log.warning("the transaction on %s failed: %s", self.package, self.known.failure)
 
+    def break_off(self) -> None:
+        """A defect: nobody tends it any more. Whoever waits is told; it can be aborted."""
+        self.known.fail(self.package, "unexpected; see the log")
+        self.trouble = errors.StoreBroken(f"the transaction on {self.package} was broken off; see the log")
+        self.known.note("INTERNAL", self.trouble)
+        self.tell()
+
     def tell(self) -> None:
-        """Something changed."""
+        """Something changed: what was looked at is taken, put back, or not here."""
+        self._looked_at.clear()
         changed, self._changed = self._changed, trio.Event()
         changed.set()
 
@@ -138,9 +151,12 @@ class OpenTransaction:
     async def wait_taken(self, blob: BlobId) -> None:
         """Until a blob that is in the store is taken; of the last one, until the package is complete.
 
-        Raises `WrongContent` for a meta blob that cannot be used, `TransactionAborted`, `StoreError`.
+        Raises `WrongContent` for a meta blob that cannot be used, `TransactionAborted`, `StoreError`; the
+        latter also for a blob that left the store before it was taken.
         """
         while not self._is_taken(blob):
+            if self.known.is_missing(blob) and blob not in self._arrived and blob not in self._looked_at:
+                raise errors.StoreBroken(f"the blob {blob} was here and is not any more")
             await self._changed.wait()
 
     def _is_taken(self, blob: BlobId) -> bool:

@@ -9,6 +9,7 @@
 4. The disk is changed first: a package is complete here when it is on the disk.
 """
 
+import contextlib
 import logging
 import math
 import time
@@ -137,8 +138,10 @@ class Transactions:
             if found is not None:
                 await found.wait_settled()
             return await self.is_complete(package)
-        await self._abort(opened, Event.ABORT)
-        return False
+        with contextlib.suppress(errors.NameMissing):  # it has become complete meanwhile
+            if not opened.writers:
+                await self._abort(opened, Event.ABORT)
+        return await self.is_complete(package)
 
     async def abort(self, package: BlobId) -> None:
         """Ends a transaction; when this returns nothing is left of it. Raises `NameMissing`."""
@@ -222,9 +225,10 @@ class Transactions:
                     await self._complete(found)
                 found.trouble = None
             except errors.StoreError as failure:
+                if found.trouble is None:  # else that was said already
+                    _log.warning("the transaction on %s waits for the disk: %s", found.package, failure)
                 found.trouble = failure
                 found.known.note(_status_of(failure), failure)
-                _log.warning("the transaction on %s waits for the disk: %s", found.package, failure)
 
     async def _take_arrived(self, found: OpenTransaction) -> None:
         while found.has_arrived and not found.has_failed:
@@ -271,7 +275,7 @@ class Transactions:
                 found.fail(blob, str(reason))
                 return False
             found.bundled[blob] = bundle_members(manifest)
-            self._arrivals.expect([each for each in grown if each not in found.known.needs], found.arrived)
+            self._arrivals.expect(grown, found.arrived)
             absent = await self._hold(found, grown)
             found.known.grow(grown, absent)
             if found.has_failed:

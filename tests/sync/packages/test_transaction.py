@@ -76,7 +76,7 @@ def test_what_is_taken_is_missing_no_more() -> None:
     known.take(ONE, written=True)
     assert known.missing() == []
     assert known.nothing_but(())
-    assert known.state is State.NEED_BLOBS
+    assert known.summary == "need-blobs 0 of 3"
     known.complete(written=True)
     assert known.state is State.COMPLETE
     assert known.summary == "complete"
