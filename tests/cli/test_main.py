@@ -40,7 +40,14 @@ MOST_MODULES = 200
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["id", "pyproject.toml"], ["status"], ["why", "/", "name"], ["pack", "/", "docs"]],
+    [
+        ["--help"],
+        ["id", "pyproject.toml"],
+        ["status"],
+        ["why", "/", "name"],
+        ["load", "/", "x"],
+        ["pack", "/", "docs"],
+    ],
 )
 def test_commands_start_fast(arguments: list[str]):
     """What does not mount or serve imports only what it needs."""
