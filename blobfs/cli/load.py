@@ -15,7 +15,7 @@ from blobfs.cli.load_progress import Totals, bar
 from blobfs.cli.targets import find_name, find_stores
 from blobfs.cli.words import count, size
 from blobfs.control.client import loading
-from blobfs.errors import BlobfsError
+from blobfs.errors import BlobfsError, StartRefused
 from blobfs.model import RESERVED_PREFIX, Invalid, parse_name
 
 MOST_ATTEMPTS = 3
@@ -47,21 +47,13 @@ def load(mountpoint: str, names: tuple[str, ...], as_json: bool, no_progress: bo
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         raise Interrupted("interrupted; what has arrived stays, the same command loads the rest") from None
-    found = [ends.get(path, _LOST) | {"name": typed} for typed, path in wanted.items()]
+    found = [ends[path] | {"name": typed} for typed, path in wanted.items()]
     if as_json:
         click.echo(json.dumps(found, indent=2))
     for end in found:
         _tell(end, as_json)
     if any(end["state"] != "done" for end in found):
         raise SystemExit(1)
-
-
-_LOST = {
-    "state": "failed",
-    "error": "the node ended before",
-    "errno": "ESHUTDOWN",
-    "attempts": [],
-}
 
 
 def _path(mounted: str, mountpoint: str, typed: str) -> str:
@@ -79,16 +71,20 @@ def _path(mounted: str, mountpoint: str, typed: str) -> str:
 
 
 def _load(store: Path, paths: list[str], *, is_shown: bool) -> dict[str, _Line]:
-    """What came of each."""
+    """What came of each. Raises `StartRefused` when the node cannot be asked."""
     ends: dict[str, _Line] = {}
     totals = Totals()
     with loading(store, paths) as lines, bar(totals, is_shown) as draw:
-        for line in lines:
-            name = line.pop("name")
-            totals.note(name, line)
-            draw()
-            if line["state"] != "loading":
-                ends[name] = line
+        try:
+            for line in lines:
+                name = line.pop("name")
+                totals.note(name, line)
+                draw()
+                if line["state"] != "loading":
+                    ends[name] = line
+        except StartRefused as failure:  # the node has ended
+            lost = {"state": "failed", "error": str(failure), "errno": "ESHUTDOWN", "attempts": []}
+            ends = dict.fromkeys(paths, lost) | ends
     return ends
 
 

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 from blobfs import errors
@@ -48,7 +48,8 @@ def fetch_explanation(store: Path, name: str) -> dict[str, Any]:
 def loading(store: Path, names: Sequence[str]) -> Iterator[Iterator[dict[str, Any]]]:
     """Has paths in the mount loaded: what the node says of them, as it comes (`blobfs.control.load_stream`).
 
-    Leaving it cancels what has not ended. It and the lines raise `StartRefused` if the node does not answer.
+    Leaving it cancels what has not ended. It and the lines raise `StartRefused` if the node does not answer,
+    or ends before it has told what came of every name.
     """
     connection = _SocketConnection(store, SILENCE)
     try:
@@ -57,15 +58,18 @@ def loading(store: Path, names: Sequence[str]) -> Iterator[Iterator[dict[str, An
             answer = connection.getresponse()
             if answer.status != http.HTTPStatus.OK:
                 raise _refused(store, answer.status, json.loads(answer.read()))
-        yield _lines(store, answer)
+        yield _lines(store, answer, len(set(names)))
     finally:
         connection.close()
 
 
-def _lines(store: Path, answer: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
-    with _answering(store):
-        while line := answer.readline():
-            yield json.loads(line)
+def _lines(store: Path, answer: http.client.HTTPResponse, left: int) -> Iterator[dict[str, Any]]:
+    """Until so many names have ended: http.client cannot tell a stream that breaks off from one that ends."""
+    while left:
+        with _answering(store):
+            found = json.loads(answer.readline() or _broken_off())
+        left -= found["state"] != "loading"
+        yield found
 
 
 def _fetch(store: Path, path: str) -> dict[str, Any]:
@@ -84,6 +88,10 @@ def _fetch(store: Path, path: str) -> dict[str, Any]:
     if answer.status != http.HTTPStatus.OK:
         raise _refused(store, answer.status, found)
     return found
+
+
+def _broken_off() -> NoReturn:
+    raise http.client.HTTPException("it ended before")
 
 
 @contextmanager

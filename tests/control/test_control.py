@@ -1,6 +1,8 @@
 """The control socket: what is asked of a node, and what its client makes of the answers."""
 
+import http.client
 import json
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,10 +11,14 @@ import pytest
 import trio
 
 from blobfs import errors
-from blobfs.control.client import fetch_explanation, fetch_status
+from blobfs.control import load_stream
+from blobfs.control.client import fetch_explanation, fetch_status, loading
 from blobfs.control.service import ControlApp
-from blobfs.model import Invalid
+from blobfs.model import BlobId, Invalid, Kind
 from blobfs.shares.asgi import bind_listener, serve_asgi
+from blobfs.shares.retry_rules import failed_attempt
+from blobfs.sync.packages.path_loading import LoadedPath
+from blobfs.sync.packages.progress import Progress
 
 
 async def why(name: str) -> Mapping[str, Any]:
@@ -23,7 +29,21 @@ async def why(name: str) -> Mapping[str, Any]:
     return {"name": name}
 
 
-APP = ControlApp(lambda: {"pid": 7}, why)
+async def load(path: str, progress: Progress) -> LoadedPath:
+    """``d/f`` is there; the gate's other side is never reached."""
+    if path == "broken":
+        raise ZeroDivisionError("a defect")
+    if path == "stuck":
+        progress.expect(2, 20)
+        progress.loaded(1, 5)
+        await trio.sleep_forever()
+    if path != "d/f":
+        attempt = failed_attempt("http://one/", "record", Kind.ABSENT, "HTTP 404")
+        raise errors.AbsentEverywhere("no share has it", [attempt])
+    return LoadedPath("blob", BlobId("ab" * 32), 1, 1, 20, 1, 5)
+
+
+APP = ControlApp(lambda: {"pid": 7}, why, load)
 
 
 async def asked(path: str, query: bytes = b"", method: str = "GET") -> tuple[int, dict[str, Any]]:
@@ -46,6 +66,7 @@ async def test_what_there_is_to_ask() -> None:
     assert await asked("/why", b"name=") == (200, {"name": ""})
     assert (await asked("/"))[0] == 404
     assert (await asked("/why", b"name=f", "POST"))[0] == 405
+    assert (await asked("/load"))[0] == 405
 
 
 @pytest.mark.parametrize("query", [b"", b"name=a&name=b", b"other=a", b"name=wrong"])
@@ -54,6 +75,127 @@ async def test_wrong_questions(query: bytes) -> None:
     status, body = await asked("/why", query)
     assert status == 400
     assert body["error"]
+
+
+# Loading
+
+
+def call(store: Path, *names: str) -> list[dict[str, Any]]:
+    """Every line, as a program reads them."""
+    with loading(store, names) as lines:
+        return list(lines)
+
+
+LOADED = {
+    "name": "d/f", "state": "done", "kind": "blob", "blob": "ab" * 32,
+    "files": 1, "blobs": 1, "bytes": 20, "loaded_blobs": 1, "loaded_bytes": 5,
+}  # fmt: skip
+
+
+async def test_each_name_has_an_end(store: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What came of it, in the order in which they end; a failure of one is its own."""
+    lines = await trio.to_thread.run_sync(call, store, "d/f", "missing", "broken", "d/f")
+    ends = {line["name"]: line for line in lines}
+    assert len(lines) == len(ends) == 3
+    assert ends["d/f"] == LOADED
+    assert {key: ends["missing"][key] for key in ("state", "error", "errno")} == {
+        "state": "failed", "error": "no share has it", "errno": "ENOENT",
+    }  # fmt: skip
+    assert ends["missing"]["attempts"][0]["detail"] == "HTTP 404"
+    assert (ends["broken"]["state"], ends["broken"]["errno"]) == ("failed", "EIO")
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_nothing_to_load(store: Path) -> None:
+    """No names, no lines."""
+    assert await trio.to_thread.run_sync(call, store) == []
+
+
+async def test_many_names(store: Path) -> None:
+    """More than are loaded at a time."""
+    names = [f"missing {number}" for number in range(100)]
+    lines = await trio.to_thread.run_sync(call, store, *names)
+    assert [line["name"] for line in lines] == names
+
+
+async def test_progress_is_told_until_the_connection_ends(tmp_path: Path, nursery: trio.Nursery) -> None:
+    """Lines about what is under way keep coming; whoever leaves cancels it."""
+    cancelled = trio.Event()
+
+    async def watched(path: str, progress: Progress) -> LoadedPath:
+        try:
+            return await load(path, progress)
+        finally:
+            if path == "stuck":
+                cancelled.set()
+
+    app = ControlApp(dict, why, watched)
+    await nursery.start(serve_asgi, app, bind_listener(f"unix:{tmp_path}/control"))
+
+    def look() -> list[dict[str, Any]]:
+        with loading(tmp_path, ["stuck", "d/f"]) as lines:
+            return [next(lines), next(lines), next(lines)]
+
+    first, second, third = await trio.to_thread.run_sync(look)
+    assert first == LOADED
+    assert second == third
+    assert second == {
+        "name": "stuck", "state": "loading", "blobs": 1, "bytes": 5, "total_blobs": 2, "total_bytes": 20,
+        "loaded_blobs": 1, "loaded_bytes": 5,
+    }  # fmt: skip
+    await cancelled.wait()
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"x", b"[]", b"{}", b'{"names": "d/f"}', b'{"names": [1]}', b'{"names": null}', b"\xff"]
+)
+async def test_wrong_orders(store: Path, body: bytes) -> None:
+    """400, and what is wrong."""
+
+    def post() -> tuple[int, dict[str, Any]]:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
+            connection.connect(f"{store}/control")
+            head = (
+                f"POST /load HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+            )
+            connection.sendall(head.encode() + body)
+            answer = http.client.HTTPResponse(connection, method="POST")
+            answer.begin()
+            return answer.status, json.loads(answer.read())
+
+    status, answer = await trio.to_thread.run_sync(post)
+    assert status == 400
+    assert answer["error"]
+
+
+async def test_too_many_names(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bound on what is read; the client says what the node said."""
+    monkeypatch.setattr(load_stream, "MAX_BODY", 100)
+    with pytest.raises(errors.StartRefused, match="more than 100 bytes of names"):
+        await trio.to_thread.run_sync(call, store, "x" * 100)
+
+
+async def test_a_node_that_does_not_answer(tmp_path: Path) -> None:
+    """Each way in which it does not is one error."""
+    with pytest.raises(errors.StartRefused, match="does not answer"):
+        call(tmp_path, "d/f")
+    (tmp_path / "store").mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{tmp_path}/store/control")
+        listener.listen()
+
+        def end() -> None:
+            connection, _ = listener.accept()
+            connection.recv(10_000)
+            head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            connection.sendall(head + b'15\r\n{"state": "loading"}\n\r\n')
+            connection.close()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, end)
+            with pytest.raises(errors.StartRefused, match="does not answer"):
+                await trio.to_thread.run_sync(call, tmp_path / "store", "d/f")
 
 
 @pytest.fixture

@@ -133,7 +133,7 @@ async def test_a_directory_of_which_something_cannot_be_had(store: Store) -> Non
 
 
 async def test_a_directory_of_which_not_all_is_known(store: Store) -> None:
-    """All names that there are, and the package that some mean; what has two names counts twice."""
+    """P4: what is known is loaded; and it is said that there may be more on a share that cannot be asked."""
     down = FakeShare("http://down/", log="u*", record="u*", size="u*")
     async with running(store, full_share(), down) as sync:
         with pytest.raises(errors.Unreachable, match="what is in d"):
