@@ -176,12 +176,13 @@ class Bundles:
             return None
         bundle = self._bundles.get(package)
         if bundle is None:
-            bundle = self._bundles[package] = BundleLoad(package, members, self._means)
             self._forget_some()
+            bundle = self._bundles[package] = BundleLoad(package, members, self._means)
         self._bundles.move_to_end(package)
         return bundle
 
     def _forget_some(self) -> None:
+        """The oldest, to make room for one more; never one that somebody waits for."""
         idle = [package for package, bundle in self._bundles.items() if bundle.is_idle]
-        for package in idle[: max(len(self._bundles) - KEPT_BUNDLES, 0)]:
+        for package in idle[: max(len(self._bundles) - KEPT_BUNDLES + 1, 0)]:
             del self._bundles[package]

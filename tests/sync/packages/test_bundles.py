@@ -7,9 +7,11 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from blobfs import errors
+from blobfs.model import BlobId
+from blobfs.store import packages
 from blobfs.store.opening import Store
 from blobfs.store.small import SmallBlob, place_small
-from blobfs.sync.packages import bundle_placing
+from blobfs.sync.packages import bundle_placing, bundles
 from blobfs.sync.packages.bundle_windows import HOLE, LARGEST, WINDOW
 from tests.sync.fake_share import tree_of
 from tests.sync.packages.bundled import (
@@ -304,3 +306,37 @@ async def test_what_is_no_member_is_loaded_on_its_own(store: Store, autojump_clo
         assert await node.bundles.bring(PACKAGE, (), MANY.blobs[0]) is None
         assert await node.bring_all(MANY, {FEW.blobs[0]}) == ({FEW.blobs[0]}, 0, 0)
         assert (share.asked, node.bundles.statistics().fallbacks) == ([], 3)
+
+
+async def test_few_packages_are_remembered(
+    store: Store, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest is forgotten, but not while somebody waits for what it brings."""
+    monkeypatch.setattr(bundles, "KEPT_BUNDLES", 1)
+    share = bundle_share("http://one/", bundle="g")
+    got: list[bytes | None] = []
+    async with bundling(store, share) as node, trio.open_nursery() as readers:
+
+        async def read(number: int) -> None:
+            got.append(await node.bring(MANY, number))
+
+        readers.start_soon(read, 0)
+        await wait_all_tasks_blocked()
+        for package in ("1" * 64, "2" * 64, "1" * 64):
+            assert await node.bundles.bring(BlobId(package), FEW.members, FEW.blobs[0]) is None
+        readers.start_soon(read, 1)
+        await wait_all_tasks_blocked()
+        share.gate.set()
+    assert got == [MANY.raws[0], MANY.raws[1]]
+    asked = [each.what[0] for each in share.asked]
+    assert asked == [PACKAGE[0], "1", "2", "1"]
+
+
+async def test_an_open_transaction_holds_what_arrives(store: Store, autojump_clock: MockClock) -> None:
+    """Nothing can take a blob away between its arrival and the end of the transaction."""
+    packages.open_transaction(store, PACKAGE)
+    async with bundling(store, bundle_share("http://one/", FEW)) as node:
+        assert (await node.bring_all(FEW))[0] == set()
+    held = store.layout.needed / PACKAGE
+    assert {path.name for path in held.iterdir()} == set(FEW.blobs)
+    assert all(path.samefile(store.layout.blob(BlobId(path.name))) for path in held.iterdir())
