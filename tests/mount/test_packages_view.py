@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 
 from blobfs.manifest import Nested, render_manifest
+from blobfs.model import BlobId
 from tests.mount.conftest import StartNode
 from tests.mount.node import BlobfsNode
 from tests.mount.probes import attribute, blob_id, errno_of, last_error, until
 from tests.mount.programs import bash, bash_fails, run
 from tests.mount.test_semantics_reserved import ABSENT, write_blob
+from tests.sync.fake_share import blob_of
 from tests.sync.packages.made import Made, make, make_from
 
 SMALL = {f"lib/{number:02}": b"content %d\n" % number * 50 for number in range(60)}
@@ -44,9 +46,10 @@ def complete(node: BlobfsNode, made: Made) -> Path:
     return path
 
 
-def look(root: Path) -> dict[bytes, tuple[object, ...]]:
+def look(root: Path) -> dict[bytes, tuple[str, object]]:
     """What a package keeps of a tree, as `lstat` and `read` show it."""
-    top, found = os.fsencode(root), {}
+    top = os.fsencode(root)
+    found: dict[bytes, tuple[str, object]] = {}
     for above, directories, files in os.walk(top):
         for name in directories + files:
             path = os.path.join(above, name)
@@ -161,7 +164,8 @@ def test_looking_loads_nothing(two_nodes: tuple[BlobfsNode, BlobfsNode], tree: P
 def test_reading(two_nodes: tuple[BlobfsNode, BlobfsNode]):
     """[S83] One small file brings its neighbours; then no share is needed, nor after a restart."""
     a, b = two_nodes
-    made = make({**SMALL, "large": os.urandom(400_000), "empty": b""})
+    raw = os.urandom(400_000)
+    made = make({**SMALL, "large": raw, "empty": b""})
     complete(a, made)
     until(lambda: (a.share / ".blobfs/bundles" / made.package).exists(), "A has the bundle")
     assert (path_of(b, made, "empty")).read_bytes() == b""
@@ -169,8 +173,10 @@ def test_reading(two_nodes: tuple[BlobfsNode, BlobfsNode]):
     before = requests(b)
     assert path_of(b, made, first).read_bytes() == SMALL[first]
     assert attribute(path_of(b, made, first), "state") == "whole"
+    last = path_of(b, made, others[-1])
+    until(lambda: attribute(last, "present") == str(len(SMALL[others[-1]])), "its neighbours are here")
+    until(lambda: last.stat().st_blocks > 0, "they count")
     for name in others:
-        assert path_of(b, made, name).stat().st_blocks > 0
         assert path_of(b, made, name).read_bytes() == SMALL[name]
     after = requests(b)
     assert after["bundle"] - before.get("bundle", 0) == 1
@@ -178,9 +184,9 @@ def test_reading(two_nodes: tuple[BlobfsNode, BlobfsNode]):
     large = path_of(b, made, "large")
     assert attribute(large, "shares") == a.url
     with large.open("rb") as file:
-        assert os.pread(file.fileno(), 100, 300_000) == made.blobs[attribute(large, "id")][300_000:300_100]
+        assert os.pread(file.fileno(), 100, 300_000) == raw[300_000:300_100]
     assert attribute(large, "state") in ("partial", "whole")
-    assert large.read_bytes() == made.blobs[attribute(large, "id")]
+    assert large.read_bytes() == raw
     until(lambda: attribute(b.blob(attribute(large, "id")), "state") == "whole", "it is kept")
     os.setxattr(large, "user.blobfs.pinned", b"1")
     a.stop()
@@ -223,7 +229,7 @@ def test_nested_packages(two_nodes: tuple[BlobfsNode, BlobfsNode]):
         ["d", "inner", "lib", "middle", "x", "y", "z"]
     )
     assert stat.filemode(path_of(b, outer, "lib/middle").stat().st_mode) == "drwxr-xr-x"
-    broken = render_manifest([Nested(b"absent", inner.package[::-1]), Nested(b"wrong", blob_id(b"outer"))])
+    broken = render_manifest([Nested(b"absent", BlobId(ABSENT)), Nested(b"wrong", blob_of(b"outer"))])
     assert write_blob(a, blob_id(broken), broken) == 0
     path = b.path(f".blobfs/packages/{blob_id(broken)}")
     assert os.listdir(path) == ["absent", "wrong"]
