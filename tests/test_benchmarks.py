@@ -1,6 +1,8 @@
 """The arithmetic of tools/bench, and its tap: figures are only worth what these are."""
 
+import os
 import socket
+import subprocess
 import threading
 import time
 
@@ -8,10 +10,11 @@ import pytest
 
 from tests.structure import ROOT
 from tools.benchmarks.__main__ import SCENARIOS
-from tools.benchmarks.measuring import alternate, median, percentile, ratio
+from tools.benchmarks.measuring import alternate, median, percentile, ratio, spread
 from tools.benchmarks.probe import read_probe
 from tools.benchmarks.report import Table
 from tools.benchmarks.tap import Tap
+from tools.benchmarks.usage import Usage
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n" + b"x" * 60
 
@@ -35,6 +38,22 @@ def test_ratio_is_taken_turn_by_turn() -> None:
     b = [{"seconds": 2.0}, {"seconds": 20.0}, {"seconds": 200.0}]
     assert ratio(b, a) == 2
     assert median(a) == 10
+
+
+def test_spread_is_the_least_and_the_most() -> None:
+    """Of all turns, whatever their order."""
+    assert spread([{"seconds": 2.0}, {"seconds": 10.0}, {"seconds": 0.5}]) == "0.5–10"
+
+
+def test_what_a_program_has_used_includes_what_it_has_started() -> None:
+    """The memory of a program counts for the one that started it, as long as it runs."""
+    before = Usage.of(os.getpid())
+    with subprocess.Popen(["sleep", "60"]) as child:
+        try:
+            alone = Usage.of(child.pid)
+            assert Usage.of(os.getpid()).peak >= before.peak + alone.peak > before.peak
+        finally:
+            child.kill()
 
 
 @pytest.mark.parametrize(("percent", "expected"), [(50, 2), (75, 3), (99, 4), (1, 1)])

@@ -22,6 +22,7 @@ from tools.benchmarks.scenarios.dead import dead
 from tools.benchmarks.scenarios.dropping import dropping
 from tools.benchmarks.scenarios.flipping import flipping
 from tools.benchmarks.scenarios.memory import memory
+from tools.benchmarks.scenarios.packages import packages
 from tools.benchmarks.scenarios.random_reads import random_reads
 from tools.benchmarks.scenarios.resume import resume
 from tools.benchmarks.scenarios.sequential import sequential
@@ -51,6 +52,7 @@ SCENARIOS = {
     "resume": Scenario(resume),
     "random": Scenario(random_reads),
     "small": Scenario(small),
+    "packages": Scenario(packages),
     "memory": Scenario(memory, disk=14 * GIB, quick_disk=4 * GIB),
 }
 RUNS, QUICK_RUNS = 5, 2

@@ -7,6 +7,8 @@ A B C), a ratio is taken within each turn, and the median of the ratios is what 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
+from tools.benchmarks.report import shown
+
 Figures = dict[str, float]
 """What one run found, by name. `SECONDS` is always there where runs are compared."""
 Runs = dict[str, list[Figures]]
@@ -26,6 +28,12 @@ def alternate(runs: int, ways: Mapping[str, Callable[[], Figures]]) -> Runs:
 
 def median(found: Sequence[Figures], name: str = SECONDS) -> float:
     return statistics.median(figures[name] for figures in found)
+
+
+def spread(found: Sequence[Figures], name: str = SECONDS) -> str:
+    """The least and the most, for people."""
+    values = [figures[name] for figures in found]
+    return f"{shown(min(values))}–{shown(max(values))}"
 
 
 def ratio(above: Sequence[Figures], below: Sequence[Figures], name: str = SECONDS) -> float:

@@ -45,6 +45,10 @@ class MeasuredNode(BlobfsNode):
         """What an operator should look at, one line each."""
         return [record.partition("\n")[0] for record in log_records(self.log()) if is_trouble(record)]
 
+    @property
+    def pid(self) -> int:
+        return self._running().pid
+
     def rss(self) -> int:
         """Bytes of memory it holds now."""
         return self._memory("VmRSS")

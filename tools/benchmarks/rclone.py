@@ -4,29 +4,44 @@ import contextlib
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from tools.benchmarks.running import Overdue
+from tools.benchmarks.running import Overdue, Word
 
 PROGRAM = "rclone"
 START_SECONDS = 20.0
+COPIED_AT_ONCE = 32
+"""Files; 4 if rclone is not told."""
 LISTING = "autoindex on;"
 """What nginx must be told: rclone finds files by its lists."""
 
 
+@dataclass(frozen=True, slots=True)
+class RcloneMount:
+    path: Path
+    pid: int
+
+
+def rclone_copy(url: str, target: Path) -> list[Word]:
+    """The command that copies all that is below `url`; as many files at once as blobfs loads."""
+    at_once = f"--transfers={COPIED_AT_ONCE}", f"--checkers={COPIED_AT_ONCE}"
+    return [PROGRAM, "copy", "--http-url", url, "--config", "/dev/null", *at_once, ":http:", target]
+
+
 @contextlib.contextmanager
-def rclone_mount(url: str, place: Path) -> Iterator[Path]:
+def rclone_mount(url: str, place: Path) -> Iterator[RcloneMount]:
     """Mounted below `place`, cache included."""
     mountpoint = place / "mnt"
     mountpoint.mkdir()
-    command: list[str | Path] = [
+    command: list[Word] = [
         *(PROGRAM, "mount", ":http:", mountpoint, "--http-url", url, "--config", "/dev/null", "--read-only"),
         *("--vfs-cache-mode", "full", "--cache-dir", place / "cache"),
     ]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait_until_mounted(mountpoint)
-        yield mountpoint
+        yield RcloneMount(mountpoint, process.pid)
     finally:
         process.terminate()
         try:

@@ -50,7 +50,7 @@ def _rclone(bench: Workbench, share: Path, program: Callable[[Path], list[Word]]
         bench.place() as place,
         rclone_mount(server.url, place) as mount,
     ):
-        seconds = run(*program(mount / CONTENT), discard=True).seconds
+        seconds = run(*program(mount.path / CONTENT), discard=True).seconds
         return {SECONDS: seconds, **counted(server)}
 
 

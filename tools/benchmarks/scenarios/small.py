@@ -51,7 +51,7 @@ def _rclone(bench: Workbench, share: Path) -> Figures:
         served(share, directives=LISTING) as [server],
         rclone_mount(server.url, place) as mount,
     ):
-        seconds = run("cp", "-r", mount / DIRECTORY, place / "out").seconds
+        seconds = run("cp", "-r", mount.path / DIRECTORY, place / "out").seconds
         return {SECONDS: seconds, **counted(server)}
 
 
