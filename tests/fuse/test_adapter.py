@@ -10,7 +10,7 @@ import trio
 
 from blobfs.errors import BlobfsError, NameMissing, Sealed, Unreachable
 from blobfs.fuse.adapter import Adapter
-from blobfs.vfs.attributes import Attributes, Caller, DirEntry
+from blobfs.vfs.attributes import NO_INODE, Attributes, Caller, DirEntry
 from tests.fuse.memory import ROOT, MemoryFileSystem
 
 CTX = pyfuse3.RequestContext()
@@ -46,6 +46,19 @@ async def test_a_blobfs_error_is_answered_with_its_errno(error: BlobfsError, num
     answer, adapter = await fail(error)
     assert answer == number
     assert adapter.statistics() == {"lookup": 1, "errors": {type(error).__name__: 1}}
+
+
+async def test_what_is_not_there_may_be_remembered():
+    """An inode of 0 is passed on with its time, and is no error: the kernel need not ask again so soon."""
+
+    class Frozen(MemoryFileSystem):
+        async def lookup(self, parent: int, name: bytes, caller: Caller) -> Attributes:
+            return Attributes(NO_INODE, 0, 0, 0, 0, 0, 0, 0, 0, 1000.0, 0.0)
+
+    adapter = Adapter(Frozen())
+    found = await adapter.lookup(ROOT, b"x", CTX)
+    assert (found.st_ino, found.entry_timeout) == (0, 1000.0)
+    assert adapter.statistics() == {"lookup": 1, "errors": {}}
 
 
 async def test_a_group_of_blobfs_errors_is_answered_with_the_first():
