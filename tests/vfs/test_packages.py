@@ -3,11 +3,12 @@
 import errno
 import os
 import stat
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from blobfs import errors
 from blobfs.manifest import MAX_NESTING, Directory, File, Link, Nested, render_manifest
@@ -19,8 +20,10 @@ from blobfs.vfs.attributes import NO_INODE, Attributes, Change
 from blobfs.vfs.stat import LASTING, PASSING
 from tests.sync.fake_share import FakeShare, blob_of, tree_of
 from tests.sync.packages.made import MTIME_NS, Made, make
-from tests.sync.running import content, kept, until
+from tests.sync.running import content, jumping, kept, until
 from tests.vfs.kernel import CALLER, Kernel, mounted
+from tests.vfs.tasks import Proc
+from tests.vfs.test_interrupted import CAUGHT, PATIENT, WAITER
 
 VIEW = ".blobfs/packages"
 LARGE = content(3 * CHUNK_SIZE + 7)
@@ -523,6 +526,34 @@ async def test_a_wait_for_a_manifest_can_be_given_up(store: Store) -> None:
                 scope.cancel()
         share.gate.set()
         assert await kernel.listdir(at(OUTER)) == TOP
+
+
+async def test_a_signal_ends_every_wait(store: Store, tmp_path: Path, mock_clock: MockClock) -> None:
+    """EINTR (P3): at the entrance, before a nested package, in a read that waits for a bundle."""
+    proc = Proc(tmp_path / "proc")
+    proc.put(CAUGHT)
+    made = make({str(number): b"%d" % number for number in range(10)}, nested={"inner": INNER})
+    place(store, made.meta)
+    share = share_with(size="h*", bundle="h*")
+    share.bundles[made.package] = b"".join(b"%d" % number for number in range(10))
+    async with mounted(store, share, settings=PATIENT, proc=str(proc.root)) as kernel:
+        view = (await kernel.lookup(VIEW)).inode
+        inner = (await kernel.lookup(at(made, "inner"))).inode
+        opened = await kernel.fs.open(await kernel.file(at(made, "3")), os.O_RDONLY, WAITER)
+        waits: list[Callable[[], Awaitable[object]]] = [
+            lambda: kernel.fs.lookup(view, b"0" * 64, WAITER),
+            lambda: kernel.fs.lookup(inner, b"x", WAITER),
+            lambda: kernel.fs.opendir(inner, WAITER),
+            lambda: kernel.fs.read(opened.handle, 0, 4096),
+        ]
+        before = kernel.fs.statistics()
+        for wait in waits:
+            with pytest.raises(errors.Interrupted):
+                await jumping(mock_clock, wait)
+        assert kernel.fs.statistics() == before
+        assert kernel.sync.trees.statistics()["coming"] == 0
+        assert share.counts()["bundle"] == 1
+        await kernel.close(opened.handle)
 
 
 def test_blob_ids_are_kept_apart() -> None:
