@@ -179,7 +179,7 @@ class Adapter(pyfuse3.Operations):
     ) -> None:
         if flags & ~(pyfuse3.RENAME_EXCHANGE | pyfuse3.RENAME_NOREPLACE):
             raise pyfuse3.FUSEError(errno.EINVAL)  # RENAME_WHITEOUT: for overlay file systems' upper layers
-        await self._fs.rename(
+        is_there = await self._fs.rename(
             parent_inode_old,
             name_old,
             parent_inode_new,
@@ -188,6 +188,8 @@ class Adapter(pyfuse3.Operations):
             noreplace=bool(flags & pyfuse3.RENAME_NOREPLACE),
             caller=translation.caller(ctx),
         )
+        if not is_there:  # a thread waits until the kernel has moved it, and then makes it ask again
+            pyfuse3.invalidate_entry_async(parent_inode_new, name_new, ignore_enoent=True)
 
     # --- files
 

@@ -38,7 +38,9 @@ class FileSystem(Protocol):
         exchange: bool,
         noreplace: bool,
         caller: Caller,
-    ) -> None: ...
+    ) -> bool:
+        """Whether it stands under its new name now. The kernel takes that for granted."""
+        ...
 
     async def create(
         self, parent: int, name: bytes, mode: int, flags: int, caller: Caller

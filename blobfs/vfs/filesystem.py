@@ -5,6 +5,7 @@ their errno. One method for each operation; the work is done in the modules it i
 """
 
 import os
+from dataclasses import replace
 
 import trio
 
@@ -136,6 +137,8 @@ class FileSystem:
         match container:
             case TransactionNode() | MissingNode():
                 await take_over(self._state, container, new_name, node, caller.pid)
+                node.lookups += 1
+                return replace(attributes_of(self._state, node), entry_timeout=0)  # it does not stand there
             case _:
                 node = await naming.link(self._state, node, container, new_name, caller.pid)
         node.lookups += 1
@@ -161,7 +164,8 @@ class FileSystem:
         exchange: bool,
         noreplace: bool,
         caller: Caller,
-    ) -> None:
+    ) -> bool:
+        """Whether it stands under its new name now: what becomes part of a package does not."""
         if exchange:
             raise errors.InvalidArgument("two names cannot be exchanged")
         source, target = self._state.container(parent), self._state.container(new_parent)
@@ -170,8 +174,10 @@ class FileSystem:
                 node = await resolve(self._state, source, name, caller.pid)
                 await take_over(self._state, target, new_name, node, caller.pid)
                 await naming.unlink(self._state, source, name, caller.pid)
+                return False
             case _:
                 await moving.rename(self._state, source, name, target, new_name, noreplace, caller.pid)
+                return True
 
     # Files
 

@@ -2,7 +2,7 @@
 
 from blobfs import errors
 from blobfs.model import BlobId
-from blobfs.sync.packages.transition import Event, State
+from blobfs.sync.packages.transition import State
 from blobfs.vfs.files import wait_sealed
 from blobfs.vfs.needed import META, parse_package_id
 from blobfs.vfs.needed_nodes import MissingNode, TransactionNode
@@ -42,6 +42,6 @@ def _named_in(container: TransactionNode | MissingNode, raw: bytes) -> BlobId:
             raise errors.NotPermitted("only the meta blob is made in a transaction")
         return transaction.package
     blob = parse_package_id(raw)
-    if transaction.state is State.NEED_META or blob not in transaction.known.needs:
-        transaction.known.demand(Event.OPEN_OTHER)
+    if transaction.state in (State.NEED_META, State.FAILED) or blob not in transaction.known.needs:
+        transaction.known.demand_open(blob)
     return blob

@@ -140,7 +140,7 @@ class MemoryFileSystem:
         exchange: bool,
         noreplace: bool,
         caller: Caller,
-    ) -> None:
+    ) -> bool:
         old, new = self.nodes[parent].children, self.nodes[new_parent].children
         if noreplace and new_name in new:
             raise NameExists("there")
@@ -148,6 +148,7 @@ class MemoryFileSystem:
             old[name], new[new_name] = new[new_name], old[name]
         else:
             new[new_name] = old.pop(name)
+        return True
 
     async def create(
         self, parent: int, name: bytes, mode: int, flags: int, caller: Caller
