@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -38,12 +39,12 @@ class Workbench:
 
     @contextlib.contextmanager
     def place(self) -> Iterator[Path]:
-        """A directory of one's own, gone afterwards."""
+        """A directory of one's own, emptied afterwards."""
         path = Path(tempfile.mkdtemp(dir=self.folder))
         try:
             yield path
         finally:
-            remove(path)
+            empty(path)
 
     @contextlib.contextmanager
     def source(self, write: Callable[[Path], None]) -> Iterator[Path]:
@@ -60,7 +61,7 @@ class Workbench:
     def node(
         self, shares: Sequence[str], options: Sequence[str] = ("fill=never",), arguments: Sequence[str] = ()
     ) -> Iterator[MeasuredNode]:
-        """A node with an empty store. Nothing of it is left afterwards, not even on its way to the disk."""
+        """A node with an empty store. No byte of it is left afterwards, not even on its way to the disk."""
         with self.place() as place, MeasuredNode(
             place, "node", shares=shares, options=options, arguments=arguments
         ) as node:  # fmt: skip
@@ -68,12 +69,31 @@ class Workbench:
         os.sync()
 
 
+def empty(path: Path) -> None:
+    """Its files are there and have no bytes.
+
+    ext4 gives no inode away again that was freed in the last minutes, and looks at each of them whenever a
+    file is made: after some thousands of removed files the next one takes 160 us to make instead of 20.
+    """
+    _demand_unmounted(path)
+    for folder, _, names in os.walk(path):
+        for name in names:
+            file = f"{folder}/{name}"
+            found = os.lstat(file)
+            if stat.S_ISREG(found.st_mode) and found.st_size:
+                os.truncate(file, 0)
+
+
 def remove(path: Path) -> None:
-    """A directory with all that is in it, unless something is still mounted there."""
+    """A directory with all that is in it."""
+    _demand_unmounted(path)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _demand_unmounted(path: Path) -> None:
     mounts = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")
     if any(line.split(" ")[4].startswith(f"{path}/") for line in mounts.splitlines()):
         raise RuntimeError(f"still mounted below {path}")
-    shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
