@@ -68,7 +68,7 @@ class SyncService:
         self.loads = Loads(store, self.disk, peers, self.sealer, self.namespace, settings)
         self.catalogue = Catalogue(peers, settings)
         self.transactions = Transactions(
-            store, self.disk, self.arrivals, self.namespace.lock, settings.abandoned_after
+            store, self.disk, self.arrivals, self.sealer, self.namespace, settings.abandoned_after
         )
         self._small_writes = SmallWrites(store, self.disk, self.arrivals)
         self._drafting = Drafting(store, self.disk, self.sealer, self._small_writes)

@@ -27,9 +27,11 @@ from blobfs.store.opening import Store
 from blobfs.sync.arrivals import Arrivals
 from blobfs.sync.background import guarded
 from blobfs.sync.disk import DiskThreads
+from blobfs.sync.namespace import Namespace
 from blobfs.sync.packages.open_transaction import OpenTransaction
 from blobfs.sync.packages.transaction import Need, Unusable
 from blobfs.sync.packages.transition import Event, State
+from blobfs.sync.sealer import Sealer
 
 _log = logging.getLogger(__name__)
 
@@ -47,14 +49,16 @@ class Transactions:
         store: Store,
         disk: DiskThreads,
         arrivals: Arrivals,
-        names_lock: trio.Lock,
+        sealer: Sealer,
+        namespace: Namespace,
         abandoned_after: float,
     ) -> None:
         """`abandoned_after` are seconds without progress."""
         self._store = store
         self._disk = disk
         self._arrivals = arrivals
-        self._names_lock = names_lock
+        self._sealer = sealer
+        self._namespace = namespace
         self._abandoned_after = abandoned_after
         self._open: dict[BlobId, OpenTransaction] = {}
         self._nursery: trio.Nursery | None = None
@@ -170,8 +174,11 @@ class Transactions:
                 job.dropped = True
             found.end()
             try:
+                # What was written is held by its file in incoming/ until that is flushed.
+                with contextlib.suppress(errors.StoreError):  # then it goes with the next flush
+                    await self._sealer.confirm()
                 # A file that is being given its name may have its bytes from here: not in between.
-                async with self._names_lock:
+                async with self._namespace.lock:
                     await self._disk.run(packages.abort_transaction, self._store, found.package)
             finally:
                 self._forget(found)
