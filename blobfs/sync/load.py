@@ -71,6 +71,8 @@ class Load:
     kept: trio.Event = field(default_factory=trio.Event)
     """Set when it is in the share under its names, or could not be put there so far."""
     keep_failure: errors.BlobfsError | None = None
+    is_kept_soon: bool = False
+    """Somebody waits for `kept`."""
     last_needed: float = -math.inf
     max_tries: int = 1
     retry_timeout: float = 0.0

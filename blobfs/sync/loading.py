@@ -28,6 +28,7 @@ from blobfs.store.opening import Store
 from blobfs.sync.answers import Answer, Present, PresentPlain, Unknown, failure_from
 from blobfs.sync.catalogue import Catalogue
 from blobfs.sync.disk import DiskThreads
+from blobfs.sync.keeping import wait_kept
 from blobfs.sync.known_shares import Circle, KnownShares
 from blobfs.sync.load import Load
 from blobfs.sync.loads import Loads
@@ -174,11 +175,8 @@ class Loading:
                 await trio.sleep_until(again)
 
     async def _wait_kept(self, call: _Call, load: Load) -> None:
-        self._sealer.hurry()
         with trio.move_on_at(call.deadline):
-            await load.kept.wait()
-            if load.keep_failure is not None:
-                raise load.keep_failure
+            await wait_kept(load, self._sealer)
             return
         raise call.late("whole, but not kept", "blob", load.failures.attempts)
 

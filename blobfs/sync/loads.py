@@ -275,6 +275,8 @@ class Loads:
             content = await self._content_of(load)
             job = KeepJob(load.partial, content, _mtime_of(load))
             self._sealer.submit(job)
+            if load.is_kept_soon:
+                self._sealer.hurry()
             await job.done.wait()
             # A full disk: the sealer goes on trying. When it takes the job up again `done` is another event.
             while job.failure is not None or not job.done.is_set():

@@ -17,6 +17,7 @@ import trio
 from blobfs import errors
 from blobfs.model import BlobId
 from blobfs.shares.choice import Urgency
+from blobfs.sync.keeping import wait_kept
 from blobfs.sync.load import Load
 from blobfs.sync.loads import Loads
 from blobfs.sync.packages.failing import naming
@@ -94,10 +95,7 @@ class WholeBlobs:
 
     async def wait_kept(self, load: Load) -> None:
         """Until it is in the store. Raises `StoreError`."""
-        self._sealer.hurry()
-        await load.kept.wait()
-        if load.keep_failure is not None:
-            raise load.keep_failure
+        await wait_kept(load, self._sealer)
 
     async def load_all(
         self, sizes: Mapping[BlobId, int], name_of: NameOf, progress: Progress
