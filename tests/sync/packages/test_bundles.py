@@ -327,7 +327,8 @@ async def test_few_packages_are_remembered(
         readers.start_soon(read, 1)
         await wait_all_tasks_blocked()
         share.gate.set()
-    assert sorted(filter(None, got)) == sorted(MANY.raws[:2])  # both in one answer: who is woken first is left open
+    # Both come in one answer: who is woken first is left open.
+    assert sorted(filter(None, got)) == sorted(MANY.raws[:2])
     asked = [each.what[0] for each in share.asked]
     assert asked == [PACKAGE[0], "1", "2", "1"]
 
