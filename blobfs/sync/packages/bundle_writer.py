@@ -65,20 +65,19 @@ class BundleWriter:
 
     def _cut(self) -> None:
         """Verifies the members that are complete."""
-        start, view = 0, memoryview(self._begun)
+        start = 0
         try:
             while self._next < len(self._members):
                 member = self._members[self._next]
-                if start + member.size > len(view):
+                if start + member.size > len(self._begun):
                     break
-                self._verify(member, view[start : start + member.size])
+                self._verify(member, bytes(self._begun[start : start + member.size]))
                 start += member.size
                 self._next += 1
         finally:
-            view.release()
             del self._begun[:start]
 
-    def _verify(self, member: Member, content: memoryview) -> None:
+    def _verify(self, member: Member, content: bytes) -> None:
         if not self._transaction.known.is_missing(member.blob):
             return
         found, tree = build_tree(hash_leaves(content, 0), member.size)
@@ -88,7 +87,7 @@ class BundleWriter:
             )
             self._transaction.known.reject(member.blob, wrong)
             raise wrong
-        self._batch.append(SmallBlob(member.blob, bytes(content), tree))
+        self._batch.append(SmallBlob(member.blob, content, tree))
         self._batch_bytes += member.size
 
     async def _place(self) -> None:
