@@ -82,7 +82,7 @@ async def _snapshot(state: MountState, container: Container) -> Snapshot:
         case DirectoryNode():
             return await _names(state, container)
         case ViewNode(path="needed"):
-            return needed.OpenTransactions(state, container)
+            return await needed.transactions_here(state, container)
         case TransactionNode():
             return needed.TransactionSnapshot(state, container)
         case MissingNode():

@@ -13,6 +13,7 @@ whoever just looks cannot harm a transaction.
 """
 
 import os
+from collections.abc import Sequence
 
 from blobfs import errors
 from blobfs.model import BlobId, Invalid, parse_blob_id
@@ -149,10 +150,10 @@ class MissingSnapshot:
 class OpenTransactions:
     """The transactions that are open."""
 
-    def __init__(self, state: MountState, view: ViewNode) -> None:
+    def __init__(self, state: MountState, view: ViewNode, found: Sequence[OpenTransaction]) -> None:
         self._state = state
         self._view = view
-        self._open = state.sync.transactions.listed()
+        self._open = found
 
     def __len__(self) -> int:
         return len(self._open)
@@ -162,6 +163,10 @@ class OpenTransactions:
         if found.has_ended:
             return None
         return found.package.encode(), _transaction_node(self._state, self._view, found)
+
+
+async def transactions_here(state: MountState, view: ViewNode) -> OpenTransactions:
+    return OpenTransactions(state, view, await state.sync.transactions.listed())
 
 
 # Opening and aborting

@@ -98,10 +98,12 @@ class Transactions:
         """The same, of what is known now."""
         return package in self._open
 
-    def listed(self) -> list[OpenTransaction]:
-        """Those of which it is known what is here, by package."""
-        found = (each for each in self._open.values() if each.ready.is_set() and not each.has_ended)
-        return sorted(found, key=lambda each: each.package)
+    async def listed(self) -> list[OpenTransaction]:
+        """All that are open, by package. After a start it waits until it is known what is here."""
+        found = sorted(self._open.values(), key=lambda each: each.package)
+        for each in found:
+            await each.ready.wait()
+        return [each for each in found if not each.has_ended]
 
     async def is_complete(self, package: BlobId) -> bool:
         return await self._disk.run(packages.is_complete, self._store, package)

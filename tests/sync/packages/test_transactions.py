@@ -110,8 +110,8 @@ async def test_a_start_finds_what_was_open(store: Store) -> None:
         await put(sync, found, ID_A, A)
         progress_ns = found.progress_ns
     async with running(store) as sync:
-        again = await sync.transactions.get(MADE.package)
-        assert again is not None
+        (again,) = await sync.transactions.listed()
+        assert await sync.transactions.get(MADE.package) is again
         assert again.known.missing() == sorted([ID_B, ID_BIG])
         assert abs(again.progress_ns - progress_ns) < 10**9
         await put_all(sync, again, MADE)
