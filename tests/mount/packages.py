@@ -9,6 +9,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from errno import ENOENT
 from functools import partial
 from pathlib import Path
@@ -60,17 +61,20 @@ def state(node: BlobfsNode, package: Made) -> str:
 
 
 def write(path: Path, content: bytes, flags: int = WRITE, step: int = 1 << 20) -> None:
-    """By system calls, so that no error is lost: of a write or of the close."""
+    """By system calls, so that no error is lost: the first one of the open, the writes, the close."""
     descriptor = os.open(path, flags, 0o644)
     try:
         for start in range(0, len(content), step):
             os.write(descriptor, content[start : start + step])
-    finally:
-        os.close(descriptor)
+    except OSError:
+        with suppress(OSError):
+            os.close(descriptor)
+        raise
+    os.close(descriptor)
 
 
 def errno_of_write(path: Path, content: bytes, flags: int = WRITE) -> int:
-    """0, or what the open, a write or the close says first."""
+    """The same as an errno; 0 when nothing fails."""
     return errno_of(partial(write, path, content, flags))
 
 

@@ -1,0 +1,44 @@
+"""A small disk of its own for a node's store: ext4 on a file. It can be filled up, and it can be frozen."""
+
+import fcntl
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.mount.test_full_disk import DISK_SIZE, SmallDisk
+
+FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
+"""What fsfreeze(8) does (linux/fs.h). No program is started for it: one that is started while a thread writes
+closes its copy of the descriptor, and waits for that as long as the disk is frozen.
+"""
+
+
+@contextmanager
+def loop_disk(path: Path) -> Iterator[SmallDisk]:
+    """Mounted at `path`, whatever happens until the end."""
+    image = path.parent / f"{path.name}-image"
+    with image.open("wb") as file:
+        file.truncate(DISK_SIZE)
+    path.mkdir()
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True, timeout=20)
+    subprocess.run(["mount", "-o", "loop", image, path], check=True, timeout=20)
+    try:
+        yield SmallDisk(path)
+    finally:
+        subprocess.run(["umount", "--lazy", path], check=True, timeout=20)
+
+
+@contextmanager
+def frozen(disk: SmallDisk) -> Iterator[None]:
+    """Whatever would change the disk waits."""
+    directory = os.open(disk.path, os.O_RDONLY)
+    try:
+        fcntl.ioctl(directory, FIFREEZE, 0)
+        try:
+            yield
+        finally:
+            fcntl.ioctl(directory, FITHAW, 0)
+    finally:
+        os.close(directory)
