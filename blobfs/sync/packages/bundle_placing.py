@@ -24,8 +24,12 @@ _log = logging.getLogger(__name__)
 MOST_WAITING = 64 << 20
 """Bytes: what a disk takes in a second or so, and what a node can spare."""
 
-GATHER = 0.02
-"""Seconds: a window takes about so long to come, and each batch is a flush."""
+QUIET = 0.2
+"""Seconds without an arrival after which what waits is put into the store: it is readable as it is, and its
+reader would wait for a thread that writes files beside the loop. A program's import that took 0.30 s with
+20 ms here takes 0.2 s."""
+MUCH = 16 << 20
+"""Bytes that are put into the store whether or not more is coming."""
 
 
 class Arrivals(Protocol):
@@ -50,7 +54,9 @@ class Placing:
         self._arrivals = arrivals
         self._waiting: dict[BlobId, _Waiting] = {}
         self._taken = 0
+        self._arrived = 0
         self._stirred = trio.Event()
+        self._wanted = trio.Event()
         self._freed = trio.Event()
         self._is_failing = False
 
@@ -69,6 +75,7 @@ class Placing:
     async def room(self, length: int) -> None:
         """Until so much more may be asked for; `promise` it before anything else happens."""
         while self._taken and self._taken + length > MOST_WAITING:
+            self._wanted.set()
             await self._freed.wait()
 
     def promise(self, length: int) -> None:
@@ -85,12 +92,14 @@ class Placing:
             self.give_back(len(small.content))
             return
         self._waiting[small.blob] = _Waiting(small, package)
+        self._arrived += 1
         self._stirred.set()
 
     async def settled(self, blobs: Iterable[BlobId]) -> None:
         """Until none of these waits any more: they are in the store, or could not be kept."""
         waiting = set(blobs)
         while not waiting.isdisjoint(self._waiting):
+            self._wanted.set()
             await self._freed.wait()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -98,8 +107,8 @@ class Placing:
         task_status.started()
         while True:
             await self._stirred.wait()
-            await trio.sleep(GATHER)
-            self._stirred = trio.Event()
+            await self._until_quiet()
+            self._stirred, self._wanted = trio.Event(), trio.Event()
             while self._waiting:
                 package = next(iter(self._waiting.values())).package
                 batch = [each.small for each in self._waiting.values() if each.package == package]
@@ -108,6 +117,15 @@ class Placing:
                     is_kept = await self._place(batch, package)
                 finally:
                     self._let_go(batch, is_kept)
+
+    async def _until_quiet(self) -> None:
+        """Until nothing has come for a moment, somebody waits for the store, or it is much."""
+        seen = -1
+        while seen != self._arrived and self._taken < MUCH:
+            seen = self._arrived
+            with trio.move_on_after(QUIET):
+                await self._wanted.wait()
+                return
 
     async def _place(self, batch: list[SmallBlob], package: BlobId) -> bool:
         """Whether they are in the store. A failure is said once, until it works again."""

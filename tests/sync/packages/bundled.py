@@ -26,7 +26,7 @@ from tests.sync.virtual import InlineDisk
 
 PACKAGE = BlobId("5e" * 32)
 KIB = 1024
-SETTLED = 0.1
+SETTLED = 0.5
 """Seconds of virtual time in which all that can happen has happened."""
 
 

@@ -99,7 +99,8 @@ async def test_who_has_no_bundle_leaves_it_to_who_has(store: Store, autojump_clo
     async with bundling(store, *shares) as node:
         for number, raw in enumerate(MANY.raws):
             assert await node.read(MANY, number) == raw
-            await node.settled()
+            if number % 8 == 7:  # not each time: it would be longer than what they said is believed
+                await node.settled()
         assert [share.counts()["bundle"] for share in shares] == [1, 1, 6]
 
 
