@@ -91,7 +91,8 @@ def resolve_entry(state: MountState, node: TransactionNode, raw: bytes) -> Node:
 def resolve_missing(state: MountState, node: MissingNode, raw: bytes) -> NeededNode:
     """``missing/<blob-id>``, as long as it is missing."""
     blob = parse_package_id(raw)
-    if node.transaction.state is State.NEED_META or not node.transaction.known.is_missing(blob):
+    known = node.transaction.known
+    if blob == known.package or not known.is_missing(blob):
         raise errors.NameMissing(f"{blob} is not missing")
     return _needed_node(state, node, blob, blob)
 

@@ -73,7 +73,7 @@ class Transaction:
 
     def missing(self) -> list[BlobId]:
         """The blobs a client is to write, sorted; not the meta blob, which stands elsewhere."""
-        return [] if self.state is State.NEED_META else list(self._missing)
+        return [] if self.package in self._is_missing else list(self._missing)
 
     def is_missing(self, blob: BlobId) -> bool:
         return blob in self._is_missing

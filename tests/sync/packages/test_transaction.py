@@ -194,6 +194,13 @@ def test_a_failed_transaction_says_why_whatever_comes_after() -> None:
     assert known.summary == f"failed: the blob {OUTER.package} cannot be used: line 3: a path with a NUL"
 
 
+def test_a_meta_blob_that_failed_it_is_not_listed() -> None:
+    """It stands elsewhere, and it is here."""
+    known = Transaction(OUTER.package)
+    known.fail(OUTER.package, "line 1: not #mtree")
+    assert known.missing() == []
+
+
 def test_the_disk_s_troubles_are_noted() -> None:
     """They are no event: nothing of the state changes."""
     known = in_need_of(ONE)
