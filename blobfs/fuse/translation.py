@@ -53,9 +53,7 @@ def caller(ctx: pyfuse3.RequestContext) -> Caller:
 
 
 def opened_file(opened: Opened) -> pyfuse3.FileInfo:
-    return pyfuse3.FileInfo(
-        fh=opened.handle, keep_cache=opened.keep_cache, direct_io=opened.direct_io
-    )
+    return pyfuse3.FileInfo(fh=opened.handle, keep_cache=opened.keep_cache, direct_io=opened.direct_io)
 
 
 def statvfs(room: Statvfs) -> pyfuse3.StatvfsData:
