@@ -20,6 +20,7 @@ from blobfs.store.opening import Store
 from blobfs.sync.answers import Absent, Answer, Present, ShareAnswer, Unknown, failure_from
 from blobfs.sync.arrivals import Arrivals
 from blobfs.sync.background import guarded
+from blobfs.sync.bundles.bundles import Bundles
 from blobfs.sync.catalogue import Catalogue
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.fill import Filler
@@ -28,7 +29,6 @@ from blobfs.sync.loading import LoadedBlob, Loading
 from blobfs.sync.loads import USUAL_TERMS, Loads
 from blobfs.sync.namespace import Namespace
 from blobfs.sync.packages.bundle_writer import BundleWriter
-from blobfs.sync.packages.bundles import Bundles
 from blobfs.sync.packages.drafts import Drafting
 from blobfs.sync.packages.files import PackageFiles
 from blobfs.sync.packages.loading import PackageLoading

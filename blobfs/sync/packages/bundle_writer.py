@@ -31,6 +31,8 @@ class BundleWriter:
         self._begun = bytearray()
         self._batch: list[SmallBlob] = []
         self._batch_bytes = 0
+        self._failure: errors.StoreError | None = None
+        """The disk's. There is no way back in a stream, so every call from then on says so."""
         transaction.writers += 1
 
     def __repr__(self) -> str:
@@ -91,12 +93,18 @@ class BundleWriter:
         self._batch_bytes += member.size
 
     async def _place(self) -> None:
+        if self._failure is not None:
+            raise self._failure
         batch, self._batch, self._batch_bytes = self._batch, [], 0
         if not batch:
             return
         self._transaction.written.update(small.blob for small in batch)
-        with self._transaction.ended_with():
-            await self._small.place(batch, self._transaction.package)
+        try:
+            with self._transaction.ended_with():
+                await self._small.place(batch, self._transaction.package)
+        except errors.StoreError as failure:
+            self._failure = failure
+            raise
 
     async def fsync(self) -> None:
         """What was written so far is in the store."""

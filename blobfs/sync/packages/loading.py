@@ -20,8 +20,8 @@ from blobfs.model import BlobId
 from blobfs.store import packages, sealed
 from blobfs.store.opening import Store
 from blobfs.sync.background import lone_failure
+from blobfs.sync.bundles.bundles import Bundles
 from blobfs.sync.disk import DiskThreads
-from blobfs.sync.packages.bundles import Bundles
 from blobfs.sync.packages.contents import Contents
 from blobfs.sync.packages.manifests import Manifests
 from blobfs.sync.packages.progress import Progress

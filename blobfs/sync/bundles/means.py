@@ -8,10 +8,10 @@ import trio
 
 from blobfs.config import LoadSettings
 from blobfs.store.opening import Store
+from blobfs.sync.bundles.placing import Placing
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.dispatch import Dispatcher
 from blobfs.sync.extra import ExtraTraffic
-from blobfs.sync.packages.bundle_placing import Placing
 from blobfs.sync.peer import Peer
 
 

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from blobfs.model import CHUNK_SIZE
 from blobfs.store.opening import Store
-from tests.sync.packages.bundled import PACKAGE, Running, Sample, bundle_share, bundling, sample
+from tests.sync.bundles.bundled import PACKAGE, Running, Sample, bundle_share, bundling, sample
 from tests.sync.running import SETTINGS
 
 SEEDS = range(40)

@@ -10,10 +10,10 @@ from blobfs.shares.asgi import bind_listener
 from blobfs.shares.client import Share
 from blobfs.shares.server import serve_share
 from blobfs.store.opening import Store
+from blobfs.sync.bundles.windows import LARGEST
 from blobfs.sync.disk import DiskThreads
-from blobfs.sync.packages.bundle_windows import LARGEST
 from tests.servers.nginx import Nginx
-from tests.sync.packages.bundled import FEW, MANY, PACKAGE, bundling, sample
+from tests.sync.bundles.bundled import FEW, MANY, PACKAGE, bundling, sample
 
 LARGE = sample([120_000] * 100)
 """12 MB."""

@@ -11,10 +11,9 @@ from blobfs.model import BlobId
 from blobfs.store import packages
 from blobfs.store.opening import Store
 from blobfs.store.small import SmallBlob, place_small
-from blobfs.sync.packages import bundle_placing, bundles
-from blobfs.sync.packages.bundle_windows import HOLE, LARGEST, WINDOW
-from tests.sync.fake_share import tree_of
-from tests.sync.packages.bundled import (
+from blobfs.sync.bundles import bundles, placing
+from blobfs.sync.bundles.windows import HOLE, LARGEST, WINDOW
+from tests.sync.bundles.bundled import (
     FEW,
     KIB,
     MANY,
@@ -25,6 +24,7 @@ from tests.sync.packages.bundled import (
     bundling,
     complaints,
 )
+from tests.sync.fake_share import tree_of
 from tests.sync.running import ScriptedDisk, T, Ts
 from tests.sync.virtual import InlineDisk
 
@@ -237,7 +237,7 @@ async def test_what_waits_for_the_disk_is_bounded(
     store: Store, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the limit nothing more is asked for until something is in the store."""
-    monkeypatch.setattr(bundle_placing, "MOST_WAITING", 2 * WINDOW)
+    monkeypatch.setattr(placing, "MOST_WAITING", 2 * WINDOW)
     share, disk = bundle_share("http://one/"), GatedDisk()
     async with bundling(store, share, disk=disk) as node, trio.open_nursery() as readers:
         for number in (0, 100):

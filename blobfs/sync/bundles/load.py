@@ -19,10 +19,10 @@ from blobfs.model import Attempt, BlobId, Kind
 from blobfs.shares.choice import Urgency
 from blobfs.store import sealed
 from blobfs.store.opening import Store
+from blobfs.sync.bundles.body import take_members, verified
+from blobfs.sync.bundles.means import Means
+from blobfs.sync.bundles.windows import Windows, free_ranges, length_of, requests
 from blobfs.sync.fetch import Runner
-from blobfs.sync.packages.bundle_body import take_members, verified
-from blobfs.sync.packages.bundle_means import Means
-from blobfs.sync.packages.bundle_windows import Windows, free_ranges, length_of, requests
 from blobfs.sync.peer import Peer
 from blobfs.sync.span import LOOK_AGAIN, Span
 from blobfs.sync.verdicts import Verdicts

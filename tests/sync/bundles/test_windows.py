@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from blobfs.bundle import BUNDLED_UP_TO, Member
 from blobfs.model import BlobId
-from blobfs.sync.packages.bundle_windows import (
+from blobfs.sync.bundles.windows import (
     HOLE,
     LARGEST,
     PLACES,

@@ -19,11 +19,11 @@ from blobfs.bundle import Member
 from blobfs.config import LoadSettings
 from blobfs.model import BlobId
 from blobfs.store.opening import Store
+from blobfs.sync.bundles.fill import BundleFill
+from blobfs.sync.bundles.load import BundleLoad, absent_of
+from blobfs.sync.bundles.means import Counts, Loading, Means
+from blobfs.sync.bundles.placing import Arrivals, Placing
 from blobfs.sync.disk import DiskThreads
-from blobfs.sync.packages.bundle_fill import BundleFill
-from blobfs.sync.packages.bundle_load import BundleLoad, absent_of
-from blobfs.sync.packages.bundle_means import Counts, Loading, Means
-from blobfs.sync.packages.bundle_placing import Arrivals, Placing
 from blobfs.sync.peer import Peer
 
 _log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 import trio
 
 from blobfs.shares.choice import Urgency
-from blobfs.sync.packages.bundle_load import BundleLoad
-from blobfs.sync.packages.bundle_windows import length_of, spans
+from blobfs.sync.bundles.load import BundleLoad
+from blobfs.sync.bundles.windows import length_of, spans
 from blobfs.sync.peer import Peer
 
 LONGEST_WAIT = 1.0

@@ -15,10 +15,10 @@ from blobfs.config import LoadSettings
 from blobfs.model import BlobId
 from blobfs.store.opening import Store
 from blobfs.store.sealed import has, list_blobs
+from blobfs.sync.bundles.bundles import Bundles
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.dispatch import Dispatcher
 from blobfs.sync.extra import ExtraTraffic
-from blobfs.sync.packages.bundles import Bundles
 from blobfs.sync.peer import Peer, ShareLike
 from tests.sync.fake_share import FakeShare, blob_of
 from tests.sync.running import SETTINGS, content, is_kept, until
@@ -120,9 +120,12 @@ class Running:
 
     async def settled(self) -> None:
         """Until nothing is asked for and all that came is in the store."""
-        if isinstance(trio.lowlevel.current_clock(), MockClock):
+        if not isinstance(trio.lowlevel.current_clock(), MockClock):
+            await until(lambda: self.bundles.statistics().waiting == 0)
+            return
+        await trio.sleep(SETTLED)
+        while self.bundles.statistics().waiting:
             await trio.sleep(SETTLED)
-        await until(lambda: self.bundles.statistics().waiting == 0)
 
     def kept(self, of: Sample) -> list[int]:
         """The numbers of what is in the store, where nothing else may be; each is right."""

@@ -10,11 +10,10 @@ from blobfs.model import Kind
 from blobfs.shares.estimates import FIRST_PATIENCE
 from blobfs.shares.retry_rules import failed_attempt
 from blobfs.store.opening import Store
-from blobfs.sync.packages.bundle_load import BELIEVED_FOR
-from blobfs.sync.packages.bundle_windows import LARGEST
+from blobfs.sync.bundles.load import BELIEVED_FOR
+from blobfs.sync.bundles.windows import LARGEST
 from blobfs.sync.span import LOOK_AGAIN
-from tests.sync.fake_share import FakeShare
-from tests.sync.packages.bundled import (
+from tests.sync.bundles.bundled import (
     FEW,
     KIB,
     MANY,
@@ -24,6 +23,7 @@ from tests.sync.packages.bundled import (
     bundling,
     complaints,
 )
+from tests.sync.fake_share import FakeShare
 from tests.sync.running import SETTINGS
 from tests.sync.virtual import within
 

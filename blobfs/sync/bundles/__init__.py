@@ -1,0 +1,1 @@
+"""Small blobs of packages out of the shares' bundles: many in one request."""
