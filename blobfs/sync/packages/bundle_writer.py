@@ -47,7 +47,7 @@ class BundleWriter:
         """Raises `InvalidArgument` for what does not follow, `WrongContent`, `ContentTooLong`, `StaleHandle`,
         `TransactionAborted`, `StoreError`.
         """
-        self._demand_not_stale()
+        self._demand_going_on()
         if offset != self._position:
             raise errors.InvalidArgument(
                 f"a bundle is written in order: {self._position} is next, not {offset}"
@@ -93,8 +93,6 @@ class BundleWriter:
         self._batch_bytes += member.size
 
     async def _place(self) -> None:
-        if self._failure is not None:
-            raise self._failure
         batch, self._batch, self._batch_bytes = self._batch, [], 0
         if not batch:
             return
@@ -108,7 +106,7 @@ class BundleWriter:
 
     async def fsync(self) -> None:
         """What was written so far is in the store."""
-        self._demand_not_stale()
+        self._demand_going_on()
         await self._place()
 
     async def flush(self) -> None:
@@ -134,6 +132,8 @@ class BundleWriter:
     async def close(self) -> None:
         self._transaction.writers -= 1
 
-    def _demand_not_stale(self) -> None:
+    def _demand_going_on(self) -> None:
         if self._transaction.state is State.ABORTED:
             raise errors.StaleHandle(f"the transaction on {self._transaction.package} was aborted")
+        if self._failure is not None:
+            raise self._failure
