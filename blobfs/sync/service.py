@@ -118,6 +118,8 @@ class SyncService:
 
         Whether nothing is left for the next start to redo.
         """
+        with trio.move_on_after(seconds):
+            await self.bundles.settle()
         is_settled = await self.sealer.drain(seconds)
         try:
             await self.loads.save_maps()

@@ -98,6 +98,10 @@ class Bundles:
             finally:
                 self._means, means.has_ended = None, True
 
+    async def settle(self) -> None:
+        """Until what has arrived is in the store, or could not be kept."""
+        await self._placing.settle()
+
     def content_of(self, blob: BlobId) -> bytes | None:
         """What arrived, is verified and is not in the store yet."""
         return self._placing.content_of(blob)

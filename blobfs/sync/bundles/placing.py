@@ -102,6 +102,10 @@ class Placing:
             self._wanted.set()
             await self._freed.wait()
 
+    async def settle(self) -> None:
+        """The same of all that waits now."""
+        await self.settled(tuple(self._waiting))
+
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Puts what arrives into the store, until it is cancelled."""
         task_status.started()

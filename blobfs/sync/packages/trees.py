@@ -26,8 +26,8 @@ from blobfs.sync.disk import DiskThreads
 from blobfs.sync.loads import Loads
 from blobfs.sync.reader import Reader
 
-KEPT_ENTRIES = 500_000
-"""Entries of all trees that are kept, a few hundred bytes each; the one that was used last is always kept."""
+KEPT_ENTRIES = 200_000
+"""Entries of all trees that are kept, about 555 bytes each; the tree that was used last is always kept."""
 PARSED_AT_ONCE = 32 * 1024
 """Bytes of a manifest that is parsed without a hop to a thread: about 300 lines, 3 ms."""
 FIRST_PIECE = 128 * 1024

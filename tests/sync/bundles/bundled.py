@@ -124,8 +124,8 @@ class Running:
             await until(lambda: self.bundles.statistics().waiting == 0)
             return
         await trio.sleep(SETTLED)
-        while self.bundles.statistics().waiting:
-            await trio.sleep(SETTLED)
+        await self.bundles.settle()
+        assert self.bundles.statistics().waiting == 0
 
     def kept(self, of: Sample) -> list[int]:
         """The numbers of what is in the store, where nothing else may be; each is right."""

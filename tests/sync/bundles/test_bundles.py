@@ -89,6 +89,15 @@ async def test_a_member_comes_verified(store: Store, autojump_clock: MockClock, 
         assert sorted(node.told) == sorted(FEW.blobs[kept] for kept in node.kept(FEW))
 
 
+async def test_who_ends_does_not_wait_for_quiet(store: Store, autojump_clock: MockClock) -> None:
+    """What has arrived is put into the store at once when the node ends."""
+    async with bundling(store, bundle_share("http://one/", FEW)) as node:
+        begin = trio.current_time()
+        assert await node.bring(FEW, 0) == FEW.raws[0]
+        await node.bundles.settle()
+        assert (0 in node.kept(FEW), trio.current_time()) == (True, begin)
+
+
 async def test_one_miss_brings_a_window(store: Store, autojump_clock: MockClock) -> None:
     """The neighbours cost nothing more, and not a byte besides is asked for."""
     share = bundle_share("http://one/")
