@@ -72,6 +72,11 @@ class Node:
             "waits": self.fs.wait_statistics(),
             "sealing": self.sync.sealer.statistics(),
             "loading": self.sync.loads.statistics(),
+            "packages": {
+                "transactions": self.sync.transactions.statistics(),
+                "trees": self.sync.trees.statistics(),
+                "bundles": asdict(self.sync.bundles.statistics()),
+            },
             "thread_hops": self.sync.disk.hops,
             "tasks": trio.lowlevel.current_statistics().tasks_living,
             "threads": threading.active_count(),

@@ -48,12 +48,25 @@ def describe(found: dict[str, Any]) -> Iterator[str]:
         f"  traffic   {size(loading['kept'])} kept, {size(loading['wasted'])} wasted; "
         f"{loading['hedged']} hedged, {loading['moved']} moved, {loading['refused']} refused"
     )
+    yield f"  packages  {'; '.join(_packages(found['packages']))}"
     yield f"  requests  {sum(operations.values())} from the kernel, errors {failed}"
     yield f"  runs      {count(found['tasks'], 'task')}, {count(found['threads'], 'thread')}"
     for share in found["shares"]:
         yield f"  share     {share['url']}  {_health(share)}, {_speed(share)}; {_traffic(share)}"
         if trouble := "; ".join(_trouble(share)):
             yield f"            {trouble}"
+
+
+def _packages(packages: dict[str, Any]) -> Iterator[str]:
+    transactions, bundles = packages["transactions"], packages["bundles"]
+    yield (
+        f"{count(transactions['open'], 'transaction')} open, {transactions['completed']} completed, "
+        f"{transactions['aborted']} aborted, {transactions['expired']} expired"
+    )
+    yield (
+        f"{size(bundles['bytes'])} in {count(bundles['requests'], 'request')} for bundles, "
+        f"{count(bundles['members'], 'blob')} out of them"
+    )
 
 
 def _health(share: dict[str, Any]) -> str:

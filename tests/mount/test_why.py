@@ -234,3 +234,5 @@ def test_the_status(start_node: StartNode):
     assert len(about) == 2
     assert len(words) - about[0] <= 4
     assert "failures: " in words[-1]
+    assert found["packages"]["transactions"] == {"open": 0, "completed": 0, "aborted": 0, "expired": 0}
+    assert any(line.startswith("  packages  0 transactions open") for line in words)
