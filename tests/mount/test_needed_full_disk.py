@@ -26,7 +26,7 @@ from tests.mount.packages import (
     state,
     write,
 )
-from tests.mount.probes import MIB, assert_sound, errno_of, until
+from tests.mount.probes import MIB, assert_sound, attribute, errno_of, until
 from tests.mount.test_full_disk import SmallDisk
 from tests.sync.packages.made import Made
 
@@ -69,6 +69,7 @@ def test_full_in_the_middle(node: BlobfsNode, disk: SmallDisk, count: int, size:
     disk.fill(leave)
     written = write_until_full(node, package)
     assert 0 < len(written) < count
+    assert '"OUT_OF_SPACE"' in attribute(directory(node, package), "last_error")
     assert is_open(node, package)
     assert os.listdir(missing(node, package)) == sorted(set(package.blobs) - written)
     here = held(node, package, "needed")

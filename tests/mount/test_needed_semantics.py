@@ -522,7 +522,7 @@ def test_a_crash(start_node: StartNode, package: Made):
 
 def test_expiry(start_node: StartNode, package: Made):
     """[S76] Nobody has got on with it for the time that is set, and nobody writes."""
-    node = start_node(options=["fill=never", "abandoned_after=1.5"])
+    node = start_node(options=["fill=never", "abandoned_after=3"])
     other = package_of({b"f": b"content"})
     begin(node, other)
     with missing(node, other, blob_id(b"content")).open("wb", buffering=0) as file:

@@ -98,7 +98,7 @@ class BundleWriter:
             return
         self._transaction.written.update(small.blob for small in batch)
         try:
-            with self._transaction.ended_with():
+            with self._transaction.noting(), self._transaction.ended_with():
                 await self._small.place(batch, self._transaction.package)
         except errors.StoreError as failure:
             self._failure = failure

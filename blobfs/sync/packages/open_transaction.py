@@ -102,7 +102,7 @@ class OpenTransaction:
         """A defect: nobody tends it any more. Whoever waits is told; it can be aborted."""
         self.known.fail(self.package, "unexpected; see the log")
         self.trouble = errors.StoreBroken(f"the transaction on {self.package} was broken off; see the log")
-        self.known.note("INTERNAL", self.trouble)
+        self.known.note_defect(self.trouble)
         self.tell()
 
     def tell(self) -> None:
@@ -143,6 +143,16 @@ class OpenTransaction:
                 self._waits.discard(scope)
         if scope.cancelled_caught:
             self.demand_alive()
+
+    @contextmanager
+    def noting(self, blob: BlobId | None = None) -> Iterator[None]:
+        """Around a writer's call: what the disk says to it is the transaction's last error."""
+        try:
+            yield
+        except errors.StoreError as failure:
+            if failure is not self.trouble:  # else it is noted
+                self.known.note(failure, blob)
+            raise
 
     def demand_alive(self) -> None:
         if self.state is State.ABORTED:

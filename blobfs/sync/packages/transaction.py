@@ -154,9 +154,14 @@ class Transaction:
         self.demand(event)
         self._apply(event)
 
-    def note(self, status: str, error: errors.BlobfsError, blob: BlobId | None = None) -> None:
-        """Something went wrong that is no event: the disk."""
-        self._note(status, error, blob)
+    def note(self, failure: errors.StoreError, blob: BlobId | None = None) -> None:
+        """The disk refused something, which is no event."""
+        is_full = isinstance(failure, errors.StoreFull | errors.QuotaExceeded)
+        self._note("OUT_OF_SPACE" if is_full else "UNSPECIFIED_IO", failure, blob)
+
+    def note_defect(self, error: errors.BlobfsError) -> None:
+        """Nor is that one."""
+        self._note("INTERNAL", error, None)
 
     def _note(self, status: str, error: errors.BlobfsError, blob: BlobId | None) -> None:
         self.last_error = LastError(status, error.errno, blob, str(error))

@@ -237,7 +237,7 @@ class Transactions:
                 if found.trouble is None:  # else that was said already
                     _log.warning("the transaction on %s waits for the disk: %s", found.package, failure)
                 found.trouble = failure
-                found.known.note(_status_of(failure), failure)
+                found.known.note(failure)
 
     async def _take_arrived(self, found: OpenTransaction) -> None:
         while found.has_arrived and not found.has_failed:
@@ -310,13 +310,6 @@ class Transactions:
                     await self._disk.run(bundles.write_bundle, self._store, package, members)
                 except errors.StoreError as failure:  # its blobs are shared one by one
                     _log.info("no bundle of %s is shared: %s", package, failure)
-
-
-def _status_of(failure: errors.StoreError) -> str:
-    """The protocol's word for it."""
-    if isinstance(failure, errors.StoreFull | errors.QuotaExceeded):
-        return "OUT_OF_SPACE"
-    return "UNSPECIFIED_IO"
 
 
 def _read_manifest(store: Store, meta: BlobId) -> Manifest:

@@ -10,6 +10,9 @@
 4. A close before anything was written says nothing: a shell duplicates descriptors and closes them.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import trio
 
 from blobfs import errors
@@ -34,6 +37,8 @@ class BlobWriter:
         self._size = transaction.known.needs[blob].size
         self._draft: Draft | None = None
         self._is_written = False
+        self._failure: errors.StoreError | None = None
+        """What the disk said to the last write: a close after it must not say that the writer was short."""
         self._turn = trio.Lock()
         transaction.writers += 1
 
@@ -55,15 +60,26 @@ class BlobWriter:
         if self._transaction.state is State.ABORTED:
             raise errors.StaleHandle(f"the transaction on {self._transaction.package} was aborted")
 
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[None]:
+        async with self._turn:
+            try:
+                with self._transaction.noting(self._blob):
+                    yield
+            except errors.StoreError as failure:
+                self._failure = failure
+                raise
+
     async def write(self, offset: int, content: bytes) -> int:
         """Raises `ContentTooLong`, `WrongContent`, `StaleHandle`, `TransactionAborted`, `StoreError`."""
         end = offset + len(content)
         self._demand_fitting(end)
-        async with self._turn:
+        async with self._writing():
             if self._has_nothing_to_do:
                 return len(content)
             draft = await self._opened()
             await draft.write(offset, content)
+            self._failure = None
             if self._size is not None and draft.front >= self._size:
                 await self._settle()
         return len(content)
@@ -71,7 +87,7 @@ class BlobWriter:
     async def truncate(self, size: int) -> None:
         """Declares the size of a meta blob, whose size is not known; of content it must be the known one."""
         self._demand_fitting(size)
-        async with self._turn:
+        async with self._writing():
             if self._has_nothing_to_do:
                 return
             draft = await self._opened()
@@ -98,13 +114,13 @@ class BlobWriter:
 
     async def fsync(self) -> None:
         """What is not complete yet is `ShortContent`; it can be completed after that."""
-        async with self._turn:
+        async with self._writing():
             if not self._has_nothing_to_do:
                 await self._settle()
 
     async def flush(self) -> None:
         """A close of one duplicate. Raises what speaks against the blob."""
-        async with self._turn:
+        async with self._writing():
             if not self._has_nothing_to_do and (self._draft is not None or self._size == 0):
                 await self._settle()
 
@@ -116,6 +132,8 @@ class BlobWriter:
         except errors.OperationRefused as refused:
             if self._has_nothing_to_do:
                 return  # somebody else has written it meanwhile
+            if self._failure is not None:
+                raise self._failure from refused
             self._transaction.known.reject(self._blob, refused)
             raise
         with self._transaction.ended_with():

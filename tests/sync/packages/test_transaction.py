@@ -204,8 +204,12 @@ def test_a_meta_blob_that_failed_it_is_not_listed() -> None:
 def test_the_disk_s_troubles_are_noted() -> None:
     """They are no event: nothing of the state changes."""
     known = in_need_of(ONE)
-    known.note("OUT_OF_SPACE", errors.StoreFull("No space left on device"))
+    known.note(errors.StoreFull("No space left on device"))
     assert known.last_error == LastError("OUT_OF_SPACE", errno.ENOSPC, None, "No space left on device")
+    known.note(errors.StoreBroken("Input/output error"), ONE)
+    assert known.last_error == LastError("UNSPECIFIED_IO", errno.EIO, ONE, "Input/output error")
+    known.note_defect(errors.StoreBroken("unexpected"))
+    assert known.last_error == LastError("INTERNAL", errno.EIO, None, "unexpected")
     assert known.summary == "need-blobs 1 of 3"
 
 

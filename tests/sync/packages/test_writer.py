@@ -14,6 +14,7 @@ from blobfs.store import sealed
 from blobfs.store.opening import Store
 from blobfs.store.packages import is_complete
 from blobfs.sync.packages.open_transaction import OpenTransaction
+from blobfs.sync.packages.transaction import LastError
 from blobfs.sync.service import SyncService
 from tests.sync.fake_share import blob_of
 from tests.sync.packages.made import Made, make
@@ -295,10 +296,32 @@ async def test_a_full_disk_is_told_and_the_blob_can_be_written_again(
             with pytest.raises(errors.StoreFull):
                 await writer.write(0, raw)
         assert found.known.is_missing(blob_of(raw))
+        assert found.known.last_error == LastError("OUT_OF_SPACE", FULL.errno, blob_of(raw), str(FULL))
         assert list(store.layout.incoming.iterdir()) == []
         disk.failing.clear()
         await put_all(sync, found, MADE)
     assert_complete(store, MADE)
+
+
+async def test_a_close_after_a_write_that_failed_says_why(store: Store) -> None:
+    """ENOSPC, and not that something is missing, until a write has succeeded again."""
+    disk = ScriptedDisk()
+    blob = blob_of(BIG)
+    async with running(store, disk=disk) as sync:
+        found = await begun(sync, MADE)
+        async with writing(sync, found, blob) as writer:
+            await writer.write(0, BIG[:1000])
+            disk.failing["write"] = FULL
+            for call in (writer.write(1000, BIG[1000:]), writer.fsync(), writer.flush()):
+                with pytest.raises(errors.StoreFull):
+                    await call
+            assert found.known.last_error == LastError("OUT_OF_SPACE", FULL.errno, blob, str(FULL))
+            disk.failing.clear()
+            await writer.write(1000, BIG[1000:2000])
+            with pytest.raises(errors.ShortContent):
+                await writer.flush()
+            await writer.write(2000, BIG[2000:])
+        assert not found.known.is_missing(blob)
 
 
 async def test_a_defect_in_placing_ends_nothing_but_that_write(
