@@ -123,9 +123,12 @@ class Running:
         if not isinstance(trio.lowlevel.current_clock(), MockClock):
             await until(lambda: self.bundles.statistics().waiting == 0)
             return
-        await trio.sleep(SETTLED)
-        await self.bundles.settle()
-        assert self.bundles.statistics().waiting == 0
+        for _ in range(100):
+            await trio.sleep(SETTLED)
+            await self.bundles.settle()
+            if self.bundles.statistics().waiting == 0:
+                return
+        raise AssertionError(f"it does not settle: {self.bundles!r}")
 
     def kept(self, of: Sample) -> list[int]:
         """The numbers of what is in the store, where nothing else may be; each is right."""
