@@ -3,33 +3,30 @@
 1. What a transaction needs follows from manifests, what is missing of it from the store. On the disk there is
    only that it is open, and a link to each of its blobs that is here (`store.packages`), which holds the
    blob. So a start finds every transaction in the state it was in.
-2. One task tends each transaction. It alone takes blobs: holds them, reads what is a manifest, completes.
-   Whoever writes, loads or shares a blob only tells that it has arrived (`Arrivals`).
-3. A blob is expected before it is looked for, so none can arrive unseen.
-4. The disk is changed first: a package is complete here when it is on the disk.
+2. One task tends each transaction. It alone takes blobs (`taking.py`) and completes. Whoever writes, loads or
+   shares a blob only tells that it has arrived (`Arrivals`).
+3. The disk is changed first: a package is complete here when it is on the disk.
 """
 
 import contextlib
 import logging
 import math
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 
 import trio
 
 from blobfs import errors
-from blobfs.bundle import Member, bundle_members
-from blobfs.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest
-from blobfs.model import BlobId, Invalid
-from blobfs.store import bundles, packages, sealed
+from blobfs.bundle import Member
+from blobfs.model import BlobId
+from blobfs.store import bundles, packages
 from blobfs.store.opening import Store
 from blobfs.sync.arrivals import Arrivals
 from blobfs.sync.background import guarded
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.namespace import Namespace
 from blobfs.sync.packages.open_transaction import OpenTransaction
-from blobfs.sync.packages.transaction import Need, Unusable
+from blobfs.sync.packages.taking import Taking
 from blobfs.sync.packages.transition import Event, State
 from blobfs.sync.sealer import Sealer
 
@@ -57,6 +54,7 @@ class Transactions:
         self._store = store
         self._disk = disk
         self._arrivals = arrivals
+        self._taking = Taking(store, disk, arrivals)
         self._sealer = sealer
         self._namespace = namespace
         self._abandoned_after = abandoned_after
@@ -229,7 +227,7 @@ class Transactions:
             if found.has_ended:
                 return
             try:
-                await self._take_arrived(found)
+                await self._taking.take_arrived(found)
                 if not found.has_failed and found.known.nothing_but(()):
                     await self._complete(found)
                 found.trouble = None
@@ -238,60 +236,6 @@ class Transactions:
                     _log.warning("the transaction on %s waits for the disk: %s", found.package, failure)
                 found.trouble = failure
                 found.known.note(failure)
-
-    async def _take_arrived(self, found: OpenTransaction) -> None:
-        while found.has_arrived and not found.has_failed:
-            blobs = found.take_arrived()
-            try:
-                absent = set(await self._hold(found, {blob: found.known.needs[blob] for blob in blobs}))
-                for blob in blobs:
-                    if blob not in absent and not found.has_failed:
-                        await self._take(found, blob)
-            except errors.StoreError:
-                found.put_back(blobs)
-                raise
-
-    async def _take(self, found: OpenTransaction, blob: BlobId) -> None:
-        if blob == found.package:
-            found.meta_size = await self._disk.run(sealed.blob_size, self._store, blob)
-        if not found.known.needs[blob].is_meta or await self._read_meta(found, blob):
-            found.known.take(blob, written=blob in found.written)
-            found.progress_ns = time.time_ns()
-
-    async def _hold(self, found: OpenTransaction, needs: Mapping[BlobId, Need]) -> Sequence[BlobId]:
-        """Holds those that are here; returns the others. Fails the transaction over a wrong size."""
-        if not needs:
-            return ()
-        absent = await self._disk.run(packages.hold_present, self._store, found.package, list(needs))
-        gone = set(absent)
-        sizes = {
-            blob: need.size for blob, need in needs.items() if blob not in gone and need.size is not None
-        }
-        wrong = await self._disk.run(_wrong_size, self._store, sizes)
-        if wrong is not None:
-            found.fail(wrong, "a manifest gives it another size than it has")
-        return absent
-
-    async def _read_meta(self, found: OpenTransaction, meta: BlobId) -> bool:
-        """Reads a meta blob that is here, and what of nested ones is here; False when one cannot be used."""
-        reading = deque([meta])
-        while reading:
-            blob = reading.popleft()
-            try:
-                manifest = await self._disk.run(_read_manifest, self._store, blob)
-                grown = found.known.grown_by(blob, manifest)
-            except (Invalid, Unusable) as reason:
-                found.fail(blob, str(reason))
-                return False
-            found.bundled[blob] = bundle_members(manifest)
-            self._arrivals.expect(grown, found.arrived)
-            absent = await self._hold(found, grown)
-            found.known.grow(grown, absent)
-            if found.has_failed:
-                return False
-            gone = set(absent)
-            reading += [each for each, need in grown.items() if need.is_meta and each not in gone]
-        return True
 
     async def _complete(self, found: OpenTransaction) -> None:
         await self._disk.run(packages.complete_transaction, self._store, found.package)
@@ -310,22 +254,3 @@ class Transactions:
                     await self._disk.run(bundles.write_bundle, self._store, package, members)
                 except errors.StoreError as failure:  # its blobs are shared one by one
                     _log.info("no bundle of %s is shared: %s", package, failure)
-
-
-def _read_manifest(store: Store, meta: BlobId) -> Manifest:
-    """Of a meta blob that is here. Raises `Invalid`, `StoreError`."""
-    size = sealed.blob_size(store, meta)
-    if size is None:
-        raise errors.StoreBroken(f"the meta blob {meta} has gone")
-    if size > MAX_MANIFEST_BYTES:
-        raise Invalid(f"{size} bytes, a manifest has at most {MAX_MANIFEST_BYTES}")
-    return parse_manifest(sealed.read_blob(store, meta))
-
-
-def _wrong_size(store: Store, sizes: Mapping[BlobId, int]) -> BlobId | None:
-    """The first of these blobs that has another size."""
-    for blob, size in sizes.items():
-        found = sealed.blob_size(store, blob)
-        if found is not None and found != size:
-            return blob
-    return None
