@@ -38,13 +38,17 @@ class BundleFill:
         same."""
         self._load.watches.append(self)
         try:
-            for _ in range(self._load.settings.max_tries):
-                await self._start_all()
-                await self._until_nothing_comes()
-                if not self._left or not await self._is_worth_another_round():
-                    return
+            with self._load.means.placing.eager():
+                await self._run()
         finally:
             self._load.watches.remove(self)
+
+    async def _run(self) -> None:
+        for _ in range(self._load.settings.max_tries):
+            await self._start_all()
+            await self._until_nothing_comes()
+            if not self._left or not await self._is_worth_another_round():
+                return
 
     async def _start_all(self) -> None:
         """Spans for what is neither here nor coming, each as soon as a share has room for it."""

@@ -19,6 +19,11 @@ From there on the way to the share and back is nothing beside the bytes."""
 HOLE = CHUNK_SIZE
 """Bytes in the middle that are here already, up to which they are loaded again: another request costs a
 millisecond on the nearest line, in which so many come."""
+SCATTERED = 8
+"""Misses anywhere in a bundle after which each brings twice as much: who has read in so many places will read
+in more, and far from a share it is the asking that takes the time."""
+SCATTERED_MOST = 4
+"""Windows that a miss brings for that reason alone, 1 MiB: what does not come in order may not be wanted."""
 PLACES = 16
 """Readers that go on where a fetch ended and are told apart; each keeps a number."""
 
@@ -68,11 +73,14 @@ class Windows:
     """A bundle's windows: a member is in the one it begins in, so they are the same for every reader.
 
     `_ends` holds how many windows were fetched up to a place, for who goes on there: he gets twice as many.
+    `_misses` counts.
     """
 
-    def __init__(self, members: Sequence[Member]) -> None:
+    def __init__(self, members: Sequence[Member], scattered: int = SCATTERED) -> None:
         self._members = members
+        self._scattered = scattered
         self._ends: OrderedDict[int, int] = OrderedDict()
+        self._misses = 0
 
     def __repr__(self) -> str:
         return f"<Windows {dict(self._ends)}>"
@@ -80,7 +88,12 @@ class Windows:
     def take(self, number: int) -> tuple[int, int]:
         """The members to fetch when this one is read and is not here."""
         window = self._members[number].offset // WINDOW
+        scattered = min(1 << min(self._misses // self._scattered, 8), SCATTERED_MOST)
+        self._misses += 1
         count = min(max(2 * self._ends.pop(window, 0), 1), LARGEST // WINDOW)
+        if scattered > count:
+            count = scattered
+            window -= window % count
         self._ends[window + count] = count
         if len(self._ends) > PLACES:
             self._ends.popitem(last=False)

@@ -12,6 +12,8 @@ from blobfs.sync.bundles.windows import (
     HOLE,
     LARGEST,
     PLACES,
+    SCATTERED,
+    SCATTERED_MOST,
     WINDOW,
     Windows,
     free_ranges,
@@ -59,12 +61,25 @@ def test_who_goes_on_gets_twice_as_much(sizes: list[int]) -> None:
 def test_many_readers_go_on_each_for_himself() -> None:
     """As many places as are remembered grow side by side; a miss elsewhere begins with one window."""
     made = members([WINDOW // 2] * 2000)
-    windows = Windows(made)
+    windows = Windows(made, scattered=10**6)
     for start in range(0, 100 * PLACES, 100):
         assert windows.take(start) == (start, start + 2)
     for start in range(0, 100 * PLACES, 100):
         assert windows.take(start + 2) == (start + 2, start + 6)
     assert windows.take(51) == (50, 52)
+
+
+def test_who_reads_here_and_there_gets_more() -> None:
+    """After some misses each brings twice as many windows, around it, up to a bound of its own."""
+    made = members([WINDOW // 2] * 2000)
+    windows, found = Windows(made), []
+    for miss in range(4 * SCATTERED):
+        number = 1999 - 40 * miss
+        first, stop = windows.take(number)
+        assert first <= number < stop
+        found.append((stop - first) // 2)
+    once, more = [1] * SCATTERED, [2] * SCATTERED
+    assert found == [*once, *more, *[SCATTERED_MOST] * (2 * SCATTERED)]
 
 
 @pytest.mark.parametrize(
