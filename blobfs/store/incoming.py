@@ -218,12 +218,20 @@ class Incoming:
         remove_mark(self.fd, NAME)
         remove_mark(self.fd, PACKAGE)
 
+    def dup(self) -> int:
+        """A descriptor of the caller's own. Raises `StaleHandle` when it is closed, by whichever thread."""
+        with self._lock:
+            if self.fd < 0:
+                raise errors.StaleHandle("it was removed before it was sealed")
+            return os.dup(self.fd)
+
     def close_fd(self) -> None:
         """Closes the descriptor; also a second time."""
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            with contextlib.suppress(OSError):  # the bytes' fate is decided by a flush, not by close
-                os.close(fd)
+        with self._lock:  # nobody may duplicate what its number means next
+            fd, self.fd = self.fd, -1
+            if fd >= 0:
+                with contextlib.suppress(OSError):  # the bytes' fate is decided by a flush, not by close
+                    os.close(fd)
 
     @store_errors()
     def discard(self) -> None:

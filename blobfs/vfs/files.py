@@ -43,7 +43,7 @@ class GrowingReader:
     """Reads a file that is still being written, on a descriptor of its own."""
 
     def __init__(self, writing: Writing, disk: DiskThreads) -> None:
-        self._fd = os.dup(writing.incoming.fd)
+        self._fd = writing.incoming.dup()
         self._disk = disk
 
     @property

@@ -324,3 +324,15 @@ def test_full_disk(tmp_path: Path, mount: Mount) -> None:
     assert incoming.finish() == content_of(content)
     incoming.discard()
     store.close()
+
+
+def test_a_descriptor_of_ones_own(store: Store) -> None:
+    """It outlives the file's; of a file that is closed there is none, whatever its number means by then."""
+    incoming = Incoming.create(store)
+    incoming.write(0, b"abc")
+    mine = incoming.dup()
+    incoming.discard()
+    assert os.pread(mine, 10, 0) == b"abc"
+    os.close(mine)
+    with pytest.raises(errors.StaleHandle):
+        incoming.dup()
