@@ -308,7 +308,8 @@ def test_a_stuck_share(two_nodes: tuple[BlobfsNode, BlobfsNode], start_node: Sta
                 until(lambda: b.status()["tasks"] > before + 1, "the node works on it")
                 program.send_signal(signal.SIGINT)
                 program.communicate(timeout=SECONDS)
-            assert program.returncode == 130
+            # To a shell both are 130; the signal itself if it came before the command was all imported.
+            assert program.returncode in (130, -signal.SIGINT)
             cat.kill()
     finally:
         for pid in share:
