@@ -141,7 +141,7 @@ def test_python_import(place: Path):
         "print(part.VALUE, part.__cached__)",
     ]
     script = "; ".join(lines)
-    command = f'env -u PYTHONDONTWRITEBYTECODE -u PYTHONPATH {sys.executable} -c "{script}"'
+    command = f'env -u PYTHONDONTWRITEBYTECODE -u PYTHONPYCACHEPREFIX -u PYTHONPATH {sys.executable} -c "{script}"'
     first, second = bash(command, place), bash(command, place)
     assert first == second
     value, cache = first.split()
