@@ -118,9 +118,10 @@ class SyncService:
 
         Whether nothing is left for the next start to redo.
         """
-        with trio.move_on_after(seconds):
+        deadline = trio.current_time() + seconds
+        with trio.move_on_at(deadline):
             await self.bundles.settle()
-        is_settled = await self.sealer.drain(seconds)
+        is_settled = await self.sealer.drain(max(deadline - trio.current_time(), 0))
         try:
             await self.loads.save_maps()
         except errors.StoreError as failure:

@@ -145,7 +145,7 @@ class Placing:
     async def _until_quiet(self) -> None:
         """Until nothing has come for a moment, somebody waits for the store, or it is much."""
         seen = -1
-        while seen != self._arrived and self._taken < MUCH:
+        while seen != self._arrived and self._ready < MUCH:
             seen = self._arrived
             with trio.move_on_after(QUIET):
                 await self._wanted.wait()
