@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import random
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from tests.mount.conftest import StartNode
 from tests.mount.node import BlobfsNode
 from tests.mount.packages import is_complete, package_of, publish
 from tests.mount.probes import MIB, assert_one_line, attribute, blobfs, children_of, copy_of, put, until
+from tests.mount.programs import on_terminal
 from tests.servers.nginx import Nginx, free_port
 from tests.structure import ROOT
 from tests.sync.packages.made import Made
@@ -316,30 +316,11 @@ def test_a_stuck_share(two_nodes: tuple[BlobfsNode, BlobfsNode], start_node: Sta
             os.kill(pid, signal.SIGCONT)
 
 
-def on_terminal(node: BlobfsNode, *arguments: str) -> tuple[str, str]:
-    """What a terminal shows, and stdout."""
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [*COMMAND, node.mountpoint, *arguments], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=theirs
-    ) as program:
-        os.close(theirs)
-        assert program.stdout is not None
-        out = program.stdout.read().decode()
-        assert program.wait(SECONDS) == 0
-    shown = b""
-    try:
-        while more := os.read(ours, 1 << 16):
-            shown += more
-    except OSError:  # EIO: nobody holds the other end any more
-        os.close(ours)
-    return shown.decode(), out
-
-
 def test_a_bar_on_a_terminal(outer: BlobfsNode, start_node: StartNode) -> None:
     """It shows how far it is, up to the end; the result is on stdout."""
     with Nginx(outer.share, "limit_rate 4m;") as nginx:
         b = start_node("b", shares=[nginx.url])
-        shown, out = on_terminal(b, OUTER.package)
+        shown, out = on_terminal(*COMMAND, b.mountpoint, OUTER.package, env=ENVIRONMENT)
     count = len(sizes_of(OUTER))
     assert "loading" in shown
     assert (
@@ -347,7 +328,7 @@ def test_a_bar_on_a_terminal(outer: BlobfsNode, start_node: StartNode) -> None:
     )
     assert "100%" in shown
     assert out.startswith(f"loaded {OUTER.package}: ")
-    shown, out = on_terminal(b, "--no-progress", OUTER.package)
+    shown, out = on_terminal(*COMMAND, "--no-progress", b.mountpoint, OUTER.package, env=ENVIRONMENT)
     assert shown == ""
     assert out.startswith("loaded ")
 

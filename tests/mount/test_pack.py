@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from blobfs.bundle import BUNDLED_UP_TO
 from tests.cli.pack_trees import many_files, package_of, write_tree
 from tests.mount.conftest import StartNode
 from tests.mount.node import BlobfsNode
-from tests.mount.programs import run
+from tests.mount.programs import on_terminal, run
 from tests.structure import ROOT
 
 SECONDS = 30
@@ -238,29 +237,10 @@ def test_a_read_only_mount(start_node: StartNode, tree: Path) -> None:
 def test_progress_on_a_terminal(node: BlobfsNode, tree: Path) -> None:
     """Two bars, which end full; on stdout is the id alone. Without a terminal there is none, nor if one
     does not want it."""
-    shown, out = on_terminal(node, tree)
+    shown, out = on_terminal(*COMMAND, node.mountpoint, tree, env=ENVIRONMENT)
     assert out == f"{package_of(tree).id}\n"
     assert "hashing" in shown
     assert "30 of 30 files" in shown
     assert "writing" in shown
     assert shown.count("100%") >= 2
-    assert on_terminal(node, tree, "--no-progress") == ("", out)
-
-
-def on_terminal(node: BlobfsNode, tree: Path, *options: str) -> tuple[str, str]:
-    """What a terminal shows, and stdout."""
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [*COMMAND, *options, node.mountpoint, tree], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=theirs
-    ) as program:
-        os.close(theirs)
-        assert program.stdout is not None
-        out = program.stdout.read().decode()
-        assert program.wait(SECONDS) == 0
-    shown = b""
-    try:
-        while more := os.read(ours, 1 << 16):
-            shown += more
-    except OSError:  # EIO: nobody holds the other end any more
-        os.close(ours)
-    return shown.decode(), out
+    assert on_terminal(*COMMAND, "--no-progress", node.mountpoint, tree, env=ENVIRONMENT) == ("", out)
