@@ -89,6 +89,24 @@ async def test_a_member_comes_verified(store: Store, autojump_clock: MockClock, 
         assert sorted(node.told) == sorted(FEW.blobs[kept] for kept in node.kept(FEW))
 
 
+async def test_what_is_under_way_does_not_hurry_what_has_come(
+    store: Store, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much was asked for: what has come is stored when it is much itself, or when it is quiet."""
+    share, disk = bundle_share("http://one/", bundle="p"), GatedDisk()
+    share.short_after = MANY.range_of(8, 11)[1]
+    monkeypatch.setattr(placing, "MUCH", MANY.range_of(8, 11)[1] + 1)
+    async with bundling(store, share, disk=disk) as node:
+        assert await node.bring(MANY, 10) == MANY.raws[10]
+        assert node.bundles.statistics().waiting == WINDOW > placing.MUCH
+        await wait_all_tasks_blocked()
+        assert disk.batches == []
+        disk.gate.set()
+        share.gate.set()
+        await node.settled()
+        assert disk.batches == [8]
+
+
 async def test_who_ends_does_not_wait_for_quiet(store: Store, autojump_clock: MockClock) -> None:
     """What has arrived is put into the store at once when the node ends."""
     async with bundling(store, bundle_share("http://one/", FEW)) as node:
