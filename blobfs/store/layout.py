@@ -47,6 +47,9 @@
                                          Other names in needed/ and packages/: ignored.
     <store>/quarantine/                  what was found broken and is kept for the operator
 
+The access time of blobs/<id> is its last use, the modification time that of its content; of partial/<key> the
+modification time is when something of it was loaded last.
+
 Extended attributes (all ``user.blobfs.…``):
 
 =========  ==========================  ==================================================================
@@ -61,6 +64,9 @@ package    incoming/<hex>              beside a redo mark: the package whose tra
                                        for; if it is open still, it holds the blob again.
 record     names/<dir>/                the directory's log line. Absent: the times of the directory count.
 loaded     names/<name>, names/<dir>/  "1": this node is not the publisher
+loaded     blobs/<id>, partial/<key>   "1": it came from a share. What has no such mark is never evicted.
+names      blobs/<id>                  beside ``loaded``: the names under which it is shared in turn, NUL
+                                       between them. Other links than these hold the blob.
 keep       blobs/<id>                  "1": stays although no name means it
 pinned     blobs/<id>, partial/<key>   "1": exempt from eviction
 claimed    partial/<key>.map           "1", set on every map after an unclean end: its chunks must be

@@ -36,6 +36,7 @@ from blobfs.record import (
 from blobfs.store.failures import store_errors
 from blobfs.store.files import replace_file
 from blobfs.store.layout import LOG_MODE, PRIVATE_DIRECTORY_MODE, PUBLIC_DIRECTORY_MODE, SHARED_FILE_MODE
+from blobfs.store.loaded_names import forget_name, note_name
 from blobfs.store.logs import append_log, encode_log, read_log, write_log
 from blobfs.store.marks import LOADED, RECORD, YES, get_mark, set_mark
 from blobfs.store.opening import Store
@@ -131,7 +132,7 @@ def list_directories(store: Store) -> list[Name]:
 @store_errors()
 def put_blob_name(store: Store, name: Name, record: BlobRecord, loaded: bool = False) -> None:
     """Makes `name` mean a blob that is here, in a directory that is here; replaces what it meant."""
-    link_name(store, name, record)
+    link_name(store, name, record, loaded)
     _put_record(store, name, record, loaded)
 
 
@@ -148,9 +149,13 @@ def put_gone(store: Store, name: Name, record: GoneRecord) -> None:
     _put_record(store, name, record, loaded=False)
 
 
-def link_name(store: Store, name: Name, record: BlobRecord) -> None:
+def link_name(store: Store, name: Name, record: BlobRecord, loaded: bool = False) -> None:
     """The bytes of `name` in the share, replaced in one step. Raises OSError."""
     source, target = store.layout.blob(record.blob), store.layout.named(name)
+    if loaded:
+        note_name(source, name)
+    else:
+        forget_name(source, name)
     try:
         replace_by_link(store, source, target)
     except OSError as failure:

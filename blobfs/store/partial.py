@@ -16,7 +16,7 @@ from blobfs.record import BlobRecord
 from blobfs.store.failures import store_errors
 from blobfs.store.files import Buffer, read_at, read_at_nowait, replace_file, write_all
 from blobfs.store.layout import MAP_MAGIC, PRIVATE_FILE_MODE, Layout
-from blobfs.store.marks import CLAIMED, YES, get_mark, remove_mark
+from blobfs.store.marks import CLAIMED, LOADED, YES, get_mark, remove_mark, set_mark
 from blobfs.store.opening import Store
 from blobfs.store.sealed import Content, place_blob
 from blobfs.store.waiting import WaitingName, add_waiting, read_waiting
@@ -218,6 +218,7 @@ def open_partial(store: Store, key: str, size: int) -> Partial:
             store.layout.partial_map(key).unlink(missing_ok=True)
             store.layout.partial_tree(key).unlink(missing_ok=True)
             os.ftruncate(fd, 0)
+            set_mark(fd, LOADED, YES)  # before a byte of it is here: what has the mark may be evicted
         os.ftruncate(fd, size)
     except BaseException:
         os.close(fd)

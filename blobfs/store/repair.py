@@ -68,7 +68,7 @@ def _repair_links(store: Store, directory: Name, records: dict[str, LocalName]) 
         record = records[component].record if component in records else None
         match record:
             case BlobRecord():
-                repaired |= _repair_link(store, name, record)
+                repaired |= _repair_link(store, name, record, records[component].loaded)
             case DirRecord():
                 repaired |= _make_directory(store, store.layout.named(name))
             case _:
@@ -76,7 +76,7 @@ def _repair_links(store: Store, directory: Name, records: dict[str, LocalName]) 
     return repaired
 
 
-def _repair_link(store: Store, name: Name, record: BlobRecord) -> bool:
+def _repair_link(store: Store, name: Name, record: BlobRecord, loaded: bool) -> bool:
     link, blob = store.layout.named(name), store.layout.blob(record.blob)
     link_stat = _lstat(link)
     is_here = has(store, record.blob)
@@ -93,7 +93,7 @@ def _repair_link(store: Store, name: Name, record: BlobRecord) -> bool:
     elif not is_here:
         return False  # a name whose bytes are elsewhere
     if is_here:
-        link_name(store, name, record)
+        link_name(store, name, record, loaded)
     return True
 
 

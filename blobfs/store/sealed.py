@@ -7,6 +7,7 @@ that whatever is listed can be verified. It goes in the opposite order. Nothing 
 import contextlib
 import logging
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from blobfs.store.opening import Store
 
 _log = logging.getLogger(__name__)
 
+USE_RESOLUTION_NS = 60 * 10**9
+"""How exactly it is noted when a blob was used last."""
 HASH_STEP = 128 * LEAF_SIZE
 """Bytes read and hashed at a time, 1 MiB: large reads, small buffers."""
 
@@ -58,9 +61,22 @@ def blob_size(store: Store, blob: BlobId) -> int | None:
 def open_blob(store: Store, blob: BlobId) -> int | None:
     """A descriptor to read from, the caller's to close. None: the blob is not here."""
     try:
-        return os.open(store.layout.blob(blob), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(store.layout.blob(blob), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
+    note_use(fd)
+    return fd
+
+
+def note_use(file: int | Path) -> None:
+    """What was used last is evicted last. Noted as the file's access time, whatever the mount options say."""
+    now = time.time_ns()
+    try:
+        found = os.stat(file)
+        if abs(now - found.st_atime_ns) > USE_RESOLUTION_NS:
+            os.utime(file, ns=(now, found.st_mtime_ns))
+    except OSError as failure:  # reading does not depend on it
+        _log.debug("could not note a use of %s: %s", file, failure)
 
 
 @store_errors()
@@ -114,7 +130,7 @@ def place_blob(store: Store, source: Path, content: Content, mtime_ns: int) -> N
     if _is_placed(store, content):
         return
     place_tree(store, content)
-    os.utime(source, ns=(mtime_ns, mtime_ns))
+    os.utime(source, ns=(time.time_ns(), mtime_ns))
     os.chmod(source, SHARED_FILE_MODE)
     target = store.layout.blob(content.blob)
     try:
