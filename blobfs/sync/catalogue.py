@@ -30,6 +30,7 @@ from blobfs.sync.answers import (
     winner,
 )
 from blobfs.sync.failures import RecentFailures, failed_now
+from blobfs.sync.news import News, changes
 from blobfs.sync.peer import Peer
 from blobfs.sync.size_proof import proves_size
 
@@ -80,9 +81,10 @@ class Listing:
 class Catalogue:
     """Asks the shares. `_logs`, `_absent` and `unknown` are memories that may be dropped at any time."""
 
-    def __init__(self, peers: Sequence[Peer], settings: LoadSettings) -> None:
+    def __init__(self, peers: Sequence[Peer], settings: LoadSettings, news: News | None = None) -> None:
         self._peers = peers
         self._settings = settings
+        self._news = news or News()
         self._logs: OrderedDict[tuple[Peer, Name], KnownLog] = OrderedDict()
         self._absent: OrderedDict[Name, float] = OrderedDict()
         self.unknown = RecentFailures(KEPT_UNKNOWN)
@@ -149,6 +151,8 @@ class Catalogue:
         if _leads_out(found, name.count("/")):
             failure = peer.wrong("record", "a symlink that leads out of the mount")
             return ShareAnswer(peer, failure=failure.attempt)
+        if found is not None:
+            self._news.met(peer, name, found)
         return ShareAnswer(peer, record=found)
 
     async def _directory_record(self, peer: Peer, name: Name) -> DirRecord:
@@ -208,6 +212,17 @@ class Catalogue:
             if entry is not None and entry.record.published_ns > published_ns:
                 best, published_ns = ShareAnswer(peer, record=entry.record), entry.record.published_ns
         return best
+
+    def kept(self, name: Name) -> list[tuple[LogRecord, Peer]]:
+        """Every record of a name that the kept logs, fresh or not, know of. No request."""
+        directory, component = split(name)
+        found = []
+        for peer in self._peers:
+            known = self._logs.get((peer, directory))
+            entry = known.entries.get(component) if known else None
+            if entry is not None:
+                found.append((entry.record, peer))
+        return found
 
     def listed_by(self, name: Name, blob: BlobId) -> list[Peer]:
         """The shares whose kept logs say that they have this blob under this name. No request."""
@@ -315,13 +330,15 @@ class Catalogue:
                 return
             known.failure = None
             known.exists = tail is not None
-            if tail is None or tail.fresh:
-                known.entries = {}
-            if tail is not None:
-                depth = directory.count("/") + 1 if directory else 0
-                known.entries.update(
-                    (entry.component, entry) for entry in tail.entries if not _leads_out(entry.record, depth)
-                )
+            depth = directory.count("/") + 1 if directory else 0
+            said = tail.entries if tail is not None else []
+            entries = {each.component: each for each in said if not _leads_out(each.record, depth)}
+            is_whole = tail is None or tail.fresh
+            self._news.heard(peer, directory, changes(known.entries, entries, is_whole=is_whole))
+            if is_whole:
+                known.entries = entries
+            else:
+                known.entries.update(entries)
             known.position = tail.position if tail is not None else None
             known.checked = trio.current_time()
 
