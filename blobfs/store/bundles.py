@@ -31,10 +31,12 @@ def write_bundle(store: Store, package: BlobId, members: Sequence[Member]) -> No
     size = members[-1].offset + members[-1].size
     if target.exists() and target.stat().st_size == size:
         return
+    store.usage.demand(size)
     temp = store.layout.new_temp()
     try:
         _write(store, temp, members)
         os.rename(temp, target)
+        store.usage.add(size)
     except BaseException:
         temp.unlink(missing_ok=True)
         raise

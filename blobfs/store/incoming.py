@@ -49,6 +49,8 @@ class Incoming:
             self.fd = os.open(self.path, flags, PRIVATE_FILE_MODE)
         self.size = 0
         self._workers = store.hashing
+        self._usage = store.usage
+        self._charged = 0
         self._lock = threading.Lock()
         self._hashing = threading.Lock()
         self._digests = bytearray()
@@ -76,7 +78,11 @@ class Incoming:
 
     @store_errors()
     def write(self, offset: int, content: Buffer) -> None:
-        """Past the end the gap reads as zeros. If it fails, a part may have been written."""
+        """Past the end the gap reads as zeros. If it fails, a part may have been written.
+
+        Raises `QuotaExceeded`; `StoreFull` and the like.
+        """
+        self._usage.demand(len(content))
         end = offset + len(content)
         try:
             write_all(self.fd, content, offset)
@@ -89,7 +95,9 @@ class Incoming:
     def _note_written(self, start: int, end: int) -> None:
         if start == end:
             return
+        self._usage.add(end - start)
         with self._lock:
+            self._charged += end - start
             self.size = max(self.size, end)
             first, last = start // LEAF_SIZE, min(-(-end // LEAF_SIZE), len(self._fresh))
             if first < last:
@@ -236,5 +244,8 @@ class Incoming:
     @store_errors()
     def discard(self) -> None:
         """Removes the file from `incoming/`; content that was placed stays where it was linked to."""
+        if self.fd >= 0 and os.fstat(self.fd).st_nlink <= 1:  # else its bytes stay, as a blob
+            self._usage.add(-self._charged)
+            self._charged = 0
         self.path.unlink(missing_ok=True)
         self.close_fd()

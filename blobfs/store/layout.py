@@ -43,7 +43,8 @@
         <id>.written                     hard link to one that was written through this transaction: dropped
                                          with it when it is aborted, if nothing else holds the blob
     <store>/packages/<package-id>/       a complete package: what was in needed/<package-id>/, all of it and
-                                         durable. As long as it is here none of its blobs is dropped.
+                                         durable. As long as it is here none of its blobs is dropped. Its
+                                       modification time is its last use.
                                          Other names in needed/ and packages/: ignored.
     <store>/quarantine/                  what was found broken and is kept for the operator
 
@@ -63,8 +64,11 @@ name       incoming/<hex>              beside a redo mark: the whole name, UTF-8
 package    incoming/<hex>              beside a redo mark: the package whose transaction this was written
                                        for; if it is open still, it holds the blob again.
 record     names/<dir>/                the directory's log line. Absent: the times of the directory count.
+check      names/<name>, names/<dir>/, what it was when it was written: see `blobfs.store.checks`. Absent:
+           .blobfs-log, <key>.names    it is taken as it is. Wrong: the file counts as broken.
 loaded     names/<name>, names/<dir>/  "1": this node is not the publisher
-loaded     blobs/<id>, partial/<key>   "1": it came from a share. What has no such mark is never evicted.
+loaded     blobs/<id>, partial/<key>,  "1": it came from a share. What has no such mark is never evicted.
+           packages/<id>/
 names      blobs/<id>                  beside ``loaded``: the names under which it is shared in turn, NUL
                                        between them. Other links than these hold the blob.
 keep       blobs/<id>                  "1": stays although no name means it

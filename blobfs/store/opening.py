@@ -32,6 +32,7 @@ from blobfs.store.layout import (
 )
 from blobfs.store.logs import write_log
 from blobfs.store.marks import CLAIMED, YES, get_mark, set_mark
+from blobfs.store.usage import Usage
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class Store:
         self.flushes = Flusher(root_fd)
         self.hashing = HashWorkers()
         self.links = threading.Lock()
+        self.usage = Usage()
         self._lock_fd = lock_fd
         self._root_fd = root_fd
         self._open = True

@@ -19,6 +19,7 @@ from blobfs.model import BlobId, Invalid, parse_blob_id
 from blobfs.store.dropping import is_same_file, tear_down
 from blobfs.store.failures import store_errors
 from blobfs.store.layout import PRIVATE_DIRECTORY_MODE, WRITTEN_SUFFIX
+from blobfs.store.marks import LOADED, YES, set_mark
 from blobfs.store.opening import Store
 from blobfs.store.sealed import Content, place_blob, replace_by_link, set_keep
 
@@ -120,6 +121,8 @@ def complete_transaction(store: Store, package: BlobId) -> None:
     layout = store.layout
     transaction = layout.transaction(package)
     if transaction.exists():
+        if not any(link.endswith(WRITTEN_SUFFIX) for link in os.listdir(transaction)):
+            set_mark(transaction, LOADED, YES)
         store.flushes.everything()
         try:
             os.rename(transaction, layout.package(package))

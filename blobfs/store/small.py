@@ -23,6 +23,7 @@ from blobfs.store.dropping import drop_unheld
 from blobfs.store.failures import store_errors
 from blobfs.store.files import Buffer, write_all
 from blobfs.store.layout import SHARED_FILE_MODE, WRITTEN_SUFFIX
+from blobfs.store.marks import LOADED, YES, set_mark
 from blobfs.store.opening import Store
 from blobfs.store.packages import hold_present
 from blobfs.store.sealed import replace_by_link
@@ -64,14 +65,17 @@ def place_small(
     """Shares them by their ids; the bytes are durable before anything of them is seen.
 
     `hold`: the open transaction of that package, if there is one, holds each of them, those too that are
-    here already. `written`: they were written through it, and go when it is aborted.
+    here already. `written`: they were written through it, and go when it is aborted; else they were loaded.
+    Raises `QuotaExceeded`.
     """
     absent = _absent(store, blobs, hold)
     if not absent:
         return
+    amount = sum(len(each.content) + len(each.tree) for each in absent)
+    store.usage.demand(amount)
     names, temps = store.layout.new_temps(), list[str]()
     try:
-        ready = [_write(names, each, temps) for each in absent]
+        ready = [_write(names, each, temps, loaded=not written) for each in absent]
         store.flushes.everything()
         link = None if hold is None else _Link(hold, WRITTEN_SUFFIX if written else "")
         others = [each.blob.blob for each in ready if not _place(store, each, link)]
@@ -79,6 +83,7 @@ def place_small(
         for temp in temps:
             Path(temp).unlink(missing_ok=True)
         raise
+    store.usage.add(amount)
     _hold(store, hold, others)
 
 
@@ -115,22 +120,25 @@ def _size(path: str) -> int | None:
         return None
 
 
-def _write(names: Iterator[str], small: SmallBlob, temps: list[str]) -> _Written:
+def _write(names: Iterator[str], small: SmallBlob, temps: list[str], loaded: bool) -> _Written:
     """Adds what it makes to `temps`, before it makes it."""
     content, tree = next(names), next(names) if small.tree else ""
-    for path, raw in ((content, small.content), (tree, small.tree)):
-        if path:
-            temps.append(path)
-            _write_temp(path, raw)
+    temps.append(content)
+    _write_temp(content, small.content, loaded)
+    if tree:
+        temps.append(tree)
+        _write_temp(tree, small.tree, loaded=False)
     return _Written(small, content, tree)
 
 
-def _write_temp(path: str, content: Buffer) -> None:
+def _write_temp(path: str, content: Buffer, loaded: bool) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, SHARED_FILE_MODE)
     try:
         if stat.S_IMODE(os.fstat(fd).st_mode) != SHARED_FILE_MODE:  # the umask took from it
             os.fchmod(fd, SHARED_FILE_MODE)
         write_all(fd, content, 0)
+        if loaded:
+            set_mark(fd, LOADED, YES)
     finally:
         os.close(fd)
 
