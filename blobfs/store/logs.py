@@ -7,6 +7,7 @@ A log that is made of records ends with its first line again. A reader who knows
 from an offset where, by chance, the line may be that he knows; further on he meets the other generation.
 """
 
+import logging
 import os
 import secrets
 from collections.abc import Iterable
@@ -19,17 +20,24 @@ from blobfs.record import (
     encode_log_entry,
     encode_log_header,
 )
+from blobfs.store.checks import log_check_of, note_appended, vouched_length
 from blobfs.store.files import replace_file
 from blobfs.store.layout import LOG_MODE, Layout
+from blobfs.store.marks import CHECK
+
+_log = logging.getLogger(__name__)
 
 GENERATION_BYTES = 16
 """Random bytes that tell a log from the one it replaced."""
 
 
 def read_log(layout: Layout, directory: Name) -> dict[str, LogEntry] | None:
-    """The last entry of each component. None: no log, or its first line is broken. Raises OSError."""
+    """The last entry of each component. None: no log, or not the one that was written. Raises OSError."""
     try:
         raw = layout.log(directory).read_bytes()
+        if vouched_length(layout.log(directory), raw) is None:
+            _log.warning("%s is damaged: the records are read instead", layout.log(directory))
+            return None
     except (FileNotFoundError, NotADirectoryError):
         return None
     header, newline, rest = raw.partition(b"\n")
@@ -42,7 +50,8 @@ def read_log(layout: Layout, directory: Name) -> dict[str, LogEntry] | None:
 
 def write_log(layout: Layout, directory: Name, entries: Iterable[LogEntry]) -> None:
     """Replaces the log by one of a new generation. Raises OSError."""
-    replace_file(layout, layout.log(directory), encode_log(entries), LOG_MODE)
+    content = encode_log(entries)
+    replace_file(layout, layout.log(directory), content, LOG_MODE, {CHECK: log_check_of(content)})
 
 
 def encode_log(entries: Iterable[LogEntry]) -> bytes:
@@ -66,6 +75,7 @@ def append_log(layout: Layout, directory: Name, entry: LogEntry) -> bool:
         if os.pread(fd, 1, size - 1) != b"\n":
             line = b"\n" + line
         _append(fd, line)
+        note_appended(fd, size, line)
     finally:
         os.close(fd)
     return True

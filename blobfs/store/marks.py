@@ -17,6 +17,7 @@ NAMES = "user.blobfs.names"
 KEEP = "user.blobfs.keep"
 PINNED = "user.blobfs.pinned"
 CLAIMED = "user.blobfs.claimed"
+CHECK = "user.blobfs.check"
 
 YES = b"1"
 

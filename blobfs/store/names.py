@@ -33,12 +33,13 @@ from blobfs.record import (
     encode_log_entry,
     encode_record,
 )
+from blobfs.store.checks import check_of, get_directory_mark, is_as_written, log_check_of, set_directory_mark
 from blobfs.store.failures import store_errors
 from blobfs.store.files import replace_file
 from blobfs.store.layout import LOG_MODE, PRIVATE_DIRECTORY_MODE, PUBLIC_DIRECTORY_MODE, SHARED_FILE_MODE
 from blobfs.store.loaded_names import forget_name, note_name
 from blobfs.store.logs import append_log, encode_log, read_log, write_log
-from blobfs.store.marks import LOADED, RECORD, YES, get_mark, set_mark
+from blobfs.store.marks import CHECK, LOADED, YES, get_mark, set_mark
 from blobfs.store.opening import Store
 from blobfs.store.sealed import replace_by_link, set_keep
 
@@ -95,11 +96,14 @@ def read_record(store: Store, name: Name) -> LocalName | None:
     try:
         raw = path.read_bytes()
         loaded = get_mark(path, LOADED) == YES
+        is_as_it_was = is_as_written(path, raw)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except IsADirectoryError:
         return _read_directory_record(path)
     try:
+        if not is_as_it_was:
+            raise Invalid("it is not what was written")
         return LocalName(decode_record(raw), loaded)
     except Invalid as reason:
         _log.warning("the record of %r is broken: %s", name, reason)
@@ -108,7 +112,7 @@ def read_record(store: Store, name: Name) -> LocalName | None:
 
 def _read_directory_record(path: Path) -> LocalName:
     loaded = get_mark(path, LOADED) == YES
-    for entry in decode_log_entries(get_mark(path, RECORD) or b""):
+    for entry in decode_log_entries(get_directory_mark(path) or b""):
         if isinstance(entry.record, DirRecord):
             return LocalName(entry.record, loaded)
     changed = path.stat().st_mtime_ns
@@ -168,8 +172,9 @@ def link_name(store: Store, name: Name, record: BlobRecord, loaded: bool = False
 
 
 def _put_record(store: Store, name: Name, record: Record, loaded: bool) -> None:
-    marks = {LOADED: YES} if loaded else None
-    replace_file(store.layout, store.layout.record(name), encode_record(record), marks=marks)
+    raw = encode_record(record)
+    marks = {CHECK: check_of(raw)} | ({LOADED: YES} if loaded else {})
+    replace_file(store.layout, store.layout.record(name), raw, marks=marks)
     _log_entry(store, name, record, loaded)
 
 
@@ -211,9 +216,11 @@ def make_directory(store: Store, directory: Name, record: DirRecord, loaded: boo
 
 def _fill_directory(path: Path, entry: LogEntry) -> None:
     log = path / LOG_NAME
-    log.write_bytes(encode_log([]))
+    content = encode_log([])
+    log.write_bytes(content)
     log.chmod(LOG_MODE)
-    set_mark(path, RECORD, encode_log_entry(entry).rstrip(b"\n"))
+    set_mark(log, CHECK, log_check_of(content))
+    set_directory_mark(path, encode_log_entry(entry).rstrip(b"\n"))
     if entry.loaded:
         set_mark(path, LOADED, YES)
     path.chmod(PUBLIC_DIRECTORY_MODE)
@@ -223,7 +230,7 @@ def _fill_directory(path: Path, entry: LogEntry) -> None:
 def put_directory(store: Store, directory: Name, record: DirRecord) -> None:
     """Gives a directory that is here and that this node made a new record."""
     entry = LogEntry(split(directory)[1], record)
-    set_mark(store.layout.record(directory), RECORD, encode_log_entry(entry).rstrip(b"\n"))
+    set_directory_mark(store.layout.record(directory), encode_log_entry(entry).rstrip(b"\n"))
     _log_entry(store, directory, record, loaded=False)
 
 

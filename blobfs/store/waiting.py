@@ -1,16 +1,21 @@
 """Names that wait for their blob to be whole: `partial/<key>.names` (format: `blobfs.store.layout`)."""
 
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from blobfs.model import Name, parse_name
 from blobfs.record import BlobRecord, decode_record, encode_record
+from blobfs.store.checks import check_of, is_as_written
 from blobfs.store.failures import store_errors
 from blobfs.store.files import replace_file
 from blobfs.store.layout import PRIVATE_FILE_MODE, Layout
+from blobfs.store.marks import CHECK
 from blobfs.store.opening import Store
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +36,17 @@ def add_waiting(layout: Layout, key: str, added: WaitingName) -> None:
         return
     others = [each for each in waiting if each.name != added.name]
     content = b"".join(_encode(each) for each in [*others, added])
-    replace_file(layout, layout.partial_names(key), content, PRIVATE_FILE_MODE)
+    replace_file(layout, layout.partial_names(key), content, PRIVATE_FILE_MODE, {CHECK: check_of(content)})
 
 
 @store_errors()
 def read_waiting(layout: Layout, key: str) -> list[WaitingName]:
+    path = layout.partial_names(key)
     try:
-        raw = layout.partial_names(key).read_bytes()
+        raw = path.read_bytes()
+        if not is_as_written(path, raw):
+            _log.warning("%s is damaged; it tells nothing", path)
+            return []
     except FileNotFoundError:
         return []
     return list(_decode(raw.split(b"\n")))

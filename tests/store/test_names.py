@@ -1,6 +1,8 @@
 """Names on the disk: the link, the record, the log, and how they change together."""
 
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from blobfs.model import ROOT, Name, parse_name
 from blobfs.record import BlobRecord, DirRecord, GoneRecord, SymlinkRecord, decode_log_entries
 from blobfs.store import names, sealed
 from blobfs.store.logs import read_log
+from blobfs.store.marks import CHECK, RECORD, get_mark, remove_mark, set_mark
 from blobfs.store.names import LocalName
 from blobfs.store.opening import Store
 from tests.store.sealing import put_blob, put_name, record_of
@@ -194,9 +197,12 @@ def test_name_becomes_directory_and_back(store: Store) -> None:
 
 def test_log_cut_short(store: Store) -> None:
     """The half line a crash left costs that entry; the next one starts on a line of its own."""
-    put_name(store, "a", b"1")
     log = store.layout.log(ROOT)
+    before = get_mark(log, CHECK)
+    assert before is not None
+    put_name(store, "a", b"1")
     log.write_bytes(log.read_bytes()[:-30])
+    set_mark(log, CHECK, before)
     assert names.read_directory(store, ROOT) == {}
     put_name(store, "b", b"2")
     assert list(names.read_directory(store, ROOT)) == ["b"]
@@ -215,6 +221,42 @@ def test_broken_log_is_answered_from_the_records(store: Store, broken: bytes | N
     else:
         log.write_bytes(broken)
     assert names.read_directory(store, ROOT) == {"a": LocalName(record, loaded=False)}
+
+
+@pytest.mark.parametrize("damage", [lambda raw: raw[:-1], lambda raw: raw.replace(b'"a"', b'"c"')])
+def test_damaged_log_is_answered_from_the_records(store: Store, damage: Callable[[bytes], bytes]) -> None:
+    """A log that is not what was written, or not all of it, tells nothing: its lines may say anything."""
+    record = put_name(store, "a", b"1")
+    other = put_name(store, "b", b"2")
+    log = store.layout.log(ROOT)
+    log.write_bytes(damage(log.read_bytes()))
+    found = names.read_directory(store, ROOT)
+    assert found == {"a": LocalName(record, loaded=False), "b": LocalName(other, loaded=False)}
+
+
+def test_record_that_is_not_what_was_written(store: Store) -> None:
+    """It may say anything, too: it counts as none. One without a mark is as old as the format, and counts."""
+    record = put_name(store, "a", b"1")
+    path = store.layout.record(Name("a"))
+    changed = path.read_bytes().replace(b'"0444"', b'"0555"')
+    mark = get_mark(path, CHECK)
+    path.write_bytes(changed)
+    assert mark is not None
+    assert names.read_record(store, Name("a")) is None
+    remove_mark(path, CHECK)
+    assert names.read_record(store, Name("a")) == LocalName(replace(record, mode=0o555), loaded=False)
+
+
+def test_directory_whose_record_is_not_what_was_written(store: Store) -> None:
+    """It is a directory all the same; its own times count."""
+    names.make_directory(store, Name("d"), DirRecord(1, 2))
+    path = store.layout.record(Name("d"))
+    line = get_mark(path, RECORD)
+    assert line is not None
+    set_mark(path, RECORD, line.replace(b"1970", b"1971"))
+    found = names.read_record(store, Name("d"))
+    changed = path.stat().st_mtime_ns
+    assert found == LocalName(DirRecord(changed, changed), loaded=False)
 
 
 @pytest.mark.parametrize("left", [None, b""])

@@ -9,6 +9,7 @@ from blobfs import errors
 from blobfs.model import ROOT, Name
 from blobfs.record import BlobRecord, DirRecord, GoneRecord, SymlinkRecord
 from blobfs.store import sealed
+from blobfs.store.marks import CHECK, remove_mark
 from blobfs.store.names import LocalName
 from blobfs.store.opening import Store
 from blobfs.sync.disk import DiskThreads
@@ -149,6 +150,7 @@ async def test_logs_are_brought_in_line_with_the_records(store: Store) -> None:
         record = await put(made, store, "d/name", b"content")
     log = store.layout.log(Name("d"))
     log.write_bytes(log.read_bytes().partition(b"\n")[0] + b"\n")
+    remove_mark(log, CHECK)
     after = Namespace(store, DiskThreads())
     assert await after.directory(Name("d")) == {}
     await after.repair_logs()
