@@ -3,7 +3,7 @@
 1. The scenario ends: well, or with an error whose errno is the disk's. Nothing hangs, nothing unexpected is
    logged, and the share holds only what may be in it.
 2. A crash right there: a start makes a store of it in which all is in order, and what was promised is there.
-3. The disk works again: the same service does what is left by itself, and the scenario when it is asked again.
+3. The disk works again: the same service does by itself what is left, and the scenario when asked again.
 4. Whatever the end is, clean or not, the next start finds everything in order, and nothing left over.
 
 Time is virtual, and there are no threads: operations come in the same order every time.

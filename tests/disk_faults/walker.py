@@ -55,13 +55,13 @@ def wrong_at_rest(store: Store) -> Iterator[str]:
     yield from _wrong_names(store)
     blobs = set(sealed.list_blobs(store))
     for tree in layout.trees.iterdir():
-        if tree.name not in blobs:
+        if tree.name not in blobs and not layout.partial_content(tree.name).exists():
             yield f"the tree {tree.name[:8]} has no blob"
     for bundle in layout.bundles.iterdir():
         if not packages.is_complete(store, BlobId(bundle.name)):
             yield f"the bundle {bundle.name[:8]} has no package"
-    for directory in layout.incoming, layout.quarantine:
-        for path in directory.iterdir():
+    for place in layout.incoming, layout.quarantine:
+        for path in place.iterdir():
             yield f"{path.relative_to(layout.root)} is left"
     yield from _wrong_partials(store, blobs)
     for blob in sorted(blobs):
