@@ -31,7 +31,7 @@ from blobfs.store.layout import (
     Layout,
 )
 from blobfs.store.logs import write_log
-from blobfs.store.marks import CLAIMED, YES, get_mark, set_mark
+from blobfs.store.marks import get_mark, set_mark
 from blobfs.store.usage import Usage
 
 _log = logging.getLogger(__name__)
@@ -93,14 +93,36 @@ def open_store(root: Path) -> Store:
     if sys.getfilesystemencoding() != "utf-8":
         raise errors.StoreRefused("file names are not UTF-8 here: set PYTHONUTF8=1 or a UTF-8 locale")
     layout = Layout(Path(os.path.abspath(root)))
-    with contextlib.ExitStack() as undo:
-        try:
-            return _open_locked(layout, undo)
-        except errors.StoreRefused:
-            raise
-        except (OSError, errors.StoreError) as failure:
-            reason = describe(failure) if isinstance(failure, OSError) else str(failure)
-            raise errors.StoreRefused(f"cannot open the store {layout.root}: {reason}") from failure
+    with contextlib.ExitStack() as undo, _refusing(layout):
+        return _open_locked(layout, undo)
+
+
+def open_unchanged(root: Path) -> Store:
+    """Opens a store that is there, to look at it: nothing on the disk changes. Raises `StoreRefused`.
+
+    Its lock is held, but the text in it is the one of the last daemon. Do not close it as clean.
+    """
+    layout = Layout(Path(os.path.abspath(root)))
+    with contextlib.ExitStack() as undo, _refusing(layout):
+        _check_format(layout)
+        lock_fd = os.open(layout.lock, os.O_RDONLY | os.O_CLOEXEC)
+        undo.callback(os.close, lock_fd)
+        _lock(layout, lock_fd)
+        root_fd = os.open(layout.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        undo.pop_all()
+        return Store(layout, lock_fd, root_fd, layout.clean.exists())
+
+
+@contextlib.contextmanager
+def _refusing(layout: Layout) -> Iterator[None]:
+    """What the disk says becomes the one line for the operator."""
+    try:
+        yield
+    except errors.StoreRefused:
+        raise
+    except (OSError, errors.StoreError) as failure:
+        reason = describe(failure) if isinstance(failure, OSError) else str(failure)
+        raise errors.StoreRefused(f"cannot open the store {layout.root}: {reason}") from failure
 
 
 def wait_until_closed(root: Path) -> None:
@@ -134,8 +156,6 @@ def _open_locked(layout: Layout, undo: contextlib.ExitStack) -> Store:
     if not layout.log(ROOT).exists():
         write_log(layout, ROOT, [])
     was_clean = is_new or layout.clean.exists()
-    if not was_clean:
-        _distrust_maps(layout)
     layout.clean.unlink(missing_ok=True)
     # The marker must not come back with a power cut after the first change.
     os.fsync(root_fd)
@@ -154,16 +174,20 @@ def _refuse_foreign_files(layout: Layout) -> None:
 def _take_lock(layout: Layout) -> int:
     fd = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(layout, fd)
         os.pwrite(fd, f"{os.getpid():<{LOCK_WIDTH}}\n".encode(), 0)
-    except BlockingIOError:
-        owner = os.pread(fd, LOCK_WIDTH, 0).decode("ascii", "replace").strip() or "that just started"
-        os.close(fd)
-        raise errors.StoreRefused(f"the store {layout.root} is in use by process {owner}") from None
     except BaseException:
         os.close(fd)
         raise
     return fd
+
+
+def _lock(layout: Layout, fd: int) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(fd, LOCK_WIDTH, 0).decode("ascii", "replace").strip() or "that just started"
+        raise errors.StoreRefused(f"the store {layout.root} is in use by process {owner}") from None
 
 
 def _write_format(layout: Layout) -> None:
@@ -205,12 +229,6 @@ def _remove_temps(layout: Layout) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-
-
-def _distrust_maps(layout: Layout) -> None:
-    """A power cut may have kept a map and lost chunks it speaks of. Outlasts later clean ends."""
-    for path in layout.partial.glob("*.map"):
-        set_mark(path, CLAIMED, YES)
 
 
 def _probe(layout: Layout) -> None:
