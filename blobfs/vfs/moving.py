@@ -9,6 +9,7 @@
 The decision and the change happen under the lock of the names, the waiting for a seal outside it.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 
 from blobfs import errors, model
@@ -51,6 +52,10 @@ async def rename(
         return
     if isinstance(target, DirectoryNode):
         raise errors.IsADirectory(f"{new_name} is a directory")
+    if isinstance(target, FileNode):
+        # Replaced while it is sealed, its redo mark would bring it back after a crash, over what replaced it.
+        with suppress(errors.StoreError):
+            await wait_sealed(state, target, pid)
     dropped = None
     async with state.sync.namespace.lock:
         await state.sync.namespace.ensure_directory(new_directory.name)
