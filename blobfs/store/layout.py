@@ -7,8 +7,7 @@
                                          Another number: refused; another text: refused.
     <store>/lock                         flock(2)ed by the one daemon that uses the store; its pid in decimal,
                                          padded with spaces to 20 bytes, and LF. The text is for people.
-    <store>/clean                        empty. Present only between a clean end and the next start; then
-                                         the maps of partial/ are believed, see `claimed` below.
+    <store>/clean                        empty. Present only between a clean end and the next start.
     <store>/share/                       what this node serves; everything in it is whole, verified, read-only
         <name>                           hard link to .blobfs/blobs/<id>; mode 0444
         <dir>/                           mode 0755
@@ -31,7 +30,8 @@
                                            offset 11,  8 bytes: the blob's size, little-endian
                                            offset 19, ceil(chunks / 8) bytes: chunk c is bit c % 8 of byte
                                              c // 8, least significant first; those after the last are 0.
-                                         Any other magic, length or size: the load starts anew.
+                                         Any other magic, length or size: the load starts anew. Each chunk that
+                                         a map speaks of is verified again before anyone reads it.
                                          No map: the partial file is removed at start.
     <store>/partial/<key>.tree           the blob's tree file as far as it came; sparse. Verified when read.
     <store>/partial/<key>.names          names to publish when the blob is whole, one JSON object a line:
@@ -73,8 +73,7 @@ names      blobs/<id>                  beside ``loaded``: the names under which 
                                        between them. Other links than these hold the blob.
 keep       blobs/<id>                  "1": stays although no name means it
 pinned     blobs/<id>, partial/<key>   "1": exempt from eviction
-claimed    partial/<key>.map           "1", set on every map after an unclean end: its chunks must be
-                                       verified again. Goes when all of them were.
+demoted    partial/<key>               "1": it was in the share and was found wrong (`blobfs.store.demotion`).
 =========  ==========================  ==================================================================
 
 ``share/`` and everything below is world-readable, the rest is the daemon's alone (0700). All of it is

@@ -16,7 +16,7 @@ LOADED = "user.blobfs.loaded"
 NAMES = "user.blobfs.names"
 KEEP = "user.blobfs.keep"
 PINNED = "user.blobfs.pinned"
-CLAIMED = "user.blobfs.claimed"
+DEMOTED = "user.blobfs.demoted"
 CHECK = "user.blobfs.check"
 
 YES = b"1"

@@ -2,26 +2,26 @@
 
 The format is in `blobfs.store.layout`.
 
-A chunk is *missing*, *present* (its bytes are here and verified) or *claimed*: after an unclean end the
-map says it is present, but the bytes may not have reached the disk, so it is verified again before
-anyone reads it. Bytes are written before their bit is set.
+A chunk is *missing*, *present* (its bytes are here and verified) or *claimed*: a map on the disk speaks of it.
+Since that was written the bytes may have been lost or gone bad, so it is verified again before anyone reads
+it. Bytes are written before their bit is set.
 """
 
+import contextlib
 import os
-import struct
 import threading
+from pathlib import Path
 
 from blobfs.model import CHUNK_SIZE, BlobId, Name
 from blobfs.record import BlobRecord
+from blobfs.store.chunk_map import HEADER, ChunkMap, chunk_count, claim_all, map_length, read_map, write_map
 from blobfs.store.failures import store_errors
-from blobfs.store.files import Buffer, read_at, read_at_nowait, replace_file, write_all
-from blobfs.store.layout import MAP_MAGIC, PRIVATE_FILE_MODE, Layout
-from blobfs.store.marks import CLAIMED, LOADED, YES, get_mark, remove_mark, set_mark
+from blobfs.store.files import Buffer, read_at, read_at_nowait, write_all
+from blobfs.store.layout import PRIVATE_FILE_MODE, Layout
+from blobfs.store.marks import DEMOTED, LOADED, YES, get_mark, remove_mark, set_mark
 from blobfs.store.opening import Store
 from blobfs.store.sealed import Content, place_blob
 from blobfs.store.waiting import WaitingName, add_waiting, read_waiting
-
-_MAP_HEADER = struct.Struct(f"<{len(MAP_MAGIC)}sQ")
 
 _MISSING, _PRESENT, _CLAIMED = 0, 1, 2
 
@@ -34,24 +34,26 @@ class Partial:
     `save_map` takes a copy of them under `_lock` in a worker thread.
     """
 
-    def __init__(self, store: Store, key: str, size: int, fd: int, bits: bytearray | None) -> None:
+    def __init__(
+        self, store: Store, key: str, size: int, fd: int, found: ChunkMap | None, is_demoted: bool = False
+    ) -> None:
         self.key = key
         self.size = size
-        self.chunks = -(-size // CHUNK_SIZE)
+        self.is_demoted = is_demoted
+        """It was whole once, and wrong (`blobfs.store.demotion`)."""
+        self.chunks = chunk_count(size)
         self.fd = fd
         self.present_bytes = 0
         self._layout = store.layout
         self._map = store.layout.partial_map(key)
-        self._saved = bits is not None
-        self._is_distrusted = self._saved and get_mark(self._map, CLAIMED) == YES
-        self._bits = bits = bits or bytearray(_map_length(size))
+        self._saved = found is not None
+        self._bits = found.bits if found is not None else bytearray(map_length(size))
         self._states = bytearray(self.chunks)
-        self._unsaved = (len(bits), 0)
+        self._unsaved = (len(self._bits), 0)
         self._lock = threading.Lock()
         self._tree_fd = -1
-        for chunk in _set_bits(bits, self.chunks):
-            self._states[chunk] = _CLAIMED if self._is_distrusted else _PRESENT
-            self.present_bytes += 0 if self._is_distrusted else self._length(chunk)
+        for chunk in found.chunks() if found is not None else ():
+            self._states[chunk] = _CLAIMED
 
     def __repr__(self) -> str:
         here = self._states.count(_PRESENT)
@@ -147,18 +149,13 @@ class Partial:
             low, high = self._unsaved if self._saved else (0, len(self._bits))
             content = bytes(self._bits[low:high])
             self._unsaved = (len(self._bits), 0)
-            is_verified = _CLAIMED not in self._states
         try:
             if not self._saved:
-                header = _MAP_HEADER.pack(MAP_MAGIC, self.size)
-                replace_file(self._layout, self._map, header + content, PRIVATE_FILE_MODE)
+                write_map(self._layout, self.key, self.size, content)
                 self._saved = True
             elif content:
                 with open(self._map, "r+b") as file:
-                    write_all(file.fileno(), content, _MAP_HEADER.size + low)
-            if self._is_distrusted and is_verified:
-                remove_mark(self._map, CLAIMED)
-                self._is_distrusted = False
+                    write_all(file.fileno(), content, HEADER.size + low)
         except BaseException:
             with self._lock:
                 self._unsaved = 0, len(self._bits)
@@ -207,23 +204,45 @@ class Partial:
 def open_partial(store: Store, key: str, size: int) -> Partial:
     """Resumes the load of `key` (a blob id, or the key of a plain file), or starts it.
 
-    A map that is broken or of another size makes it start anew.
+    A map that is broken or of another size makes it start anew. Of what was whole once, it is made again.
     """
     path = store.layout.partial_content(key)
-    bits = _read_bits(store.layout, key, size)
+    found = _read_map(store.layout, key, size)
+    if found is not None:
+        _make_writable(store.layout, key)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE_MODE)
     try:
-        if bits is None or os.fstat(fd).st_size != size:
-            bits = None
+        is_demoted = get_mark(fd, DEMOTED) == YES
+        if found is None:
             store.layout.partial_map(key).unlink(missing_ok=True)
             store.layout.partial_tree(key).unlink(missing_ok=True)
             os.ftruncate(fd, 0)
-            set_mark(fd, LOADED, YES)  # before a byte of it is here: what has the mark may be evicted
+            if not is_demoted:  # it may be this node's own
+                set_mark(fd, LOADED, YES)  # before a byte of it is here: what has the mark may be evicted
         os.ftruncate(fd, size)
     except BaseException:
         os.close(fd)
         raise
-    return Partial(store, key, size, fd, bits)
+    return Partial(store, key, size, fd, found, is_demoted)
+
+
+def _read_map(layout: Layout, key: str, size: int) -> ChunkMap | None:
+    """None: whatever there is of it cannot be gone on with."""
+    path = layout.partial_content(key)
+    if not path.exists() or path.stat().st_size != size:
+        return None
+    found = read_map(layout, key)
+    if (found is None or found.size != size) and _is_demoted(path):
+        claim_all(layout, key, size)
+        found = read_map(layout, key)
+    return found if found is not None and found.size == size else None
+
+
+def _make_writable(layout: Layout, key: str) -> None:
+    """What was in the share is read-only, if a crash came before that was changed."""
+    for path in (layout.partial_content(key), layout.partial_tree(key)):
+        with contextlib.suppress(FileNotFoundError):
+            path.chmod(PRIVATE_FILE_MODE)
 
 
 @store_errors()
@@ -232,7 +251,10 @@ def place_partial(store: Store, partial: Partial, content: Content, mtime_ns: in
 
     The caller publishes the names and then calls `drop`.
     """
-    place_blob(store, store.layout.partial_content(partial.key), content, mtime_ns)
+    path = store.layout.partial_content(partial.key)
+    if partial.is_demoted:
+        remove_mark(path, DEMOTED)
+    place_blob(store, path, content, mtime_ns)
     _remove_content(store.layout, partial.key)
 
 
@@ -250,14 +272,20 @@ def list_partials(store: Store) -> list[tuple[str, int]]:
     layout = store.layout
     found = []
     for key in sorted({text.partition(".")[0] for text in os.listdir(layout.partial)}):
-        size = _read_map_size(layout, key)
-        if layout.blob(BlobId(key)).exists() or not layout.partial_content(key).exists():
+        path = layout.partial_content(key)
+        if layout.blob(BlobId(key)).exists() or not path.exists():
             _remove_content(layout, key)  # its names may wait for publication still
-        elif size is None:
+            continue
+        size = path.stat().st_size
+        if _read_map(layout, key, size) is None:
             _remove_all(layout, key)
         else:
             found.append((key, size))
     return found
+
+
+def _is_demoted(path: Path) -> bool:
+    return get_mark(path, DEMOTED) == YES
 
 
 def _remove_all(layout: Layout, key: str) -> None:
@@ -270,32 +298,3 @@ def _remove_content(layout: Layout, key: str) -> None:
     layout.partial_content(key).unlink(missing_ok=True)
     layout.partial_map(key).unlink(missing_ok=True)
     layout.partial_tree(key).unlink(missing_ok=True)
-
-
-def _map_length(size: int) -> int:
-    """Bytes of the bitmap."""
-    chunks = -(-size // CHUNK_SIZE)
-    return -(-chunks // 8)
-
-
-def _read_map_size(layout: Layout, key: str) -> int | None:
-    """The size of the blob, as its map says. None: no map, or a broken one."""
-    try:
-        raw = layout.partial_map(key).read_bytes()
-    except FileNotFoundError:
-        return None
-    if len(raw) < _MAP_HEADER.size:
-        return None
-    magic, size = _MAP_HEADER.unpack_from(raw)
-    is_sound = magic == MAP_MAGIC and len(raw) == _MAP_HEADER.size + _map_length(size)
-    return int(size) if is_sound else None
-
-
-def _read_bits(layout: Layout, key: str, size: int) -> bytearray | None:
-    if _read_map_size(layout, key) != size:
-        return None
-    return bytearray(layout.partial_map(key).read_bytes()[_MAP_HEADER.size :])
-
-
-def _set_bits(bits: bytearray, chunks: int) -> list[int]:
-    return [chunk for chunk in range(chunks) if bits[chunk // 8] >> chunk % 8 & 1]
