@@ -12,6 +12,7 @@ from blobfs.model import Attempt, Outcome
 from blobfs.record import BlobRecord, DirRecord, GoneRecord, LogRecord, SymlinkRecord
 from blobfs.shares.plain import PlainFile
 from blobfs.sync.peer import Peer
+from blobfs.sync.winning import winner
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +66,8 @@ def is_conclusive(answer: ShareAnswer) -> bool:
     return answer.record is not None and not isinstance(answer.record, GoneRecord)
 
 
-def winner(records: Sequence[tuple[LogRecord, Peer]]) -> tuple[LogRecord, Peer]:
-    """Of what the shares, in their order, have under one name; a tombstone only if nothing is left of it."""
-    newest = max(records, key=lambda pair: pair[0].published_ns)  # the first of equals
-    if not isinstance(newest[0], GoneRecord):
-        return newest
-    # One node's tombstone of a directory does not bury what others keep in theirs.
-    return next((pair for pair in records if isinstance(pair[0], DirRecord)), newest)
-
-
 def conclude(answers: Sequence[ShareAnswer]) -> Answer:
-    """The newest record wins, then the order of the shares; records go before plain files.
+    """The newest record wins (`winning`); records go before plain files.
 
     Raises `WrongEverywhere` when a share has a record for the name, none has a good one, and nothing
     else stands in the way of knowing.

@@ -19,6 +19,7 @@ from blobfs.sync.peer import Peer
 from blobfs.sync.service import SyncService
 from blobfs.sync.source import PlainSource, plain_key
 from blobfs.sync.span import Span
+from blobfs.sync.winning import winner
 
 _KINDS = {SymlinkRecord: "symlink", DirRecord: "directory", GoneRecord: "removed"}
 
@@ -134,7 +135,7 @@ async def _meaning_of_name(sync: SyncService, name: Name, seen: Seen) -> _Meanin
     known = await _records(sync, name, seen, loads)
     if not known:
         return plain or _Meaning()
-    record, origin = max(known, key=lambda pair: pair[0].published_ns)  # this node's own word of equals
+    record, origin = winner(known)  # this node's own word of equals
     match record:
         case GoneRecord() if plain is not None:
             return plain
@@ -151,9 +152,7 @@ async def _records(
     here = await sync.namespace.entry(name)
     if here is not None:
         known.append((here.record, "loaded" if here.loaded else "own"))
-    there = sync.catalogue.newer_than(name, -1)
-    if there is not None and there.record is not None:
-        known.append((there.record, "shares"))
+    known += [(record, "shares") for record, _ in sync.catalogue.kept(name)]
     if seen.record is not None:
         known.append((seen.record, "own" if seen.is_own else "shares"))
     fetched = (load.names[name] for load in loads)

@@ -1,12 +1,12 @@
 """The names this node knows on its own disk: what it shares, and what it loaded and shares in turn.
 
-Directories are read once from their logs and kept in memory: this daemon is the store's only
-writer. Names change under one lock; neither the network nor a disk flush is ever waited for while
-it is held. Every change goes to the disk first, then into the memory.
+What is used stays in memory (`local_directories`): this daemon is the store's only writer. Names change
+under one lock; neither the network nor a disk flush is ever waited for while it is held. Every change goes to
+the disk first, then into the memory.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
@@ -14,51 +14,66 @@ from blobfs import errors
 from blobfs.model import ROOT, Name, join, split
 from blobfs.record import BlobRecord, DirRecord, GoneRecord, LogRecord, Record, SymlinkRecord
 from blobfs.store import names, repair, sealed
+from blobfs.store.looking_up import find_directory, find_entry
 from blobfs.store.names import LocalName
 from blobfs.store.opening import Store
 from blobfs.sync.disk import DiskThreads
+from blobfs.sync.local_directories import LocalDirectories
+from blobfs.sync.winning import is_later
 
-MAX_DIRECTORIES = 4096
-"""Directories kept in memory; the oldest is read again when it is asked for."""
+
+def _nothing(_name: Name) -> Sequence[LogRecord]:
+    return ()
 
 
 class Namespace:
     """The local names.
 
     `lock` is held by whoever changes names, over the decision and the change; the methods that
-    change something demand it. `_directories` mirrors the logs and is changed only here.
+    change something demand it. `_directories` mirrors the disk and is changed only here.
     """
 
-    def __init__(self, store: Store, disk: DiskThreads) -> None:
+    def __init__(
+        self, store: Store, disk: DiskThreads, elsewhere: Callable[[Name], Sequence[LogRecord]] = _nothing
+    ) -> None:
+        """`elsewhere` is every record of a name that other nodes are known to have. It asks nobody."""
         self._store = store
+        self._elsewhere = elsewhere
         self._disk = disk
-        self._directories: dict[Name, dict[str, LocalName]] = {}
+        self._directories = LocalDirectories()
         self._last_published_ns = 0
         self.lock = trio.Lock()
+
+    def statistics(self) -> dict[str, int]:
+        """What is in memory."""
+        return self._directories.statistics()
 
     async def directory(self, directory: Name) -> Mapping[str, LocalName] | None:
         """The entries of a directory, tombstones among them; None when it is not here."""
         entries = self._directories.get(directory)
-        if entries is None:
-            entries = await self._disk.run(self._read, directory)
-            if entries is None:
-                return None
-            # Somebody may have read or changed it while this thread was at work: the first copy counts.
-            entries = self._directories.setdefault(directory, entries)
-            if len(self._directories) > MAX_DIRECTORIES:
-                self._directories.pop(next(iter(self._directories)))
-        return entries
+        if entries is not None:
+            return entries
+        with self._directories.reading(directory) as reading:
+            entries = await self._disk.run(find_directory, self._store, directory)
+            return None if entries is None else self._directories.keep(directory, entries, reading)
 
-    def _read(self, directory: Name) -> dict[str, LocalName] | None:
-        if not names.directory_exists(self._store, directory):
-            return None
-        return dict(names.read_directory(self._store, directory))
+    async def has_directory(self, directory: Name) -> bool:
+        if self._directories.get(directory) is not None:
+            return True
+        return await self._disk.run(names.directory_exists, self._store, directory)
 
     async def entry(self, name: Name) -> LocalName | None:
         """What this node knows of a name: a record, a tombstone or a directory; None is nothing."""
         directory, component = split(name)
-        entries = await self.directory(directory)
-        return None if entries is None else entries.get(component)
+        entries = self._directories.get(directory)
+        if entries is None:
+            worth = self._directories.visit(directory)
+            with self._directories.reading(directory) as reading:
+                found = await self._disk.run(find_entry, self._store, name, worth)
+                if not isinstance(found, dict):
+                    return found
+                entries = self._directories.keep(directory, found, reading)
+        return entries.get(component)
 
     async def entries_below(self, directory: Name) -> list[tuple[Name, LocalName]]:
         """Every live name below a directory, parents before what is in them."""
@@ -73,19 +88,26 @@ class Namespace:
         return found
 
     def next_published(self, previous: LogRecord | None = None) -> int:
-        """The time of a publication: now, but later than any before it and than `previous`."""
-        floor = self._last_published_ns
-        if previous is not None:
-            floor = max(floor, previous.published_ns)
-        self._last_published_ns = max(time.time_ns(), floor + 1)
-        return self._last_published_ns
+        """The time of a publication: now, but later than any before it and than `previous`.
+
+        What is later only because of a publisher's wrong clock is no time for the publications after it.
+        """
+        self._last_published_ns = max(time.time_ns(), self._last_published_ns + 1)
+        return max(self._last_published_ns, previous.published_ns + 1 if previous is not None else 0)
+
+    async def next_published_as(self, name: Name) -> int:
+        """The same, and later than every record of `name` that is known, here or elsewhere: it comes last."""
+        here = await self.entry(name)
+        records = [*self._elsewhere(name), *([here.record] if here is not None else [])]
+        return self.next_published(max(records, key=lambda record: record.published_ns, default=None))
 
     async def put(self, name: Name, record: Record, *, loaded: bool = False) -> None:
         """Makes `name` mean `record`, replacing what it meant. The lock is held."""
         directory, component = split(name)
-        await self.ensure_directory(directory)
+        loaded = loaded and not isinstance(record, GoneRecord)  # a tombstone is everybody's
+        await self.ensure_directory(directory, loaded=loaded)
         await self._disk.run(self._put, name, record, loaded)
-        self._remember(directory, component, LocalName(record, loaded))
+        self._directories.remember(directory, component, LocalName(record, loaded))
 
     def _put(self, name: Name, record: Record, loaded: bool) -> None:
         before = names.read_record(self._store, name)
@@ -101,50 +123,71 @@ class Namespace:
         if not isinstance(record, BlobRecord) or record.blob != before.record.blob:
             sealed.drop_blob_if_unnamed(self._store, before.record.blob)
 
-    async def ensure_directory(self, directory: Name) -> None:
-        """Makes a directory and its parents where they are missing. The lock is held."""
-        if directory == ROOT or await self.directory(directory) is not None:
+    async def adopt(self, name: Name, record: BlobRecord | SymlinkRecord | GoneRecord) -> None:
+        """Shares in turn what another node said of a name, unless it is known to mean something newer."""
+        if await self._is_news(name, record):
+            async with self.lock:
+                if await self._is_news(name, record):
+                    await self.put(name, record, loaded=True)
+
+    async def _is_news(self, name: Name, record: Record) -> bool:
+        here = await self.entry(name)
+        if here is not None and not is_later(record, here.record):
+            return False
+        removed = (other for other in self._elsewhere(name) if isinstance(other, GoneRecord))
+        return not any(is_later(gone, record) for gone in removed)
+
+    async def ensure_directory(self, directory: Name, *, loaded: bool = False) -> None:
+        """Makes a directory and its parents where they are missing. The lock is held.
+
+        With `loaded` it is made for what is shared in turn: then it is another node's, as it is known there.
+        """
+        if directory == ROOT or await self.has_directory(directory):
             return
         parent, component = split(directory)
-        await self.ensure_directory(parent)
+        await self.ensure_directory(parent, loaded=loaded)
         before = await self.entry(directory)
         if before is not None and not isinstance(before.record, GoneRecord):
             raise errors.NotADirectory(f"{directory} is not a directory")
-        await self.make_directory(directory, component)
+        there = [record for record in self._elsewhere(directory) if isinstance(record, DirRecord)]
+        if loaded and there:
+            record = max(there, key=lambda record: record.published_ns)
+            await self._make_directory(directory, component, record, loaded=True)
+        else:
+            await self.make_directory(directory, component)
 
     async def make_directory(self, directory: Name, component: str) -> DirRecord:
         """Makes one directory in a parent that is here. The lock is held."""
-        before = await self.entry(directory)
-        published = self.next_published(before.record if before else None)
+        published = await self.next_published_as(directory)
         record = DirRecord(published, published)
-        await self._disk.run(names.make_directory, self._store, directory, record)
-        self._remember(split(directory)[0], component, LocalName(record, loaded=False))
-        self._directories[directory] = {}
+        await self._make_directory(directory, component, record, loaded=False)
         return record
+
+    async def _make_directory(self, directory: Name, component: str, record: DirRecord, loaded: bool) -> None:
+        await self._disk.run(names.make_directory, self._store, directory, record, loaded)
+        self._directories.remember(split(directory)[0], component, LocalName(record, loaded))
+        self._directories.keep(directory, {})
 
     async def put_directory(self, directory: Name, record: DirRecord) -> None:
         """Gives a directory that this node made a new record. The lock is held."""
         await self._disk.run(names.put_directory, self._store, directory, record)
         parent, component = split(directory)
-        self._remember(parent, component, LocalName(record, loaded=False))
+        self._directories.remember(parent, component, LocalName(record, loaded=False))
 
-    async def remove_directory(self, directory: Name) -> None:
-        """Removes a directory in which no live name is left. The lock is held."""
-        before = await self.entry(directory)
-        record = GoneRecord(self.next_published(before.record if before else None))
+    async def remove_directory(self, directory: Name, record: GoneRecord | None = None) -> None:
+        """Removes a directory in which no live name is left. The lock is held.
+
+        `record` is the tombstone that it leaves; if none is given, one of this node's own.
+        """
+        record = record or GoneRecord(await self.next_published_as(directory))
         await self._disk.run(names.remove_directory, self._store, directory, record)
-        self._directories.pop(directory, None)
+        self._directories.forget(directory)
         parent, component = split(directory)
-        self._remember(parent, component, LocalName(record, loaded=False))
+        self._directories.remember(parent, component, LocalName(record, loaded=False))
 
     async def repair_logs(self) -> None:
         """After an unclean end: brings each log in line with its records, a directory at a time."""
         for directory in await self._disk.run(names.list_directories, self._store):
             async with self.lock:
                 if await self._disk.run(repair.repair_directory, self._store, directory):
-                    self._directories.pop(directory, None)
-
-    def _remember(self, directory: Name, component: str, entry: LocalName) -> None:
-        entries = self._directories.get(directory)
-        if entries is not None:
-            entries[component] = entry
+                    self._directories.forget(directory)

@@ -1,7 +1,7 @@
-"""What the shares have said of names, as it is heard: which names mean something else now, and whose clock is ahead.
+"""What the shares have said of names: which of them mean something else now, and whose clock is ahead.
 
-Nobody is called back. Whoever reads the shares notes it here (`heard`, `met`); one task waits for it (`wait`),
-and whoever publishes asks how late he must be to come last (`latest`).
+Nobody is called back. Whoever reads the shares notes it here (`heard`, `met`), one task waits for it
+(`wait`), and whoever publishes asks what he must be later than (`ahead`).
 """
 
 import logging
@@ -29,7 +29,7 @@ class News:
     def __init__(self) -> None:
         self._changed: dict[Name, set[str]] = {}
         self._stirred = trio.Event()
-        self._ahead: OrderedDict[Name, int] = OrderedDict()
+        self._ahead: OrderedDict[Name, LogRecord] = OrderedDict()
         self._complained: set[Peer] = set()
 
     def heard(self, peer: Peer, directory: Name, changed: Mapping[str, LogRecord | None]) -> None:
@@ -55,7 +55,9 @@ class News:
             name = join(directory, component)
         except ValueError:
             return  # no name: nothing is ever published under it
-        self._ahead[name] = max(self._ahead.get(name, 0), record.published_ns)
+        known = self._ahead.get(name)
+        if known is None or known.published_ns < record.published_ns:
+            self._ahead[name] = record
         self._ahead.move_to_end(name)
         if len(self._ahead) > KEPT_AHEAD:
             self._ahead.popitem(last=False)
@@ -63,11 +65,13 @@ class News:
         if ahead > MUCH_AHEAD_NS and peer not in self._complained:
             self._complained.add(peer)
             hours = ahead / MUCH_AHEAD_NS
-            _log.warning("%s: %r was published %.1f hours from now: a clock is wrong", peer.shown, name, hours)
+            _log.warning(
+                "%s: %r was published %.1f hours from now: a clock is wrong", peer.shown, name, hours
+            )
 
-    def latest(self, name: Name) -> int:
-        """The `published` of the latest record of a name that was heard of, if that was in the future; or 0."""
-        return self._ahead.get(name, 0)
+    def ahead(self, name: Name) -> LogRecord | None:
+        """The latest record of a name that was heard of, if it was published in the future."""
+        return self._ahead.get(name)
 
     async def wait(self) -> dict[Name, set[str]]:
         """The names, by their directory, of which something new was heard since this returned last."""

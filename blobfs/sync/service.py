@@ -11,23 +11,26 @@ from pathlib import Path
 import trio
 
 from blobfs import errors, model
-from blobfs.config import LoadSettings, LoadTerms
-from blobfs.model import EMPTY_BLOB, BlobId, Name, parse_name, split
-from blobfs.record import BlobRecord, DirRecord, GoneRecord, SymlinkRecord
+from blobfs.config import LoadSettings, LoadTerms, SpaceSettings
+from blobfs.model import EMPTY_BLOB, BlobId, Name, parse_name
+from blobfs.record import BlobRecord
 from blobfs.store import recovery, sealed
 from blobfs.store.incoming import Incoming
 from blobfs.store.opening import Store
-from blobfs.sync.answers import Absent, Answer, Present, ShareAnswer, Unknown, failure_from
+from blobfs.sync.answers import Answer, Present
 from blobfs.sync.arrivals import Arrivals
 from blobfs.sync.background import guarded
 from blobfs.sync.bundles.bundles import Bundles
 from blobfs.sync.catalogue import Catalogue
 from blobfs.sync.disk import DiskThreads
+from blobfs.sync.evicting import Evicting
 from blobfs.sync.fill import Filler
 from blobfs.sync.known_shares import Circle, KnownShares
 from blobfs.sync.loading import LoadedBlob, Loading
 from blobfs.sync.loads import USUAL_TERMS, Loads
+from blobfs.sync.names import Names
 from blobfs.sync.namespace import Namespace
+from blobfs.sync.news import News
 from blobfs.sync.packages.bundle_writer import BundleWriter
 from blobfs.sync.packages.drafts import Drafting
 from blobfs.sync.packages.files import PackageFiles
@@ -42,8 +45,11 @@ from blobfs.sync.packages.writer import BlobWriter
 from blobfs.sync.peer import Peer
 from blobfs.sync.sealer import Sealer
 from blobfs.sync.sharing import Sharing
+from blobfs.sync.space import Space
 
 _log = logging.getLogger(__name__)
+
+USUAL_SPACE = SpaceSettings()
 
 
 class SyncService:
@@ -56,17 +62,22 @@ class SyncService:
         settings: LoadSettings,
         seal_delay: float,
         disk: DiskThreads | None = None,
+        space: SpaceSettings = USUAL_SPACE,
     ) -> None:
         self.store = store
         self.peers = peers
         self._settings = settings
         self.settings = settings
         self.disk = disk or DiskThreads()
-        self.namespace = Namespace(store, self.disk)
+        news = News()
+        self.catalogue = Catalogue(peers, settings, news)
+        self.namespace = Namespace(store, self.disk, self.catalogue.heard_of)
         self.arrivals = Arrivals()
         self.sealer = Sealer(store, self.disk, self.namespace, self.arrivals, seal_delay)
-        self.loads = Loads(store, self.disk, peers, self.sealer, self.namespace, settings)
-        self.catalogue = Catalogue(peers, settings)
+        self.space = Space(store, space)
+        self.loads = Loads(store, self.disk, peers, self.sealer, self.namespace, self.space, settings)
+        self.evicting = Evicting(store, self.disk, self.namespace, self.loads)
+        self.names = Names(self.namespace, self.catalogue, self.loads, news)
         self.transactions = Transactions(
             store, self.disk, self.arrivals, self.sealer, self.namespace, settings.abandoned_after
         )
@@ -90,24 +101,23 @@ class SyncService:
             self.loads,
             self._known_shares,
             settings,
-            self._lookup,
+            self.names.lookup,
         )
-        self._nursery: trio.Nursery | None = None
-        self._refreshing: set[Name] = set()
         self._is_repairing = False
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Redoes what an unclean end left, says `started`, works until it is cancelled."""
         await self._redo()
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
+            await nursery.start(self.names.run)
             await nursery.start(self.sealer.run)
             await nursery.start(self.loads.run)
             await nursery.start(self.transactions.run)
             await nursery.start(self.bundles.run)
             await nursery.start(self.package_loading.run)
             await nursery.start(self._small_writes.run)
-            await nursery.start(Filler(self.loads, self._settings).run)
+            await nursery.start(Filler(self.loads, self.space, self._settings).run)
+            await nursery.start(self.space.run, self.evicting.free, self.evicting.measure)
             nursery.start_soon(self._known_shares.run)
             if not self.store.was_clean:
                 nursery.start_soon(guarded, self._repair)
@@ -155,82 +165,18 @@ class SyncService:
     # Names
 
     async def lookup(self, name: Name) -> Answer:
-        """What a name means: this node's own word first, without any network if it is here (P6).
+        """What a name means: what is known here goes first, without any network (P6).
 
         Raises `WrongEverywhere` when the name is there but no usable record of it.
         """
-        return await self._lookup(name, self.catalogue)
-
-    async def _lookup(self, name: Name, catalogue: Catalogue) -> Answer:
-        here = await self.namespace.entry(name)
-        if here is None:
-            answer = await catalogue.lookup(name)
-            return (self._known_before(name, catalogue) or answer) if isinstance(answer, Unknown) else answer
-        match here.record:
-            case GoneRecord(published_ns):
-                return _published_since(published_ns, await catalogue.lookup(name))
-            case BlobRecord() | SymlinkRecord() as record:
-                self._refresh_nowait(split(name)[0])
-                newer = _newer(self.catalogue.newer_than(name, record.published_ns))
-                return newer or Present(record, None, here.loaded)
-            case DirRecord() as record:
-                return Present(record, None, loaded=False)
-
-    def _known_before(self, name: Name, catalogue: Catalogue) -> Present | None:
-        """While it cannot be asked for: what a log said of it last, or what is being loaded under it.
-
-        Nobody said since that it is gone, and what is here of it can be read.
-        """
-        kept = _newer(catalogue.newer_than(name, -1))
-        if kept is not None:
-            return kept
-        for load in self.loads.loads_of(name):
-            record = load.names[name]
-            if record is not None and load.peers:
-                return Present(record, load.peers[0])
-        return None
-
-    def _refresh_nowait(self, directory: Name) -> None:
-        """Has the shares' logs of a directory read again behind the back of whoever looks a name up."""
-        if (
-            directory in self._refreshing
-            or self.catalogue.is_listing_fresh(directory)
-            or self._nursery is None
-        ):
-            return
-        self._refreshing.add(directory)
-        self._nursery.start_soon(guarded, self._refresh, directory)
-
-    async def _refresh(self, directory: Name) -> None:
-        try:
-            await self.catalogue.listing(directory)
-        finally:
-            self._refreshing.discard(directory)
+        return await self.names.lookup(name, self.catalogue)
 
     async def listing(self, directory: Name) -> dict[str, Present]:
         """Every live name of a directory, here and on the shares; the newest record wins.
 
         Raises `NameMissing` when nobody has such a directory, `LoadFailed` when that cannot be known.
         """
-        here = await self.namespace.directory(directory)
-        there = await self.catalogue.listing(directory)
-        if here is None and not there.exists and directory:
-            if there.failures:
-                raise failure_from(there.failures)
-            raise errors.NameMissing(f"no directory {directory}")
-        found: dict[str, Present] = {}
-        for component, (record, peer) in there.entries.items():
-            if not isinstance(record, GoneRecord):
-                found[component] = Present(record, peer)
-        for component, entry in (here or {}).items():
-            other = found.get(component)
-            if other is not None and other.record.published_ns > entry.record.published_ns:
-                continue
-            if not isinstance(entry.record, GoneRecord):
-                found[component] = Present(entry.record, None, entry.loaded)
-            elif other is not None and not isinstance(other.record, DirRecord):
-                del found[component]  # a directory stays while others keep something in it
-        return found
+        return await self.names.listing(directory)
 
     # Blobs
 
@@ -292,18 +238,3 @@ def _parse(resource_id: str) -> Name:
         raise errors.NameTooLong(str(wrong)) from None
     except model.Invalid as wrong:
         raise errors.InvalidName(str(wrong)) from None
-
-
-def _published_since(gone_ns: int, answer: Answer) -> Answer:
-    """A name that this node removed is there again only if somebody published it since."""
-    if isinstance(answer, Present) and not isinstance(answer.record, DirRecord):
-        return answer if answer.record.published_ns > gone_ns else Absent()
-    return Absent() if isinstance(answer, Unknown) else answer
-
-
-def _newer(answer: ShareAnswer | None) -> Present | None:
-    if answer is None or answer.record is None:
-        return None
-    if isinstance(answer.record, GoneRecord):
-        return None  # what is here stays here; its publisher's tombstone only ends the listing elsewhere
-    return Present(answer.record, answer.peer)

@@ -49,10 +49,15 @@ def test_the_newest_record_wins() -> None:
     assert conclude([said(ONE, NEW), said(TWO, OLD)]) == Present(NEW, ONE)
 
 
-def test_of_equally_new_records_the_first_share_s_wins() -> None:
-    """The order of the shares decides, so that two nodes with the same settings agree."""
+def test_of_equally_new_records_the_same_one_wins_everywhere() -> None:
+    """What they say decides and not the order of the shares, so that all nodes agree."""
     other = record_of(b"other", NEW.published_ns)
-    assert conclude([said(ONE), said(TWO, other), said(THREE, NEW)]) == Present(other, TWO)
+    answers = [said(ONE), said(TWO, other), said(THREE, NEW)]
+    assert (
+        conclude(answers)
+        == conclude(answers[::-1])
+        == Present(max(other, NEW, key=lambda record: record.blob), TWO if other.blob > NEW.blob else THREE)
+    )
 
 
 def test_a_newer_tombstone_buries_a_record_and_an_older_one_does_not() -> None:

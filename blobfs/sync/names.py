@@ -1,0 +1,218 @@
+"""What names mean: this node's word and the shares' words, brought together by one rule (`winning`).
+
+1. What is here is answered without any network (P6): from this node's own records and what the shares' logs
+   said last. Those are read again behind the back of whoever looks, so a change is seen a moment later.
+2. What is not here, or known to be removed, is asked for.
+3. What other nodes removed is removed here too, if this node only shared it in turn: a name when its
+   publisher's tombstone is heard of, a directory when nothing of this node's own is in it. What this node
+   published itself is hidden by a newer tombstone, and stays in its store.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+
+import trio
+
+from blobfs import errors
+from blobfs.model import Name, join, split
+from blobfs.record import DirRecord, GoneRecord, LogRecord
+from blobfs.store.names import LocalName
+from blobfs.sync.answers import Absent, Answer, Present, Unknown, failure_from
+from blobfs.sync.background import guarded
+from blobfs.sync.catalogue import Catalogue
+from blobfs.sync.loads import Loads
+from blobfs.sync.namespace import Namespace
+from blobfs.sync.news import News
+from blobfs.sync.peer import Peer
+from blobfs.sync.winning import is_later, winner
+
+_log = logging.getLogger(__name__)
+
+SLICE = 256
+"""Names that are looked through before others have their turn."""
+
+Records = list[tuple[LogRecord, Peer | None]]
+
+
+class Names:
+    """Mutable: `_refreshing`, directories whose logs are being read; `_changed`, for `wait_changed`."""
+
+    def __init__(self, namespace: Namespace, catalogue: Catalogue, loads: Loads, news: News) -> None:
+        self._namespace = namespace
+        self._catalogue = catalogue
+        self._loads = loads
+        self._news = news
+        self._nursery: trio.Nursery | None = None
+        self._refreshing: set[Name] = set()
+        self._changed: dict[Name, set[str]] = {}
+        self._has_changed = trio.Event()
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Follows what is heard of the shares, until it is cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            while True:
+                for directory, components in (await self._news.wait()).items():
+                    await guarded(self._follow_removals, directory, components)
+                    self._changed.setdefault(directory, set()).update(components)
+                    self._has_changed.set()
+
+    async def wait_changed(self) -> dict[Name, set[str]]:
+        """The names, by their directory, that may mean something else since this returned last.
+
+        For one caller. What nobody waits for is bounded by the names that the shares have.
+        """
+        await self._has_changed.wait()
+        self._has_changed = trio.Event()
+        changed, self._changed = self._changed, {}
+        return changed
+
+    # Asking
+
+    async def lookup(self, name: Name, catalogue: Catalogue) -> Answer:
+        """What a name means; `catalogue` is asked what is not here.
+
+        Raises `WrongEverywhere` when the name is there but no usable record of it.
+        """
+        here = await self._namespace.entry(name)
+        if here is None:
+            answer = await catalogue.lookup(name)
+            return (self._known_before(name, catalogue) or answer) if isinstance(answer, Unknown) else answer
+        if not isinstance(here.record, GoneRecord):
+            self._refresh_nowait(split(name)[0])
+        known = _winner(here, self._catalogue.kept(name))
+        if isinstance(known, Present):
+            return known
+        return _unless_removed(known, await catalogue.lookup(name))
+
+    async def known(self, name: Name) -> Present | None:
+        """What a name means as far as is known; None also where nothing is known. Asks nobody."""
+        found = _winner(await self._namespace.entry(name), self._catalogue.kept(name))
+        return found if isinstance(found, Present) else None
+
+    def _known_before(self, name: Name, catalogue: Catalogue) -> Present | None:
+        """While it cannot be asked for: what a log said of it last, or what is being loaded under it.
+
+        Nobody said since that it is gone, and what is here of it can be read.
+        """
+        kept = _winner(None, catalogue.kept(name))
+        if isinstance(kept, Present):
+            return kept
+        for load in self._loads.loads_of(name):
+            record = load.names[name]
+            if record is not None and load.peers:
+                return Present(record, load.peers[0])
+        return None
+
+    def _refresh_nowait(self, directory: Name) -> None:
+        """Has the shares' logs of a directory read again behind the back of whoever looks a name up."""
+        if (
+            directory in self._refreshing
+            or self._catalogue.is_listing_fresh(directory)
+            or self._nursery is None
+        ):
+            return
+        self._refreshing.add(directory)
+        self._nursery.start_soon(guarded, self._refresh, directory)
+
+    async def _refresh(self, directory: Name) -> None:
+        try:
+            await self._catalogue.listing(directory)
+        finally:
+            self._refreshing.discard(directory)
+
+    async def listing(self, directory: Name) -> dict[str, Present]:
+        """Every live name of a directory, here and on the shares.
+
+        Raises `NameMissing` when nobody has such a directory, `LoadFailed` when that cannot be known.
+        """
+        here = await self._namespace.directory(directory)
+        there = await self._catalogue.listing(directory)
+        if here is None and not there.exists and directory:
+            if there.failures:
+                raise failure_from(there.failures)
+            raise errors.NameMissing(f"no directory {directory}")
+        here = here or {}
+        found: dict[str, Present] = {}
+        for count, component in enumerate(set(here).union(*there.components), 1):
+            winning = _winner(here.get(component), there.records(component))
+            if isinstance(winning, Present):
+                found[component] = winning
+            if count % SLICE == 0:
+                await trio.lowlevel.checkpoint()
+        return found
+
+    # Following
+
+    async def _follow_removals(self, directory: Name, components: set[str]) -> None:
+        """What is only shared in turn goes when it is heard that it is gone."""
+        here = await self._namespace.directory(directory)
+        if here is None:
+            return
+        loaded = [component for component, entry in here.items() if component in components and entry.loaded]
+        for count, component in enumerate(loaded, 1):
+            await self._follow_removal(join(directory, component))
+            if count % SLICE == 0:
+                await trio.lowlevel.checkpoint()
+
+    async def _follow_removal(self, name: Name) -> None:
+        if self._removal_of(name, await self._namespace.entry(name)) is None:
+            return
+        async with self._namespace.lock:
+            here = await self._namespace.entry(name)
+            gone = self._removal_of(name, here)
+            if here is None or gone is None:
+                return
+            try:
+                if isinstance(here.record, DirRecord):
+                    await self._retract(name, gone)
+                else:
+                    await self._namespace.put(name, gone, loaded=True)
+            except errors.StoreError as failure:
+                _log.warning("%r was removed by its publisher, and cannot be removed here: %s", name, failure)
+
+    def _removal_of(self, name: Name, here: LocalName | None) -> GoneRecord | None:
+        """The tombstone that takes away what this node shares in turn."""
+        if here is None or not here.loaded:
+            return None
+        kept = self._catalogue.kept(name)
+        if not kept:
+            return None
+        gone, _ = winner(kept)
+        return gone if isinstance(gone, GoneRecord) and is_later(gone, here.record) else None
+
+    async def _retract(self, directory: Name, gone: GoneRecord) -> None:
+        """Takes back a directory that holds nothing but what this node loaded. The lock is held.
+
+        No tombstone is made up for the names in it: if another node has one of them, it is there still.
+        """
+        below = await self._namespace.entries_below(directory)
+        if not all(entry.loaded for _, entry in below):
+            return
+        for name, entry in reversed(below):
+            older = GoneRecord(entry.record.published_ns - 1)  # goes with its directory in a moment
+            if isinstance(entry.record, DirRecord):
+                await self._namespace.remove_directory(name, older)
+            else:
+                await self._namespace.put(name, older)
+        await self._namespace.remove_directory(directory, gone)
+
+
+def _winner(here: LocalName | None, there: Iterable[tuple[LogRecord, Peer]]) -> Present | GoneRecord | None:
+    """Of what this node and the shares have; None: nobody has anything."""
+    records: Records = [*there] if here is None else [(here.record, None), *there]
+    if not records:
+        return None
+    record, peer = winner(records)
+    if isinstance(record, GoneRecord):
+        return record
+    return Present(record, peer, here.loaded if here is not None and peer is None else True)
+
+
+def _unless_removed(gone: GoneRecord | None, answer: Answer) -> Answer:
+    """A name that was removed is there again only if somebody published it since."""
+    if gone is not None and isinstance(answer, Present):
+        found: Sequence[tuple[LogRecord, Peer | None]] = [(gone, None), (answer.record, answer.peer)]
+        return Absent() if isinstance(winner(found)[0], GoneRecord) else answer
+    return Absent() if isinstance(answer, Unknown) else answer
