@@ -18,16 +18,20 @@ from blobfs.store.marks import KEEP, PINNED, YES, get_mark
 
 
 def drop_unheld(layout: Layout, blob: BlobId, own_links: int = 0) -> bool:
-    """Whether the blob was dropped. `own_links` more do not hold it: they go too. Raises OSError."""
+    """Whether the blob was dropped. `own_links` more do not hold it: they go too. Raises OSError.
+
+    A tree without a blob goes as well: the disk may have refused the blob after it.
+    """
     path = layout.blob(blob)
     try:
         if path.stat().st_nlink > 1 + own_links or get_mark(path, KEEP) or get_mark(path, PINNED) == YES:
             return False
         path.unlink()
+        was_here = True
     except FileNotFoundError:
-        return False
+        was_here = False
     layout.tree(blob).unlink(missing_ok=True)
-    return True
+    return was_here
 
 
 def tear_down(layout: Layout, aborted: Path, links: threading.Lock) -> None:

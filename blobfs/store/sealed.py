@@ -129,6 +129,11 @@ def place_blob(store: Store, source: Path, content: Content, mtime_ns: int) -> N
     """
     if _is_placed(store, content):
         return
+    with store.links:  # who drops a blob takes its tree along, and must not take this one
+        _place(store, source, content, mtime_ns)
+
+
+def _place(store: Store, source: Path, content: Content, mtime_ns: int) -> None:
     place_tree(store, content)
     os.utime(source, ns=(time.time_ns(), mtime_ns))
     os.chmod(source, SHARED_FILE_MODE)

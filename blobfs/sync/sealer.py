@@ -108,8 +108,10 @@ class Sealer:
             self.hurry()
             await job.done.wait()
         if job in self._failed:
-            self._failed.remove(job)
-            await self._disk.run(job.incoming.discard)
+            async with self._namespace.lock:
+                await self._disk.run(self._undo, job)
+            with contextlib.suppress(ValueError):  # it may have been taken up again meanwhile
+                self._failed.remove(job)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Works until it is cancelled."""
@@ -223,11 +225,16 @@ class Sealer:
             return
         async with self._namespace.lock:
             if job.dropped:
-                await self._disk.run(job.incoming.discard)
+                await self._disk.run(self._undo, job)
                 return
             job.record = await self._publish_named(job)
         self.sealed += 1
         self._arrivals.arrived(job.record.blob)
+
+    def _undo(self, job: SealJob) -> None:
+        """Nothing is to be left of it: neither the file, nor what an attempt that failed had got to."""
+        job.incoming.discard()
+        self._drop_unnamed([job])
 
     async def _publish_named(self, job: SealJob) -> BlobRecord:
         content = job.content

@@ -63,7 +63,7 @@ def run_campaign(
     """Each `every`-th point; which of them differs from one kind of failure to the next."""
     report = Report()
     shift = 0
-    with _directory() as directory:
+    with fast_directory() as directory:
         for scenario in scenarios:
             dry = Run(directory, SCENARIOS[scenario], None).run()
             report.wrong += [f"{scenario}, nothing fails: {wrong}" for wrong in dry.wrong]
@@ -95,7 +95,8 @@ def _run_both(directory: Path, row: Row, plan: Plan, made: Sequence[Operation], 
 
 
 @contextmanager
-def _directory() -> Iterator[Path]:
+def fast_directory() -> Iterator[Path]:
+    """A place for the runs, gone at the end."""
     directory = Path(tempfile.mkdtemp(prefix="blobfs-disk-faults-", dir=_fast_place()))
     try:
         yield directory
