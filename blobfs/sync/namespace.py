@@ -6,7 +6,7 @@ the disk first, then into the memory.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
@@ -19,6 +19,11 @@ from blobfs.store.names import LocalName
 from blobfs.store.opening import Store
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.local_directories import LocalDirectories
+from blobfs.sync.winning import is_later
+
+
+def _nothing(_name: Name) -> Sequence[LogRecord]:
+    return ()
 
 
 class Namespace:
@@ -28,8 +33,12 @@ class Namespace:
     change something demand it. `_directories` mirrors the disk and is changed only here.
     """
 
-    def __init__(self, store: Store, disk: DiskThreads) -> None:
+    def __init__(
+        self, store: Store, disk: DiskThreads, elsewhere: Callable[[Name], Sequence[LogRecord]] = _nothing
+    ) -> None:
+        """`elsewhere` is every record of a name that other nodes are known to have. It asks nobody."""
         self._store = store
+        self._elsewhere = elsewhere
         self._disk = disk
         self._directories = LocalDirectories()
         self._last_published_ns = 0
@@ -79,17 +88,24 @@ class Namespace:
         return found
 
     def next_published(self, previous: LogRecord | None = None) -> int:
-        """The time of a publication: now, but later than any before it and than `previous`."""
-        floor = self._last_published_ns
-        if previous is not None:
-            floor = max(floor, previous.published_ns)
-        self._last_published_ns = max(time.time_ns(), floor + 1)
-        return self._last_published_ns
+        """The time of a publication: now, but later than any before it and than `previous`.
+
+        What is later only because of a publisher's wrong clock is no time for the publications after it.
+        """
+        self._last_published_ns = max(time.time_ns(), self._last_published_ns + 1)
+        return max(self._last_published_ns, previous.published_ns + 1 if previous is not None else 0)
+
+    async def next_published_as(self, name: Name) -> int:
+        """The same, and later than every record of `name` that is known, here or elsewhere: it comes last."""
+        here = await self.entry(name)
+        records = [*self._elsewhere(name), *([here.record] if here is not None else [])]
+        return self.next_published(max(records, key=lambda record: record.published_ns, default=None))
 
     async def put(self, name: Name, record: Record, *, loaded: bool = False) -> None:
         """Makes `name` mean `record`, replacing what it meant. The lock is held."""
         directory, component = split(name)
-        await self.ensure_directory(directory)
+        loaded = loaded and not isinstance(record, GoneRecord)  # a tombstone is everybody's
+        await self.ensure_directory(directory, loaded=loaded)
         await self._disk.run(self._put, name, record, loaded)
         self._directories.remember(directory, component, LocalName(record, loaded))
 
@@ -107,26 +123,50 @@ class Namespace:
         if not isinstance(record, BlobRecord) or record.blob != before.record.blob:
             sealed.drop_blob_if_unnamed(self._store, before.record.blob)
 
-    async def ensure_directory(self, directory: Name) -> None:
-        """Makes a directory and its parents where they are missing. The lock is held."""
+    async def adopt(self, name: Name, record: BlobRecord | SymlinkRecord | GoneRecord) -> None:
+        """Shares in turn what another node said of a name, unless it is known to mean something newer."""
+        if await self._is_news(name, record):
+            async with self.lock:
+                if await self._is_news(name, record):
+                    await self.put(name, record, loaded=True)
+
+    async def _is_news(self, name: Name, record: Record) -> bool:
+        here = await self.entry(name)
+        if here is not None and not is_later(record, here.record):
+            return False
+        removed = (other for other in self._elsewhere(name) if isinstance(other, GoneRecord))
+        return not any(is_later(gone, record) for gone in removed)
+
+    async def ensure_directory(self, directory: Name, *, loaded: bool = False) -> None:
+        """Makes a directory and its parents where they are missing. The lock is held.
+
+        With `loaded` it is made for what is shared in turn: then it is another node's, as it is known there.
+        """
         if directory == ROOT or await self.has_directory(directory):
             return
         parent, component = split(directory)
-        await self.ensure_directory(parent)
+        await self.ensure_directory(parent, loaded=loaded)
         before = await self.entry(directory)
         if before is not None and not isinstance(before.record, GoneRecord):
             raise errors.NotADirectory(f"{directory} is not a directory")
-        await self.make_directory(directory, component)
+        there = [record for record in self._elsewhere(directory) if isinstance(record, DirRecord)]
+        if loaded and there:
+            record = max(there, key=lambda record: record.published_ns)
+            await self._make_directory(directory, component, record, loaded=True)
+        else:
+            await self.make_directory(directory, component)
 
     async def make_directory(self, directory: Name, component: str) -> DirRecord:
         """Makes one directory in a parent that is here. The lock is held."""
-        before = await self.entry(directory)
-        published = self.next_published(before.record if before else None)
+        published = await self.next_published_as(directory)
         record = DirRecord(published, published)
-        await self._disk.run(names.make_directory, self._store, directory, record)
-        self._directories.remember(split(directory)[0], component, LocalName(record, loaded=False))
-        self._directories.keep(directory, {})
+        await self._make_directory(directory, component, record, loaded=False)
         return record
+
+    async def _make_directory(self, directory: Name, component: str, record: DirRecord, loaded: bool) -> None:
+        await self._disk.run(names.make_directory, self._store, directory, record, loaded)
+        self._directories.remember(split(directory)[0], component, LocalName(record, loaded))
+        self._directories.keep(directory, {})
 
     async def put_directory(self, directory: Name, record: DirRecord) -> None:
         """Gives a directory that this node made a new record. The lock is held."""
@@ -134,10 +174,12 @@ class Namespace:
         parent, component = split(directory)
         self._directories.remember(parent, component, LocalName(record, loaded=False))
 
-    async def remove_directory(self, directory: Name) -> None:
-        """Removes a directory in which no live name is left. The lock is held."""
-        before = await self.entry(directory)
-        record = GoneRecord(self.next_published(before.record if before else None))
+    async def remove_directory(self, directory: Name, record: GoneRecord | None = None) -> None:
+        """Removes a directory in which no live name is left. The lock is held.
+
+        `record` is the tombstone that it leaves; if none is given, one of this node's own.
+        """
+        record = record or GoneRecord(await self.next_published_as(directory))
         await self._disk.run(names.remove_directory, self._store, directory, record)
         self._directories.forget(directory)
         parent, component = split(directory)
