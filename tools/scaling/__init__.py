@@ -1,0 +1,1 @@
+"""What a node costs whose store is large (``tools/scale``)."""
