@@ -1,8 +1,8 @@
 """Directories of this node's names that are in memory: what is used, up to a number of names in all.
 
-A name of a directory that is not in memory is read from its record, which costs a visit to the disk. A directory
-that is asked often enough is read whole, from its log: when the visits so far have cost about as much. So a
-name costs the same in a store of any size, and whoever walks through all of one does not fill the memory.
+A name of a directory that is not in memory is read from its record, which costs a visit to the disk. A
+directory that is asked often enough is read whole, from its log: when the visits so far have cost about as
+much. So a name costs the same in a store of any size, and a walk through all of it does not fill the memory.
 """
 
 from collections import OrderedDict
@@ -16,7 +16,7 @@ from blobfs.store.names import LocalName
 MAX_NAMES = 100_000
 """Names kept in memory, about 50 MB; the directory that was used last is kept however large it is."""
 LOG_BYTES_A_VISIT = 2048
-"""Of a log, that are read and taken apart in the time in which a record is: some nine lines, 0.1 to 0.2 ms."""
+"""Of a log, that are read and taken apart in the time in which a record is: some nine lines, 0.1 ms."""
 MAX_COUNTED = 4096
 """Directories that are not in memory of which it is known how often they were asked."""
 

@@ -1,4 +1,4 @@
-"""A file system of its own for a store, on a file that goes away: what else lies on the disk does not count."""
+"""A file system of its own for a store, on a file that goes away: nothing else lies on it."""
 
 import contextlib
 import os

@@ -51,7 +51,9 @@ def fill(root: Path, blobs: int) -> None:
     entries = []
     for first in range(0, blobs, NAMES_A_DIRECTORY):
         directory = directory_of(first)
-        entries.append(_fill_directory(layout, directory, range(first, min(first + NAMES_A_DIRECTORY, blobs)), now))
+        entries.append(
+            _fill_directory(layout, directory, range(first, min(first + NAMES_A_DIRECTORY, blobs)), now)
+        )
     layout.log(ROOT).unlink()
     _write(os.fspath(layout.log(ROOT)), encode_log(entries), LOG_MODE)
 
