@@ -1,8 +1,10 @@
-"""After an unclean end: chunks that the map claims are verified again, when they are first needed."""
+"""Chunks that a map on the disk claims are verified again, when they are first needed."""
 
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from blobfs import errors
 from blobfs.model import CHUNK_SIZE, Attempt
 from blobfs.shares.choice import rank
 from blobfs.shares.failure import ShareFailure
@@ -10,6 +12,8 @@ from blobfs.store.partial import Partial
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.peer import Peer
 from blobfs.sync.source import Source
+
+_log = logging.getLogger(__name__)
 
 
 class Confirmed(NamedTuple):
@@ -65,9 +69,14 @@ async def _can_verify(
 
 def _are_right(partial: Partial, source: Source, first: int, stop: int) -> list[bool]:
     """Blocks."""
-    return [
-        source.is_right(
-            chunk, partial.read(chunk * CHUNK_SIZE, min(CHUNK_SIZE, partial.size - chunk * CHUNK_SIZE))
-        )
-        for chunk in range(first, stop)
-    ]
+    return [_is_right(partial, source, chunk) for chunk in range(first, stop)]
+
+
+def _is_right(partial: Partial, source: Source, chunk: int) -> bool:
+    offset = chunk * CHUNK_SIZE
+    try:
+        content = partial.read(offset, min(CHUNK_SIZE, partial.size - offset))
+    except errors.StoreBroken as failure:
+        _log.warning("%s: what is stored at %d cannot be read: %s", partial.key, offset, failure)
+        return False
+    return source.is_right(chunk, content)

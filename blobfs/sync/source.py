@@ -12,15 +12,15 @@ from typing import Protocol
 import trio
 
 from blobfs import merkle
-from blobfs.model import CHUNK_SIZE, LEAF_SIZE, BlobId, Name
+from blobfs.model import BlobId, Name
 from blobfs.shares.plain import PlainFile
 from blobfs.store.hashing import HashWorkers
 from blobfs.store.partial import Partial
+from blobfs.store.tree_nodes import KnownNodes
 from blobfs.sync.background import lone_failure
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.peer import Body, Peer
 
-LEAVES_PER_CHUNK = CHUNK_SIZE // LEAF_SIZE
 UPPER_LEVELS_AT_ONCE = 64 * 1024
 """Up to so many bytes of upper tree levels are fetched in one request: round trips cost more."""
 NODES_AHEAD = 32
@@ -73,7 +73,7 @@ class Source(Protocol):
 
 
 class MerkleSource:
-    """A blob by its id. `_verified` holds the tree's nodes that are known to be right, per level."""
+    """A blob by its id. `_nodes` are those of its tree that are known to be right."""
 
     def __init__(
         self, blob: BlobId, size: int, partial: Partial, disk: DiskThreads, hashing: HashWorkers
@@ -82,9 +82,8 @@ class MerkleSource:
         self._blob = blob
         self._partial = partial
         self._disk = disk
-        self._hashing = hashing
-        self._geometry = merkle.Geometry(size)
-        self._verified: dict[int, set[int]] = {level.number: set() for level in self._geometry.levels}
+        self._nodes = KnownNodes(blob, size, hashing)
+        self._geometry = self._nodes.geometry
         self._is_resumed = partial.is_resumed
         self._coming: dict[TreeRange, Coming] = {}
 
@@ -95,13 +94,11 @@ class MerkleSource:
         return peer.share.blob(self._blob, self.size, offset, length)
 
     def is_prepared(self, first: int, stop: int) -> bool:
-        if not self._geometry.levels:
-            return True
-        return self._verified[1].issuperset(self._nodes(self._geometry.levels[0], first, stop))
+        return self._nodes.suffice(first, stop)
 
     async def resume(self, first: int, stop: int) -> bool:
         if self._is_resumed:
-            await self._disk.run(self._adopt, first, stop)
+            await self._disk.run(self._nodes.adopt, self._partial.read_tree, first, stop)
         return self.is_prepared(first, stop)
 
     async def prepare(self, peer: Peer, first: int, stop: int, *, ahead: bool) -> None:
@@ -119,12 +116,6 @@ class MerkleSource:
             if not self.is_prepared(first, stop):
                 raise peer.wrong("tree", "a hash tree that is not this blob's")
 
-    def _nodes(self, level: merkle.Level, first: int, stop: int) -> range:
-        """The nodes of a level that are on the way to some chunks."""
-        width = merkle.DIGESTS_PER_NODE**level.number
-        last_leaf = min(stop * LEAVES_PER_CHUNK, self._geometry.leaves) - 1
-        return range(first * LEAVES_PER_CHUNK // width, last_leaf // width + 1)
-
     def _missing_ranges(self, first: int, stop: int, ahead: bool) -> list[TreeRange]:
         """The parts of the tree file to ask for, topmost first."""
         if self._geometry.tree_size <= UPPER_LEVELS_AT_ONCE:
@@ -133,7 +124,9 @@ class MerkleSource:
         found: list[TreeRange] = []
         for level in reversed(self._geometry.levels):
             missing = [
-                node for node in self._nodes(level, first, stop) if node not in self._verified[level.number]
+                node
+                for node in self._nodes.on_the_way(level, first, stop)
+                if not self._nodes.is_known(level.number, node)
             ]
             if not missing:
                 continue
@@ -192,33 +185,9 @@ class MerkleSource:
                 if start + length > stop:
                     break
                 node_content = content[start - offset : start - offset + length]
-                if self._vouched(level.number, node, node_content):
+                if self._nodes.is_vouched_for(self._partial.read_tree, level.number, node, node_content):
                     self._partial.write_tree(start, node_content)
-                    self._verified[level.number].add(node)
-
-    def _adopt(self, first: int, stop: int) -> None:
-        """Trusts the nodes that an earlier run left on the disk as far as they are right. Blocks."""
-        for level in reversed(self._geometry.levels):
-            for node in self._nodes(level, first, stop):
-                if node in self._verified[level.number]:
-                    continue
-                content = self._partial.read_tree(*level.node_span(node))
-                if self._vouched(level.number, node, content):
-                    self._verified[level.number].add(node)
-
-    def _vouched(self, level: int, node: int, content: bytes) -> bool:
-        """Whether the level above, itself verified, holds this node's digest."""
-        above = level + 1
-        if above in self._verified and node // merkle.DIGESTS_PER_NODE not in self._verified[above]:
-            return False
-        return merkle.hash_node(level, node, content) == self._digest(level, node)
-
-    def _digest(self, level: int, node: int) -> bytes:
-        """The digest that the level above holds for a node (or leaf, level 0)."""
-        if level == len(self._geometry.levels):
-            return bytes.fromhex(self._blob)
-        above = self._geometry.levels[level]
-        return self._partial.read_tree(above.offset + node * merkle.DIGEST_SIZE, merkle.DIGEST_SIZE)
+                    self._nodes.note(level.number, node)
 
     def keep(self, first: int, content: merkle.Buffer) -> bool:
         if not self.is_right(first, content):
@@ -227,16 +196,7 @@ class MerkleSource:
         return True
 
     def is_right(self, first: int, content: merkle.Buffer) -> bool:
-        """Whether whole chunks from `first` on are what the id says; their tree nodes are prepared."""
-        first_leaf = first * LEAVES_PER_CHUNK
-        if not self._geometry.levels:
-            return merkle.build_tree(merkle.hash_leaves(content, 0), len(content))[0] == self._blob
-        leaves = -(-len(content) // LEAF_SIZE)
-        bottom = self._geometry.levels[0]
-        digests = self._partial.read_tree(
-            bottom.offset + first_leaf * merkle.DIGEST_SIZE, leaves * merkle.DIGEST_SIZE
-        )
-        return self._hashing.hash_leaves(content, first_leaf) == digests
+        return self._nodes.are_right(self._partial.read_tree, first, content)
 
     def tree(self) -> bytes:
         """The whole tree file, once every chunk is here. Blocks."""
@@ -276,7 +236,7 @@ class PlainSource:
         """There is nothing to get."""
 
     def is_right(self, first: int, content: merkle.Buffer) -> bool:
-        return False  # after an unclean end nothing can tell: it is loaded again
+        return False  # of what an earlier run loaded nothing can tell: it is loaded again
 
     def body(self, peer: Peer, offset: int, length: int) -> Body:
         return peer.share.plain(self._name, self._file, offset, length)
