@@ -152,8 +152,10 @@ def decode_record(raw: bytes) -> Record:
     return record
 
 
-def encode_log_header(generation: str) -> bytes:
-    return _dump({"log": LOG_VERSION, "generation": generation})
+def encode_log_header(generation: str, made_ns: int | None = None) -> bytes:
+    """`made_ns` is when the log was begun: later than any log that it replaces."""
+    made = {} if made_ns is None else {"made": format_time(made_ns)}
+    return _dump({"log": LOG_VERSION, "generation": generation} | made)
 
 
 def encode_log_entry(entry: LogEntry) -> bytes:
@@ -166,6 +168,15 @@ def decode_log_header(line: bytes) -> str:
     fields = _load_object(line)
     _require_version(fields, "log", LOG_VERSION)
     return _string(fields, "generation")
+
+
+def decode_log_made(line: bytes) -> int | None:
+    """When the log was begun, if its header says so. Raises `Invalid` for what is no header."""
+    fields = _load_object(line)
+    try:
+        return parse_time(_string(fields, "made"))
+    except Invalid:
+        return None
 
 
 def decode_log_entries(raw: bytes) -> Iterator[LogEntry]:

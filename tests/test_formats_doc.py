@@ -12,6 +12,7 @@ import pytest
 
 from blobfs import merkle, model, record
 from blobfs.shares import answer_rules, log_tail
+from blobfs.shares.packed import unpack
 from blobfs.shares.retry_rules import RULES
 from blobfs.store import marks
 from tests.formats import page, values
@@ -196,16 +197,22 @@ def test_times() -> None:
 def test_log_example() -> None:
     """Read at once or in two steps, the log says what the page says, to blobfs and to the second reader."""
     raw, example = page.example("log"), page.example_json("log-steps")
-    first = log_tail.read_fresh(raw[: example["end"]])
-    assert (first.position.offset, len(first.entries)) == (example["end"], 2)
-    assert example["range"] == f"bytes={first.position.resume_offset}-"
-    further = log_tail.read_further(first.position, raw[first.position.resume_offset :])
-    assert further is not None
-    for entries in (first.entries + further.entries, log_tail.read_fresh(raw).entries):
-        last = {entry.component: type(entry.record).__name__ for entry in entries}
+    steps, at_once = log_tail.LogReading(), log_tail.LogReading()
+    for reading, text in ((steps, raw[: example["end"]]), (at_once, raw)):
+        reading.begin_whole()
+        assert reading.feed(text)
+        assert reading.finish()
+    assert (steps.offset, len(steps.entries)) == (example["end"], 2)
+    assert example["range"] == f"bytes={steps.resume_offset}-"
+    steps.begin_tail()
+    assert steps.feed(raw[steps.resume_offset :])
+    assert steps.finish()
+    for reading in (steps, at_once):
+        last = {name: type(unpack(packed)).__name__ for name, packed in reading.entries.items()}
         assert {name: kind.removesuffix("Record").lower() for name, kind in last.items()} == example["then"]
     header, *lines = raw.splitlines()
-    assert values.parse_header(header) == first.position.generation
+    assert steps.known is not None
+    assert values.parse_header(header) == steps.known.generation
     stranger = dict(values.parse_lines(lines, 0))
     assert {name: entry["kind"] for name, entry in stranger.items()} == example["then"]
 

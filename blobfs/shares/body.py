@@ -64,32 +64,30 @@ async def read_exactly(body: ByteStream, length: int) -> bytearray:
     return content
 
 
-async def read_rest(answer: Answer, limit: int, what: str) -> bytes:
-    """The whole body, of at most `limit` bytes; a larger one fails, and not read on."""
+async def read_json_text(answer: Answer, limit: int, what: str) -> bytes:
+    """The whole body, of at most `limit` bytes, of something that begins as `read_json_start` says."""
     pieces = bytearray()
-    while piece := await answer.chunk():
+    piece = await read_json_start(answer)
+    while piece:
         pieces += piece
-        _refuse_size(answer, len(pieces), limit, what)
+        _refuse_size(answer, max(len(pieces), content_length(answer.headers) or 0), limit, what)
+        piece = await answer.chunk()
     return bytes(pieces)
 
 
-async def read_json_text(answer: Answer, limit: int, what: str) -> bytes:
-    """As `read_rest`, of something that begins with ``{``.
+async def read_json_start(answer: Answer) -> bytes:
+    """What comes first of something that begins with ``{``, as far as it takes to see that.
 
     What begins otherwise (a portal's page, an error page with status 200) is no share's answer at all.
     """
     answer.refuse(encoding_complaint(answer.headers))
-    pieces = bytearray()
-    start = b""
-    while piece := await answer.chunk():
+    pieces, start = b"", b""
+    while not start and len(pieces) < MAX_LEADING_SPACE and (piece := await answer.chunk()):
         pieces += piece
-        start = bytes(pieces[:MAX_LEADING_SPACE]).lstrip()
-        if start[:1] != b"{" and (start or len(pieces) >= MAX_LEADING_SPACE):
-            break
-        _refuse_size(answer, max(len(pieces), content_length(answer.headers) or 0), limit, what)
+        start = pieces[:MAX_LEADING_SPACE].lstrip()
     if start[:1] != b"{":
         raise answer.failure(Kind.NOT_A_SHARE, "not a share's answer")
-    return bytes(pieces)
+    return pieces
 
 
 def _refuse_size(answer: Answer, size: int, limit: int, what: str) -> None:

@@ -5,11 +5,10 @@ decides which share to ask, how often, or whether bytes are the right ones: only
 share has at the place that was asked for.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 import trio
 
@@ -31,11 +30,11 @@ from blobfs.shares.body import (
     ExactBody,
     NoBody,
     read_exactly,
+    read_json_start,
     read_json_text,
-    read_rest,
 )
 from blobfs.shares.exchange import Exchange, Line, Question, ShareStatistics
-from blobfs.shares.log_tail import MAX_LOG_BYTES, LogPosition, LogTail, read_fresh, read_further
+from blobfs.shares.log_tail import MAX_LOG_BYTES, LogReading, LogTooLong
 from blobfs.shares.plain import PAGE_SUFFIXES, PlainFile, plain_file, version_complaint
 
 NAMES = f"{RESERVED_PREFIX}/names/"
@@ -46,10 +45,8 @@ BUNDLES = f"{RESERVED_PREFIX}/bundles/"
 MAX_TREE_READ = 1024 * 1024
 """Bytes of a tree file in one call; they are held in memory."""
 
-PARSE_IN_THREAD_BYTES = 256 * 1024
-"""A log longer than this takes over 5 ms to parse, which nobody else in the loop should wait for."""
-
-_Tail = TypeVar("_Tail", LogTail, LogTail | None)
+PARSED_AT_ONCE = 128 * 1024
+"""Bytes of a log that are parsed in one go, some 2 ms: nobody else in the loop should wait for longer."""
 
 
 class DirectoryHere:
@@ -123,28 +120,33 @@ class Share:
                 raise answer.status_failure()
             return (await answer.chunk()).startswith(b"{")
 
-    async def log(self, directory: Name, known: LogPosition | None) -> LogTail | None:
-        """What is new in a directory's log, or all of it; None if the share has no such directory."""
-        if known is not None:
-            headers = {"Range": f"bytes={known.resume_offset}-"}
+    async def log(self, directory: Name, reading: LogReading) -> bool:
+        """Reads on in a directory's log to its end; False if the share has no such directory.
+
+        What came before a failure or a cancellation stays read.
+        """
+        offset = reading.resume_offset
+        if offset is not None:
+            headers = {"Range": f"bytes={offset}-"}
             question = Question("log", _log_path(directory), headers=headers, line=Line.LOGS)
             async with self._exchange.ask(question) as answer:
                 if answer.is_absent:
-                    return None
+                    return False
                 if answer.status == 200:
-                    return await _read_log(answer)
+                    await _read_log(answer, reading)
+                    return True
                 if answer.status == 206:
-                    tail = await _read_log_tail(answer, known)
-                    if tail is not None:
-                        return tail
+                    if await _read_log_tail(answer, reading, offset):
+                        return True
                 elif answer.status != 416:
                     raise answer.status_failure()
         async with self._exchange.ask(Question("log", _log_path(directory), line=Line.LOGS)) as answer:
             if answer.is_absent:
-                return None
+                return False
             if answer.status != 200:
                 raise answer.status_failure()
-            return await _read_log(answer)
+            await _read_log(answer, reading)
+            return True
 
     async def blob_size(self, blob: BlobId) -> int | None:
         """The size of a blob as this share has it; None if it does not."""
@@ -269,22 +271,33 @@ async def _read_record(answer: Answer) -> Record:
         raise answer.failure(Kind.WRONG_BYTES, str(error)) from error
 
 
-async def _read_log(answer: Answer) -> LogTail:
-    raw = await read_json_text(answer, MAX_LOG_BYTES, "log")
+async def _read_log(answer: Answer, reading: LogReading) -> None:
+    if (content_length(answer.headers) or 0) > MAX_LOG_BYTES:
+        raise answer.failure(Kind.LONG_BODY, f"log larger than {MAX_LOG_BYTES} bytes")
+    start = await read_json_start(answer)
+    reading.begin_whole()
+    await _feed(answer, reading, start)
+
+
+async def _read_log_tail(answer: Answer, reading: LogReading, offset: int) -> bool:
+    """False: it is another log."""
+    answer.refuse(encoding_complaint(answer.headers))
+    answer.refuse(tail_complaint(answer.headers, offset))
+    reading.begin_tail()
+    return await _feed(answer, reading, await answer.chunk())
+
+
+async def _feed(answer: Answer, reading: LogReading, piece: bytes) -> bool:
+    """The whole body, parsed as it comes: no piece keeps the loop for long, others run between two."""
     try:
-        return await _parsed(read_fresh, raw)
+        while piece:
+            for offset in range(0, len(piece), PARSED_AT_ONCE):
+                if not reading.feed(piece[offset : offset + PARSED_AT_ONCE]):
+                    return False
+                await trio.lowlevel.checkpoint()
+            piece = await answer.chunk()
+        return reading.finish()
+    except LogTooLong as error:
+        raise answer.failure(Kind.LONG_BODY, str(error)) from error
     except Invalid as error:
         raise answer.failure(Kind.WRONG_BYTES, str(error)) from error
-
-
-async def _read_log_tail(answer: Answer, known: LogPosition) -> LogTail | None:
-    answer.refuse(encoding_complaint(answer.headers))
-    answer.refuse(tail_complaint(answer.headers, known.resume_offset))
-    raw = await read_rest(answer, MAX_LOG_BYTES, "log")
-    return await _parsed(partial(read_further, known), raw)
-
-
-async def _parsed(parse: Callable[[bytes], _Tail], raw: bytes) -> _Tail:
-    if len(raw) < PARSE_IN_THREAD_BYTES:
-        return parse(raw)
-    return await trio.to_thread.run_sync(parse, raw)

@@ -8,17 +8,16 @@ their tails only, and while they are fresh they answer lookups of what they list
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import trio
 
 from blobfs import errors
 from blobfs.config import LoadSettings
 from blobfs.model import RESERVED_PREFIX, Attempt, BlobId, Name, split
-from blobfs.record import BlobRecord, DirRecord, LogEntry, LogRecord, SymlinkRecord, target_stays_inside
+from blobfs.record import BlobRecord, DirRecord, LogRecord
 from blobfs.shares.client import DirectoryHere
-from blobfs.shares.log_tail import LogPosition
 from blobfs.sync.answers import (
     Absent,
     Answer,
@@ -27,12 +26,13 @@ from blobfs.sync.answers import (
     conclude,
     failure_from,
     is_conclusive,
-    winner,
 )
 from blobfs.sync.failures import RecentFailures, failed_now
-from blobfs.sync.news import News, changes
+from blobfs.sync.known_logs import KnownLog, KnownLogs, leads_out
+from blobfs.sync.news import News
 from blobfs.sync.peer import Peer
 from blobfs.sync.size_proof import proves_size
+from blobfs.sync.winning import winner
 
 _log = logging.getLogger(__name__)
 
@@ -40,22 +40,9 @@ CONFLICT_GRACE = 0.02
 """Seconds for which the other shares, if they are up, may still name a newer record once one has answered."""
 TAIL_BOUND = 0.5
 """Seconds for which a lookup waits for the tails of logs before it asks for the name itself."""
-KEPT_LOGS = 4096
 KEPT_ABSENCES = 65536
 KEPT_UNKNOWN = 1024
 """Names and blobs that could not be looked up, with the reason."""
-
-
-@dataclass(eq=False)
-class KnownLog:
-    """What one share's log of one directory said last. Changed only by `Catalogue._refresh_log`."""
-
-    entries: dict[str, LogEntry] = field(default_factory=dict)
-    position: LogPosition | None = None
-    exists: bool = False
-    checked: float = -math.inf
-    failure: Attempt | None = None
-    lock: trio.Lock = field(default_factory=trio.Lock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +57,42 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
-    """A directory over all shares: the newest record of each component, where it stands, what failed."""
+class ShareListing:
+    """How much of a directory's listing is one share's, and of when."""
 
-    entries: dict[str, tuple[LogRecord, Peer]]
+    peer: Peer
+    read: float | None
+    """When its log was read to the end (trio's clock); None is never, or there is no such directory."""
+    is_fresh: bool
+    names: int
+    """Tombstones among them."""
+    failure: Attempt | None
+    """Why it could not be read since."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A directory over all shares. What a name means is found out when it is asked for, not before."""
+
+    logs: tuple[tuple[Peer, KnownLog], ...]
     exists: bool
     failures: tuple[Attempt, ...]
+
+    @property
+    def components(self) -> list[Collection[str]]:
+        """Of each share, tombstones among them; they may grow while somebody reads on in that log."""
+        return [known.reading.entries.keys() for _, known in self.logs]
+
+    def records(self, component: str) -> list[tuple[LogRecord, Peer]]:
+        """Every share's record of a component, in the order of the shares."""
+        found = ((known.record(component), peer) for peer, known in self.logs)
+        return [(record, peer) for record, peer in found if record is not None]
+
+    @property
+    def entries(self) -> dict[str, tuple[LogRecord, Peer]]:
+        """The one that counts of each, all at once: for directories of few names."""
+        names: set[str] = set().union(*self.components)
+        return {component: winner(found) for component in names if (found := self.records(component))}
 
 
 class Catalogue:
@@ -85,7 +102,7 @@ class Catalogue:
         self._peers = peers
         self._settings = settings
         self._news = news or News()
-        self._logs: OrderedDict[tuple[Peer, Name], KnownLog] = OrderedDict()
+        self._logs = KnownLogs(settings, self._news)
         self._absent: OrderedDict[Name, float] = OrderedDict()
         self.unknown = RecentFailures(KEPT_UNKNOWN)
         """Why names, and blobs (by their ids, see `blob_key`), could not be looked up."""
@@ -138,8 +155,8 @@ class Catalogue:
 
     async def _ask(self, peer: Peer, name: Name) -> ShareAnswer:
         directory, _ = split(name)
-        parent = self._logs.get((peer, directory))
-        if parent is not None and not parent.exists and self._is_fresh(parent) and not peer.is_plain:
+        parent = self._logs.get(peer, directory)
+        if parent is not None and not parent.exists and self._logs.is_fresh(parent) and not peer.is_plain:
             return ShareAnswer(peer)  # what is no directory there has no names in it
         if peer.is_plain:
             return await self._ask_plain(peer, name)
@@ -148,7 +165,7 @@ class Catalogue:
             return ShareAnswer(peer, failure=found)
         if isinstance(found, DirectoryHere):
             return ShareAnswer(peer, record=await self._directory_record(peer, name))
-        if _leads_out(found, name.count("/")):
+        if leads_out(found, name.count("/")):
             failure = peer.wrong("record", "a symlink that leads out of the mount")
             return ShareAnswer(peer, failure=failure.attempt)
         if found is not None:
@@ -158,10 +175,8 @@ class Catalogue:
     async def _directory_record(self, peer: Peer, name: Name) -> DirRecord:
         """A directory's record stands in its parent's log, and nowhere else on a share."""
         parent, component = split(name)
-        known = self._log_of(peer, parent)
-        await self._refresh_log(peer, parent, known)
-        entry = known.entries.get(component)
-        found = entry.record if entry is not None else None
+        known = await self._logs.refresh(peer, parent)
+        found = known.record(component)
         return found if isinstance(found, DirRecord) else DirRecord(0, 0)
 
     async def _ask_plain(self, peer: Peer, name: Name) -> ShareAnswer:
@@ -177,18 +192,18 @@ class Catalogue:
         directory, component = split(name)
         found: list[tuple[LogRecord, Peer]] = []
         for peer in self._peers:
-            known = self._logs.get((peer, directory))
-            if known is None or not self._is_fresh(known):
+            known = self._logs.get(peer, directory)
+            if known is None or not self._logs.is_fresh(known):
                 if peer.is_plain:
                     continue
                 return None
-            entry = known.entries.get(component)
-            if entry is not None:
-                found.append((entry.record, peer))
+            record = known.record(component)
+            if record is not None:
+                found.append((record, peer))
         if not found:
             return None
-        record, holder = winner(found)
-        return ShareAnswer(holder, record=record)
+        newest, holder = winner(found)
+        return ShareAnswer(holder, record=newest)
 
     async def _listed_anew(self, name: Name) -> ShareAnswer | None:
         """As `_listed`, where logs that are kept list the name but are not fresh: their tails are read first.
@@ -207,10 +222,12 @@ class Catalogue:
         directory, component = split(name)
         best: ShareAnswer | None = None
         for peer in self._peers:
-            known = self._logs.get((peer, directory))
-            entry = known.entries.get(component) if known else None
-            if entry is not None and entry.record.published_ns > published_ns:
-                best, published_ns = ShareAnswer(peer, record=entry.record), entry.record.published_ns
+            known = self._logs.get(peer, directory)
+            published = known.published(component) if known is not None else None
+            if known is None or published is None or published <= published_ns:
+                continue
+            if (record := known.record(component)) is not None:
+                best, published_ns = ShareAnswer(peer, record=record), published
         return best
 
     def kept(self, name: Name) -> list[tuple[LogRecord, Peer]]:
@@ -218,29 +235,34 @@ class Catalogue:
         directory, component = split(name)
         found = []
         for peer in self._peers:
-            known = self._logs.get((peer, directory))
-            entry = known.entries.get(component) if known else None
-            if entry is not None:
-                found.append((entry.record, peer))
+            known = self._logs.get(peer, directory)
+            record = known.record(component) if known is not None else None
+            if record is not None:
+                found.append((record, peer))
         return found
+
+    def heard_of(self, name: Name) -> list[LogRecord]:
+        """Every record of a name that a share is known to have or to have had. No request."""
+        ahead = self._news.ahead(name)
+        return [*(record for record, _ in self.kept(name)), *([ahead] if ahead is not None else [])]
 
     def listed_by(self, name: Name, blob: BlobId) -> list[Peer]:
         """The shares whose kept logs say that they have this blob under this name. No request."""
         directory, component = split(name)
         found = []
         for peer in self._peers:
-            known = self._logs.get((peer, directory))
-            entry = known.entries.get(component) if known else None
-            if entry is not None and isinstance(entry.record, BlobRecord) and entry.record.blob == blob:
+            known = self._logs.get(peer, directory)
+            record = known.record(component) if known is not None else None
+            if isinstance(record, BlobRecord) and record.blob == blob:
                 found.append(peer)
         return found
 
     def said(self, peer: Peer, directory: Name, component: str) -> Said:
         """What is known of a name from a share's log of the directory it is in. No request."""
-        known = self._logs.get((peer, directory)) or KnownLog()
-        entry = known.entries.get(component)
-        read = known.checked if known.exists else None
-        return Said(entry.record if entry is not None else None, read, known.failure)
+        known = self._logs.get(peer, directory)
+        if known is None:
+            return Said(None, None, None)
+        return Said(known.record(component), _read(known), known.failure)
 
     def absent_since(self, name: Name) -> float | None:
         """When (trio's clock) every share said last that it has no such name, if that is still known."""
@@ -248,25 +270,39 @@ class Catalogue:
         return None if until is None else until - self._settings.negative_ttl
 
     def is_listing_fresh(self, directory: Name) -> bool:
-        known = (self._logs.get((peer, directory)) for peer in self._peers if not peer.is_plain)
-        return all(log is not None and self._is_fresh(log) for log in known)
+        known = (self._logs.get(peer, directory) for peer in self._peers if not peer.is_plain)
+        return all(log is not None and self._logs.is_fresh(log) for log in known)
 
     async def listing(self, directory: Name) -> Listing:
         """Every share's log of a directory, together; never longer than the lookup's bound."""
-        logs = [(peer, self._log_of(peer, directory)) for peer in self._peers if not peer.is_plain]
+        logs: dict[Peer, KnownLog] = {}
+
+        async def read(peer: Peer) -> None:
+            logs[peer] = await self._logs.refresh(peer, directory)
+
         async with trio.open_nursery() as nursery:
-            for peer, known in logs:
-                if not self._is_fresh(known):
-                    nursery.start_soon(self._refresh_log, peer, directory, known)
-        found: dict[str, list[tuple[LogRecord, Peer]]] = {}
-        failures = []
-        for peer, known in logs:
-            if known.failure is not None:
-                failures.append(known.failure)
-            for component, entry in known.entries.items():
-                found.setdefault(component, []).append((entry.record, peer))
-        entries = {component: winner(records) for component, records in found.items()}
-        return Listing(entries, any(known.exists for _, known in logs), tuple(failures))
+            for peer in self._peers:
+                if not peer.is_plain:
+                    nursery.start_soon(read, peer)
+        found = tuple((peer, logs[peer]) for peer in self._peers if peer in logs)
+        failures = tuple(known.failure for _, known in found if known.failure is not None)
+        return Listing(found, any(known.exists for _, known in found), failures)
+
+    def listed(self, directory: Name) -> list[ShareListing]:
+        """What is known of a directory from each share. No request."""
+        found = []
+        for peer in self._peers:
+            known = self._logs.get(peer, directory)
+            if known is not None:
+                is_fresh = self._logs.is_fresh(known) and known.failure is None
+                found.append(ShareListing(peer, _read(known), is_fresh, known.names, known.failure))
+            elif not peer.is_plain:
+                found.append(ShareListing(peer, None, False, 0, None))
+        return found
+
+    def listing_statistics(self) -> dict[str, int]:
+        """Of the logs that are kept in memory."""
+        return self._logs.statistics()
 
     async def blob_size(self, blob: BlobId) -> int | None:
         """The size of a blob; None when every share says it has not got it.
@@ -310,41 +346,6 @@ class Catalogue:
         peer.strike(blob, wrong.detail)
         return wrong
 
-    def _log_of(self, peer: Peer, directory: Name) -> KnownLog:
-        known = self._logs.setdefault((peer, directory), KnownLog())
-        self._logs.move_to_end((peer, directory))
-        if len(self._logs) > KEPT_LOGS:
-            self._logs.popitem(last=False)
-        return known
-
-    async def _refresh_log(self, peer: Peer, directory: Name, known: KnownLog) -> None:
-        async with known.lock:
-            if self._is_fresh(known):
-                return
-            position = known.position
-            tail = await peer.ask(
-                "log", self._settings.lookup_timeout, lambda share: share.log(directory, position)
-            )
-            if isinstance(tail, Attempt):
-                known.failure = tail
-                return
-            known.failure = None
-            known.exists = tail is not None
-            depth = directory.count("/") + 1 if directory else 0
-            said = tail.entries if tail is not None else []
-            entries = {each.component: each for each in said if not _leads_out(each.record, depth)}
-            is_whole = tail is None or tail.fresh
-            self._news.heard(peer, directory, changes(known.entries, entries, is_whole=is_whole))
-            if is_whole:
-                known.entries = entries
-            else:
-                known.entries.update(entries)
-            known.position = tail.position if tail is not None else None
-            known.checked = trio.current_time()
-
-    def _is_fresh(self, known: KnownLog) -> bool:
-        return trio.current_time() < known.checked + self._settings.listing_ttl
-
     def _remember_absence(self, name: Name) -> None:
         self._absent[name] = trio.current_time() + self._settings.negative_ttl
         self._absent.move_to_end(name)
@@ -368,6 +369,5 @@ def _log_unknown(name: Name, failed: Sequence[ShareAnswer]) -> None:
         _log.info("%r could not be looked up: %s%s", name, why, more)
 
 
-def _leads_out(record: object, depth: int) -> bool:
-    """Whether a share would have a symlink point to what is not in the mount."""
-    return isinstance(record, SymlinkRecord) and not target_stays_inside(record.target, depth)
+def _read(known: KnownLog) -> float | None:
+    return known.checked if known.exists and known.checked > -math.inf else None

@@ -19,7 +19,7 @@ from blobfs.shares.estimates import ShareEstimates
 from blobfs.shares.exchange import ShareStatistics
 from blobfs.shares.failure import ShareFailure
 from blobfs.shares.health import Circuit, ShareHealth
-from blobfs.shares.log_tail import LogPosition, LogTail
+from blobfs.shares.log_tail import LogReading
 from blobfs.shares.plain import PlainFile
 from blobfs.shares.retry_rules import failed_attempt
 from blobfs.sync.unknown_names import UnknownNames
@@ -56,7 +56,7 @@ class ShareLike(Protocol):
 
     async def record(self, name: Name) -> Record | DirectoryHere | None: ...
 
-    async def log(self, directory: Name, known: LogPosition | None) -> LogTail | None: ...
+    async def log(self, directory: Name, reading: LogReading) -> bool: ...
 
     async def blob_size(self, blob: BlobId) -> int | None: ...
 

@@ -7,6 +7,7 @@ import pytest
 from blobfs.model import ROOT, Name, Outcome
 from blobfs.record import LOG_NAME, GoneRecord, LogEntry, encode_log_entry, encode_log_header, encode_record
 from blobfs.shares.client import DirectoryHere
+from blobfs.shares.log_tail import LogReading
 from tests.servers.nginx import Nginx
 from tests.shares.shared_names import BLOB, BODY, NAME, RECORD, attempt_of, opened, read
 
@@ -88,17 +89,16 @@ async def test_a_log_grows(root: Path) -> None:
     log.write_bytes(encode_log_header("g1") + line * 1000)
     with Nginx(root) as nginx:
         async with opened(nginx.url) as share:
-            tail = await share.log(ROOT, None)
-            assert tail is not None
+            reading = LogReading()
+            assert await share.log(ROOT, reading)
             with log.open("ab") as file:
                 file.write(line * 2 + line[:5])
-            further = await share.log(ROOT, tail.position)
-            assert further is not None
-            assert (further.fresh, len(further.entries)) == (False, 2)
+            assert await share.log(ROOT, reading)
+            assert reading.offset == log.stat().st_size - 5
             log.write_bytes(encode_log_header("g2") + line)
-            anew = await share.log(ROOT, further.position)
-            assert anew is not None
-            assert (anew.fresh, len(anew.entries), anew.position.generation) == (True, 1, "g2")
+            assert await share.log(ROOT, reading)
+            assert reading.known is not None
+            assert (len(reading.entries), reading.known.generation) == (1, "g2")
         requests = nginx.requests()
     assert [request.status for request in requests] == [200, 206, 416, 200]
     assert requests[1].body_bytes_sent == len(line * 3 + line[:5])

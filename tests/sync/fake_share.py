@@ -44,7 +44,7 @@ from blobfs.shares.body import ByteStream
 from blobfs.shares.client import DIRECTORY_HERE, DirectoryHere
 from blobfs.shares.exchange import ShareStatistics
 from blobfs.shares.failure import ShareFailure
-from blobfs.shares.log_tail import LogPosition, LogTail, read_fresh, read_further
+from blobfs.shares.log_tail import LogReading
 from blobfs.shares.plain import PlainFile
 from blobfs.shares.retry_rules import failed_attempt
 from tests.sync.fake_body import Line, Pieces, spoilt
@@ -197,15 +197,22 @@ class FakeShare:
                 return None
             return DIRECTORY_HERE if name in self.logs else self.records.get(name)
 
-    async def log(self, directory: Name, known: LogPosition | None) -> LogTail | None:
-        offset = known.resume_offset if known is not None else 0
-        async with self._answering("log", directory, offset) as letter:
+    async def log(self, directory: Name, reading: LogReading) -> bool:
+        offset = reading.resume_offset
+        async with self._answering("log", directory, offset or 0) as letter:
             if letter == "a" or directory not in self.logs:
-                return None
+                return False
             raw = self.logs[directory]
-            self.received += len(raw) - offset
-            further = read_further(known, raw[offset:]) if known is not None else None
-            return further or read_fresh(raw)
+            self.received += len(raw) - (offset or 0)
+            if offset is not None:
+                reading.begin_tail()
+                if reading.feed(raw[offset:]) and reading.finish():
+                    return True
+            reading.begin_whole()
+            if letter == "s":
+                reading.feed(raw[: self.short_after])
+                raise self._failure("log", Kind.SHORT_BODY, f"short body: {self.short_after} bytes")
+            return reading.feed(raw) and reading.finish()
 
     async def blob_size(self, blob: BlobId) -> int | None:
         async with self._answering("size", blob) as letter:
