@@ -19,6 +19,7 @@ from blobfs.store.names import LocalName
 from blobfs.store.opening import Store
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.local_directories import LocalDirectories
+from blobfs.sync.mending import Mending
 from blobfs.sync.winning import is_later
 
 
@@ -43,6 +44,7 @@ class Namespace:
         self._directories = LocalDirectories()
         self._last_published_ns = 0
         self.lock = trio.Lock()
+        self.mending = Mending(store, disk, self.lock, self._directories.forget)
 
     def statistics(self) -> dict[str, int]:
         """What is in memory."""
@@ -53,6 +55,8 @@ class Namespace:
         entries = self._directories.get(directory)
         if entries is not None:
             return entries
+        if self.mending.is_torn(directory):
+            return await self.mending.directory(directory)
         with self._directories.reading(directory) as reading:
             entries = await self._disk.run(find_directory, self._store, directory)
             return None if entries is None else self._directories.keep(directory, entries, reading)
@@ -66,6 +70,8 @@ class Namespace:
         """What this node knows of a name: a record, a tombstone or a directory; None is nothing."""
         directory, component = split(name)
         entries = self._directories.get(directory)
+        if entries is None and self.mending.is_torn(directory):
+            return await self.mending.entry(name)
         if entries is None:
             worth = self._directories.visit(directory)
             with self._directories.reading(directory) as reading:
@@ -105,8 +111,17 @@ class Namespace:
         """Makes `name` mean `record`, replacing what it meant. The lock is held."""
         directory, component = split(name)
         loaded = loaded and not isinstance(record, GoneRecord)  # a tombstone is everybody's
+        here = await self.entry(name)
+        if here is not None and isinstance(here.record, DirRecord):
+            raise errors.IsADirectory(f"{name} is a directory on this node")
         await self.ensure_directory(directory, loaded=loaded)
-        await self._disk.run(self._put, name, record, loaded)
+        before = await self.entry(name)
+        blobs = [
+            each.blob
+            for each in (record, None if before is None else before.record)
+            if isinstance(each, BlobRecord)
+        ]
+        await self.mending.change([directory], blobs, self._put, name, record, loaded)
         self._directories.remember(directory, component, LocalName(record, loaded))
 
     def _put(self, name: Name, record: Record, loaded: bool) -> None:
@@ -123,36 +138,31 @@ class Namespace:
         if not isinstance(record, BlobRecord) or record.blob != before.record.blob:
             sealed.drop_blob_if_unnamed(self._store, before.record.blob)
 
-    async def adopt(self, name: Name, record: BlobRecord | SymlinkRecord | GoneRecord) -> None:
-        """Shares in turn what another node said of a name, unless it is known to mean something newer."""
-        if await self._is_news(name, record):
-            async with self.lock:
-                if await self._is_news(name, record):
-                    await self.put(name, record, loaded=True)
-
-    async def _is_news(self, name: Name, record: Record) -> bool:
+    async def is_outdated(self, name: Name, record: Record) -> bool:
+        """Whether something later is known of a name here, or that it was removed elsewhere since."""
         here = await self.entry(name)
-        if here is not None and not is_later(record, here.record):
-            return False
+        if here is not None and is_later(here.record, record):
+            return True
         removed = (other for other in self._elsewhere(name) if isinstance(other, GoneRecord))
-        return not any(is_later(gone, record) for gone in removed)
+        return any(is_later(gone, record) for gone in removed)
 
     async def ensure_directory(self, directory: Name, *, loaded: bool = False) -> None:
         """Makes a directory and its parents where they are missing. The lock is held.
 
         With `loaded` it is made for what is shared in turn: then it is another node's, as it is known there.
         """
-        if directory == ROOT or await self.has_directory(directory):
+        if directory == ROOT or await self.directory(directory) is not None:
             return
         parent, component = split(directory)
         await self.ensure_directory(parent, loaded=loaded)
-        before = await self.entry(directory)
-        if before is not None and not isinstance(before.record, GoneRecord):
-            raise errors.NotADirectory(f"{directory} is not a directory")
         there = [record for record in self._elsewhere(directory) if isinstance(record, DirRecord)]
-        if loaded and there:
-            record = max(there, key=lambda record: record.published_ns)
-            await self._make_directory(directory, component, record, loaded=True)
+        newest = max(there, key=lambda record: record.published_ns, default=None)
+        before = await self.entry(directory)
+        stands = before.record if before is not None and not isinstance(before.record, GoneRecord) else None
+        if stands is not None and (newest is None or not is_later(newest, stands)):
+            raise errors.NotADirectory(f"{directory} is not a directory")
+        if loaded and newest is not None:
+            await self._make_directory(directory, component, newest, loaded=True)
         else:
             await self.make_directory(directory, component)
 
@@ -164,14 +174,26 @@ class Namespace:
         return record
 
     async def _make_directory(self, directory: Name, component: str, record: DirRecord, loaded: bool) -> None:
-        await self._disk.run(names.make_directory, self._store, directory, record, loaded)
-        self._directories.remember(split(directory)[0], component, LocalName(record, loaded))
+        parent = split(directory)[0]
+        await self.mending.change(
+            [parent, directory], [], names.make_directory, self._store, directory, record, loaded
+        )
+        self._directories.remember(parent, component, LocalName(record, loaded))
         self._directories.keep(directory, {})
+
+    async def _give_way(self, name: Name, record: BlobRecord | SymlinkRecord) -> None:
+        """A file that is hidden by what others have under its name, and now stands in the way.
+
+        Its bytes stay, and can be had by their id.
+        """
+        if isinstance(record, BlobRecord):
+            await self._disk.run(sealed.set_keep, self._store, record.blob)
+        await self.put(name, GoneRecord(self.next_published(record)))
 
     async def put_directory(self, directory: Name, record: DirRecord) -> None:
         """Gives a directory that this node made a new record. The lock is held."""
-        await self._disk.run(names.put_directory, self._store, directory, record)
         parent, component = split(directory)
+        await self.mending.change([parent], [], names.put_directory, self._store, directory, record)
         self._directories.remember(parent, component, LocalName(record, loaded=False))
 
     async def remove_directory(self, directory: Name, record: GoneRecord | None = None) -> None:
@@ -180,9 +202,11 @@ class Namespace:
         `record` is the tombstone that it leaves; if none is given, one of this node's own.
         """
         record = record or GoneRecord(await self.next_published_as(directory))
-        await self._disk.run(names.remove_directory, self._store, directory, record)
-        self._directories.forget(directory)
         parent, component = split(directory)
+        await self.mending.change(
+            [parent, directory], [], names.remove_directory, self._store, directory, record
+        )
+        self._directories.forget(directory)
         self._directories.remember(parent, component, LocalName(record, loaded=False))
 
     async def repair_logs(self) -> None:

@@ -48,7 +48,8 @@ async def _set_symlink_time(state: MountState, node: SymlinkNode, mtime_ns: int)
         names = node.names()
         if not node.own or not names:
             raise errors.ForeignName("it is published by another node")
-        record = replace(node.record, mtime_ns=mtime_ns, published_ns=namespace.next_published(node.record))
+        published = await namespace.next_published_as(names[0])
+        record = replace(node.record, mtime_ns=mtime_ns, published_ns=published)
         await namespace.put(names[0], record)
         node.record = record
 
@@ -59,7 +60,7 @@ async def _set_directory_time(state: MountState, node: DirectoryNode, mtime_ns: 
     async with namespace.lock:
         known = await namespace.entry(node.name) if node.parent is not None else None
         if known is not None and isinstance(known.record, DirRecord) and not known.loaded:
-            record = DirRecord(mtime_ns, namespace.next_published(known.record))
+            record = DirRecord(mtime_ns, await namespace.next_published_as(node.name))
             await namespace.put_directory(node.name, record)
         node.mtime_ns = mtime_ns
 
@@ -107,7 +108,7 @@ async def _set_settled(state: MountState, node: FileNode, content: Settled, want
             content.record,
             mode=mode,
             mtime_ns=mtime_ns,
-            published_ns=namespace.next_published(content.record),
+            published_ns=await namespace.next_published_as(name),
         )
         await namespace.put(name, record)
         node.content = Settled(record, None, loaded=False)

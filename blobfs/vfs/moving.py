@@ -18,7 +18,7 @@ from blobfs.record import BlobRecord, DirRecord, GoneRecord, LogRecord, SymlinkR
 from blobfs.sync.jobs import SealJob
 from blobfs.sync.namespace import Namespace
 from blobfs.vfs.files import wait_sealed, wait_sealed_anyway
-from blobfs.vfs.naming import end_writing, rmdir
+from blobfs.vfs.naming import demand_own, end_writing, rmdir
 from blobfs.vfs.nodes import Container, DirectoryNode, FileNode, Node, Settled, SymlinkNode, Writing
 from blobfs.vfs.resolve import component_of, name_in, named_directory, resolve
 from blobfs.vfs.state import MountState
@@ -108,17 +108,16 @@ async def _move(
         else:
             await _renew_mark(state, writing, new_name)
     else:
-        if known is None or known.loaded or isinstance(known.record, GoneRecord):
-            raise errors.ForeignName(f"{name} is published by another node")
+        demand_own(name, known, node)
+        assert known is not None
         record = known.record
-        assert not isinstance(record, DirRecord)
+        assert isinstance(record, BlobRecord | SymlinkRecord)
         _demand_inside(record, new_name)
-        before = await namespace.entry(new_name)
-        moved = replace(record, published_ns=namespace.next_published(before.record if before else record))
+        moved = replace(record, published_ns=await namespace.next_published_as(new_name))
         await namespace.put(new_name, moved)
         _renew(node, moved)
     if known is not None and not isinstance(known.record, GoneRecord):
-        await namespace.put(name, GoneRecord(namespace.next_published(known.record)))
+        await namespace.put(name, GoneRecord(await namespace.next_published_as(name)))
 
 
 async def _renew_mark(state: MountState, writing: Writing, name: Name) -> None:
@@ -171,7 +170,7 @@ async def _rename_directory(
 async def _move_names(namespace: Namespace, old: Name, new: Name) -> None:
     """First everything gets its new name, then the old ones go: a crash between leaves both, and all."""
     known = await namespace.entry(old)
-    if known is None or not isinstance(known.record, DirRecord):
+    if known is None or known.loaded or not isinstance(known.record, DirRecord):
         raise errors.ForeignName(f"{old} is another node's directory")
     names = await namespace.entries_below(old)
     moves = [(_moved(name, entry.record, old, new), entry.record) for name, entry in names]
@@ -180,12 +179,12 @@ async def _move_names(namespace: Namespace, old: Name, new: Name) -> None:
         if isinstance(record, DirRecord):
             await namespace.ensure_directory(moved)
         elif not isinstance(record, GoneRecord):
-            await namespace.put(moved, replace(record, published_ns=namespace.next_published()))
+            await namespace.put(moved, replace(record, published_ns=await namespace.next_published_as(moved)))
     for name, entry in reversed(names):
         if isinstance(entry.record, DirRecord):
             await namespace.remove_directory(name)
         else:
-            await namespace.put(name, GoneRecord(namespace.next_published(entry.record)))
+            await namespace.put(name, GoneRecord(await namespace.next_published_as(name)))
     await namespace.remove_directory(old)
 
 

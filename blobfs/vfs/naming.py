@@ -11,8 +11,9 @@ import contextlib
 from dataclasses import replace
 
 from blobfs import errors, model
-from blobfs.model import join
+from blobfs.model import Name, join
 from blobfs.record import DirRecord, GoneRecord, SymlinkRecord, parse_target, target_stays_inside
+from blobfs.store.names import LocalName
 from blobfs.sync.jobs import SealJob
 from blobfs.vfs.files import discard, wait_sealed
 from blobfs.vfs.nodes import Container, DirectoryNode, FileNode, Node, Settled, SymlinkNode, Writing
@@ -26,8 +27,7 @@ async def _demand_free(state: MountState, directory: DirectoryNode, component: s
         child = directory.children[component]
         if isinstance(child, FileNode) and isinstance(child.settle(), Writing):
             raise errors.NameExists(f"{component} exists")
-    known = await state.sync.namespace.entry(name_in(directory, component))
-    if known is not None and not isinstance(known.record, GoneRecord):
+    if await state.sync.names.known(name_in(directory, component)) is not None:
         raise errors.NameExists(f"{component} exists")
 
 
@@ -59,8 +59,7 @@ async def symlink(state: MountState, container: Container, raw: bytes, target: b
     namespace = state.sync.namespace
     async with namespace.lock:
         await _demand_free(state, directory, component)
-        before = await namespace.entry(name)
-        published = namespace.next_published(before.record if before else None)
+        published = await namespace.next_published_as(name)
         record = SymlinkRecord(text, published, published)
         await namespace.put(name, record)
     link = SymlinkNode(state.inodes.next_inode(), record=record)
@@ -91,8 +90,7 @@ async def link(state: MountState, node: Node, container: Container, raw: bytes, 
     namespace = state.sync.namespace
     async with namespace.lock:
         await _demand_free(state, directory, component)
-        before = await namespace.entry(name)
-        published = namespace.next_published(before.record if before else None)
+        published = await namespace.next_published_as(name)
         mode = 0o555 if content.record.mode & 0o111 else 0o444  # a file in a package may have any other
         record = replace(content.record, mode=mode, published_ns=published)
         await namespace.put(name, record)
@@ -136,14 +134,26 @@ async def _remove(state: MountState, directory: DirectoryNode, component: str, n
     if isinstance(node, FileNode) and isinstance(writing := node.settle(), Writing):
         # What it was about to replace goes with it: the name was this file's already.
         if known is not None and not isinstance(known.record, GoneRecord):
-            await namespace.put(name, GoneRecord(namespace.next_published(known.record)))
+            await namespace.put(name, GoneRecord(await namespace.next_published_as(name)))
         state.inodes.detach(node, directory, component)
         return await end_writing(state, node, writing)
-    if known is None or known.loaded or isinstance(known.record, GoneRecord):
-        raise errors.ForeignName(f"{name} is published by another node")
-    await namespace.put(name, GoneRecord(namespace.next_published(known.record)))
+    demand_own(name, known, node)
+    await namespace.put(name, GoneRecord(await namespace.next_published_as(name)))
     state.inodes.detach(node, directory, component)
     return None
+
+
+def demand_own(name: Name, known: LocalName | None, node: Node) -> None:
+    """Raises `ForeignName` for a name that this node has not published, or that another one has since."""
+    own = known is not None and not known.loaded and not isinstance(known.record, GoneRecord)
+    match node:
+        case FileNode():
+            content = node.settle()
+            own = own and isinstance(content, Settled) and content.is_own
+        case SymlinkNode():
+            own = own and node.own
+    if not own:
+        raise errors.ForeignName(f"{name} is published by another node")
 
 
 async def end_writing(state: MountState, node: FileNode, writing: Writing) -> SealJob | None:
@@ -176,7 +186,7 @@ async def rmdir(state: MountState, container: Container, raw: bytes, pid: int) -
         raise errors.DirectoryNotEmpty(f"{node.name} is not empty")
     async with state.sync.namespace.lock:
         known = await state.sync.namespace.entry(node.name)
-        if known is None or not isinstance(known.record, DirRecord):
+        if known is None or known.loaded or not isinstance(known.record, DirRecord):
             raise errors.ForeignName(f"{node.name} is another node's directory")
         await state.sync.namespace.remove_directory(node.name)
         state.inodes.detach(node, directory, component)

@@ -66,7 +66,19 @@ async def resolve(state: MountState, container: Container, raw: bytes, pid: int)
     writing = _written(directory, component)
     if writing is not None:
         return writing
-    return node_for(state, directory, component, _demand(state, name, answer))
+    try:
+        found = _demand(state, name, answer)
+    except errors.NameMissing:
+        _leave(state, directory, component)
+        raise
+    return node_for(state, directory, component, found)
+
+
+def _leave(state: MountState, directory: DirectoryNode, component: str) -> None:
+    """What stood there is gone: who has it open reads on, and something new may be made in its place."""
+    known = directory.children.get(component)
+    if isinstance(known, FileNode | SymlinkNode):
+        state.inodes.detach(known, directory, component)
 
 
 def _demand(state: MountState, name: Name, answer: Answer) -> Present | PresentPlain:

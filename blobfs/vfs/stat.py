@@ -1,8 +1,9 @@
 """A node as ``stat`` shows it.
 
-How long the kernel may believe it: what this node publishes changes only through this mount, for
-ever; what another node publishes may be replaced there at any moment; what is being written or
-loaded changes as we speak; of a transaction nothing may be believed for longer than a moment.
+How long the kernel may believe it: where there are no shares, what this node publishes changes only through
+this mount; where there are, any name may be published anew elsewhere at any moment; what is being written
+or loaded changes as we speak; of a transaction nothing may be believed for longer than a moment. Nothing is
+believed for longer because the kernel is told of what is heard (`stale`): it cannot be told at every moment.
 """
 
 import stat
@@ -58,7 +59,7 @@ def attributes_of(state: MountState, node: Node) -> Attributes:
             return _file(state, node)
         case SymlinkNode():
             size = len(node.record.target.encode("utf-8"))
-            lasting = LASTING if node.own else PASSING
+            lasting = LASTING if node.own and not state.sync.peers else PASSING
             return _make(
                 state, node, stat.S_IFLNK | 0o777, size, 0, node.record.mtime_ns, 1, lasting, lasting
             )
@@ -96,7 +97,8 @@ def _file(state: MountState, node: FileNode) -> Attributes:
         case Writing() as writing:
             mode = stat.S_IFREG | (writing.mode & 0o7777)
             size = writing.incoming.size
-            entry = 0.0 if _is_by_id(node) else LASTING
+            # It is sealed before long, and then another node may publish something newer under its name.
+            entry = 0.0 if _is_by_id(node) else PASSING if state.sync.peers else LASTING
             return _make(state, node, mode, size, blocks_of(size), writing.mtime_ns, links, entry, 0.0)
         case Settled(record) as settled:
             present = present_bytes(state, node)
