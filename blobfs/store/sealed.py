@@ -18,6 +18,7 @@ from blobfs.store.dropping import drop_unheld
 from blobfs.store.failures import store_errors
 from blobfs.store.files import replace_file
 from blobfs.store.layout import SHARED_FILE_MODE
+from blobfs.store.loaded_names import is_loaded
 from blobfs.store.marks import KEEP, PINNED, YES, get_mark, remove_mark, set_mark
 from blobfs.store.opening import Store
 
@@ -176,6 +177,15 @@ def drop_blob_if_unnamed(store: Store, blob: BlobId) -> bool:
     """After a name is gone: removes a blob that no name, package, keep mark or pin holds. Whether it did."""
     with store.links:
         return drop_unheld(store.layout, blob)
+
+
+@store_errors()
+def drop_own_if_unnamed(store: Store, blob: BlobId) -> bool:
+    """The same, but what came from a share stays until it is evicted."""
+    with contextlib.suppress(FileNotFoundError):
+        if is_loaded(store.layout.blob(blob)):
+            return False
+    return drop_blob_if_unnamed(store, blob)
 
 
 @store_errors()

@@ -109,6 +109,7 @@ class SyncService:
         """Redoes what an unclean end left, says `started`, works until it is cancelled."""
         await self._redo()
         async with trio.open_nursery() as nursery:
+            await nursery.start(self.namespace.mending.run)
             await nursery.start(self.names.run)
             await nursery.start(self.sealer.run)
             await nursery.start(self.loads.run)
@@ -133,9 +134,10 @@ class SyncService:
             await self.bundles.settle()
         is_settled = await self.sealer.drain(max(deadline - trio.current_time(), 0))
         try:
+            await self.namespace.mending.mend()
             await self.loads.save_maps()
         except errors.StoreError as failure:
-            _log.warning("what was loaded is not all noted down: %s", failure)
+            _log.warning("what was loaded or changed is not all noted down: %s", failure)
             return False
         return is_settled and not self._is_repairing
 
