@@ -9,7 +9,7 @@
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import trio
 
@@ -19,6 +19,7 @@ from blobfs.record import DirRecord, GoneRecord, LogRecord
 from blobfs.store.names import LocalName
 from blobfs.sync.answers import Absent, Answer, Present, Unknown, failure_from
 from blobfs.sync.background import guarded
+from blobfs.sync.browsing import Walk, meaning_of
 from blobfs.sync.catalogue import Catalogue
 from blobfs.sync.loads import Loads
 from blobfs.sync.namespace import Namespace
@@ -81,14 +82,14 @@ class Names:
             return (self._known_before(name, catalogue) or answer) if isinstance(answer, Unknown) else answer
         if not isinstance(here.record, GoneRecord):
             self._refresh_nowait(split(name)[0])
-        known = _winner(here, self._catalogue.kept(name))
+        known = meaning_of(here, self._catalogue.kept(name))
         if isinstance(known, Present):
             return known
         return _unless_removed(known, await catalogue.lookup(name))
 
     async def known(self, name: Name) -> Present | None:
         """What a name means as far as is known; None also where nothing is known. Asks nobody."""
-        found = _winner(await self._namespace.entry(name), self._catalogue.kept(name))
+        found = meaning_of(await self._namespace.entry(name), self._catalogue.kept(name))
         return found if isinstance(found, Present) else None
 
     def _known_before(self, name: Name, catalogue: Catalogue) -> Present | None:
@@ -96,7 +97,7 @@ class Names:
 
         Nobody said since that it is gone, and what is here of it can be read.
         """
-        kept = _winner(None, catalogue.kept(name))
+        kept = meaning_of(None, catalogue.kept(name))
         if isinstance(kept, Present):
             return kept
         for load in self._loads.loads_of(name):
@@ -122,8 +123,8 @@ class Names:
         finally:
             self._refreshing.discard(directory)
 
-    async def listing(self, directory: Name) -> dict[str, Present]:
-        """Every live name of a directory, here and on the shares.
+    async def walk(self, directory: Name) -> Walk:
+        """The names of a directory, here and on the shares; some may be gone.
 
         Raises `NameMissing` when nobody has such a directory, `LoadFailed` when that cannot be known.
         """
@@ -133,12 +134,17 @@ class Names:
             if there.failures:
                 raise failure_from(there.failures)
             raise errors.NameMissing(f"no directory {directory}")
-        here = here or {}
+        # What is empty now may be filled while it is walked through.
+        return await Walk.begin({} if here is None else here, there)
+
+    async def listing(self, directory: Name) -> dict[str, Present]:
+        """Every live name of a directory, all at once; raises as `walk`."""
+        walk = await self.walk(directory)
         found: dict[str, Present] = {}
-        for count, component in enumerate(set(here).union(*there.components), 1):
-            winning = _winner(here.get(component), there.records(component))
-            if isinstance(winning, Present):
-                found[component] = winning
+        for count, component in enumerate(walk.names, 1):
+            meaning = walk.meaning(component)
+            if meaning is not None:
+                found[component] = meaning
             if count % SLICE == 0:
                 await trio.lowlevel.checkpoint()
         return found
@@ -197,17 +203,6 @@ class Names:
             else:
                 await self._namespace.put(name, older)
         await self._namespace.remove_directory(directory, gone)
-
-
-def _winner(here: LocalName | None, there: Iterable[tuple[LogRecord, Peer]]) -> Present | GoneRecord | None:
-    """Of what this node and the shares have; None: nobody has anything."""
-    records: Records = [*there] if here is None else [(here.record, None), *there]
-    if not records:
-        return None
-    record, peer = winner(records)
-    if isinstance(record, GoneRecord):
-        return record
-    return Present(record, peer, here.loaded if here is not None and peer is None else True)
 
 
 def _unless_removed(gone: GoneRecord | None, answer: Answer) -> Answer:

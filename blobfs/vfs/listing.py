@@ -5,9 +5,13 @@ never asks for a single name. What is listed gets an inode, so the listing is ma
 that the kernel did not take must not stay behind.
 """
 
+from collections.abc import Sequence
+
+import trio
+
 from blobfs import errors
 from blobfs.model import Name, join
-from blobfs.sync.answers import Present
+from blobfs.sync.browsing import Walk, in_order
 from blobfs.vfs import needed, packages
 from blobfs.vfs.attributes import DirEntry
 from blobfs.vfs.needed_nodes import MissingNode, TransactionNode
@@ -20,6 +24,8 @@ from blobfs.vfs.waits import Opener
 
 PAGE = 256
 """Entries handed over at once; the kernel takes about a hundred of them per request."""
+AT_ONCE = 1024
+"""Names that are looked at before others have their turn."""
 
 
 class NothingListed:
@@ -61,6 +67,8 @@ async def read_directory(state: MountState, number: int, cookie: int) -> list[Di
         if found is not None:
             component, node = found
             entries.append(DirEntry(component, attributes_of(state, node), position))
+        elif position % AT_ONCE == 0:
+            await trio.lowlevel.checkpoint()
     handle.offered = [entry.attributes.inode for entry in entries]
     return entries
 
@@ -95,35 +103,59 @@ async def _snapshot(state: MountState, container: Container) -> Snapshot:
 
 
 class NamesSnapshot:
-    """The names of a directory. None stands for a file that is being written."""
+    """The names of a directory; what each means is looked at when its page is made."""
 
     def __init__(
-        self, state: MountState, directory: DirectoryNode, names: list[tuple[str, Present | None]]
+        self,
+        state: MountState,
+        directory: DirectoryNode,
+        names: Sequence[str],
+        written: set[str],
+        walk: Walk | None,
     ) -> None:
         self._state = state
         self._directory = directory
         self._names = names
+        self._written = written
+        self._walk = walk
 
     def __len__(self) -> int:
         return len(self._names)
 
     def entry(self, position: int) -> tuple[bytes, Node] | None:
-        component, found = self._names[position]
-        node = _node(self._state, self._directory, component, found)
+        component = self._names[position]
+        node = self._node(component)
         return None if node is None else (component.encode("utf-8"), node)
+
+    def _node(self, component: str) -> Node | None:
+        child = self._directory.children.get(component)
+        if isinstance(child, FileNode) and isinstance(child.settle(), Writing):
+            return child
+        found = self._walk.meaning(component) if self._walk is not None else None
+        if found is None:
+            return (
+                child if component in self._written else None
+            )  # sealed since, in a directory new to the node
+        if not _fits(self._directory.name, component):
+            return None
+        return node_for(self._state, self._directory, component, found)
 
 
 async def _names(state: MountState, directory: DirectoryNode) -> NamesSnapshot:
-    name = directory.name
     try:
-        found: dict[str, Present | None] = dict(await state.sync.listing(name))
+        walk = await state.sync.names.walk(directory.name)
     except errors.NameMissing:
-        found = {}  # a directory of a plain share, which has no listing
-    for component, child in directory.children.items():
+        walk = None  # a directory of a plain share, which has no listing
+    names = walk.names if walk is not None else []
+    written = set()
+    for count, (component, child) in enumerate(list(directory.children.items()), 1):
         if isinstance(child, FileNode) and isinstance(child.settle(), Writing):
-            found[component] = None
-    names = sorted((component, entry) for component, entry in found.items() if _fits(name, component))
-    return NamesSnapshot(state, directory, names)
+            written.add(component)
+        if count % AT_ONCE == 0:
+            await trio.lowlevel.checkpoint()
+    if written:
+        names = await in_order(written.union(names))
+    return NamesSnapshot(state, directory, names, written, walk)
 
 
 def _fits(directory: Name, component: str) -> bool:
@@ -133,10 +165,3 @@ def _fits(directory: Name, component: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _node(state: MountState, directory: DirectoryNode, component: str, found: Present | None) -> Node | None:
-    child = directory.children.get(component)
-    if isinstance(child, FileNode) and isinstance(child.settle(), Writing):
-        return child
-    return child if found is None else node_for(state, directory, component, found)
