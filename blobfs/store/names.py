@@ -1,8 +1,9 @@
 """Names of this node: the link with the bytes, the record, and the line in the directory's log.
 
-A change goes in that order: link, record, log. The record is the truth; the log is an index that can be
-rebuilt; a link that no record speaks of is removed by repair (`blobfs.store.repair`). Callers hold one
-lock of theirs, so no two changes run at once, and they know the rules of what may replace what.
+A change goes in that order: record, log, link. The record is the truth: as long as the disk refuses it the
+link to what the name meant stays, and holds it. The log is an index that can be rebuilt, and links are brought
+in line with the records by repair (`blobfs.store.repair`). Callers hold one lock of theirs, so no two changes
+run at once, and they know the rules of what may replace what.
 
 A tombstone is a record file; it gives way when a directory of its name is made, and stands there again
 when that is removed. Symlinks are records only: a web server must not follow them.
@@ -13,9 +14,11 @@ import errno
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 from blobfs import errors
 from blobfs.model import ROOT, Invalid, Name, join, parse_component, split
@@ -45,6 +48,9 @@ from blobfs.store.sealed import replace_by_link, set_keep
 
 _log = logging.getLogger(__name__)
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class LocalName:
@@ -53,6 +59,19 @@ class LocalName:
     record: LogRecord
     loaded: bool
     """This node is not its publisher."""
+
+
+def _changes_parent(
+    change: Callable[Concatenate[Store, Name, P], T],
+) -> Callable[Concatenate[Store, Name, P], T]:
+    """Of a change of one name: the directory it is in is marked until it is over, and on the disk."""
+
+    @wraps(change)
+    def marked(store: Store, name: Name, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with store.changes.changing(split(name)[0]):
+            return change(store, name, *args, **kwargs)
+
+    return marked
 
 
 @store_errors()
@@ -125,32 +144,35 @@ def list_directories(store: Store) -> list[Name]:
     found = [ROOT]
     for directory in found:  # grows while it is walked
         path = store.layout.record(directory)
-        found += [
-            join(directory, component)
-            for component in sorted(list_components(path))
-            if (path / component).is_dir()
-        ]
+        with os.scandir(path) as entries:  # which tells a directory without looking at it
+            below = [os.fsencode(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False)]
+        for raw in sorted(below):
+            with contextlib.suppress(Invalid):
+                found.append(join(directory, parse_component(raw)))
     return found
 
 
 @store_errors()
+@_changes_parent
 def put_blob_name(store: Store, name: Name, record: BlobRecord, loaded: bool = False) -> None:
     """Makes `name` mean a blob that is here, in a directory that is here; replaces what it meant."""
+    _put_record(store, name, record, loaded)
     link_name(store, name, record, loaded)
-    _put_record(store, name, record, loaded)
 
 
 @store_errors()
+@_changes_parent
 def put_symlink(store: Store, name: Name, record: SymlinkRecord, loaded: bool = False) -> None:
-    store.layout.named(name).unlink(missing_ok=True)
     _put_record(store, name, record, loaded)
+    store.layout.named(name).unlink(missing_ok=True)
 
 
 @store_errors()
+@_changes_parent
 def put_gone(store: Store, name: Name, record: GoneRecord) -> None:
     """Removes `name` and leaves a tombstone. The blob stays: see `sealed.drop_blob_if_unnamed`."""
-    store.layout.named(name).unlink(missing_ok=True)
     _put_record(store, name, record, loaded=False)
+    store.layout.named(name).unlink(missing_ok=True)
 
 
 def link_name(store: Store, name: Name, record: BlobRecord, loaded: bool = False) -> None:
@@ -172,10 +194,15 @@ def link_name(store: Store, name: Name, record: BlobRecord, loaded: bool = False
 
 
 def _put_record(store: Store, name: Name, record: Record, loaded: bool) -> None:
+    write_record(store, name, record, loaded)
+    _log_entry(store, name, record, loaded)
+
+
+def write_record(store: Store, name: Name, record: Record, loaded: bool) -> None:
+    """The record alone: its line in the log is the caller's business. Raises OSError."""
     raw = encode_record(record)
     marks = {CHECK: check_of(raw)} | ({LOADED: YES} if loaded else {})
     replace_file(store.layout, store.layout.record(name), raw, marks=marks)
-    _log_entry(store, name, record, loaded)
 
 
 def _log_entry(store: Store, name: Name, record: LogRecord, loaded: bool) -> None:
@@ -193,6 +220,7 @@ def rewrite_log(store: Store, directory: Name) -> None:
 
 
 @store_errors()
+@_changes_parent
 def make_directory(store: Store, directory: Name, record: DirRecord, loaded: bool = False) -> bool:
     """Whether it was made; False: it was there. Its parent is there, its name free or a tombstone."""
     layout = store.layout
@@ -227,6 +255,7 @@ def _fill_directory(path: Path, entry: LogEntry) -> None:
 
 
 @store_errors()
+@_changes_parent
 def put_directory(store: Store, directory: Name, record: DirRecord) -> None:
     """Gives a directory that is here and that this node made a new record."""
     entry = LogEntry(split(directory)[1], record)
@@ -235,6 +264,7 @@ def put_directory(store: Store, directory: Name, record: DirRecord) -> None:
 
 
 @store_errors()
+@_changes_parent
 def remove_directory(store: Store, directory: Name, record: GoneRecord) -> None:
     """Removes a directory in which only tombstones are left, and leaves one. Raises `DirectoryNotEmpty`."""
     live = [

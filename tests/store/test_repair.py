@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from blobfs.model import ROOT, Name
-from blobfs.record import DirRecord, GoneRecord, SymlinkRecord
+from blobfs.record import BlobRecord, DirRecord, GoneRecord, SymlinkRecord
 from blobfs.store import names, sealed
 from blobfs.store.marks import LOADED, YES, set_mark
+from blobfs.store.names import LocalName
 from blobfs.store.opening import Store
 from blobfs.store.repair import repair_directory
 from tests.store.sealing import put_blob, put_name, record_of
@@ -139,16 +140,39 @@ def test_damage_is_repaired(filled: Store, damage: Callable[[Store], None]) -> N
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"\0" * 300])
-def test_broken_record_goes_to_quarantine(filled: Store, raw: bytes) -> None:
-    """It is kept for the operator; the name is gone with its link, the blob stays."""
+def test_broken_record_is_restored_from_the_log(filled: Store, raw: bytes) -> None:
+    """The log says what the name meant; what was broken is kept for the operator."""
+    before = names.read_records(filled, ROOT)
     record = filled.layout.names / "blob"
     record.unlink()
     record.write_bytes(raw)
     assert repair_directory(filled, ROOT)
-    assert "blob" not in names.read_directory(filled, ROOT)
-    assert not (filled.layout.share / "blob").exists()
-    assert sealed.has(filled, record_of(RAW).blob)
+    assert names.read_records(filled, ROOT) == before
     assert quarantined(filled) == [raw]
+    assert not repair_directory(filled, ROOT)
+
+
+def test_broken_record_is_restored_from_the_file(filled: Store) -> None:
+    """Where the log is broken too the blob under the name is what it means, as old as that is."""
+    record = filled.layout.names / "blob"
+    record.unlink()
+    record.write_bytes(b"{")
+    empty_log(filled)
+    assert repair_directory(filled, ROOT)
+    found = names.read_record(filled, Name("blob"))
+    assert found == LocalName(BlobRecord(record_of(RAW).blob, len(RAW), 0o444, 500, 500), loaded=False)
+    assert not repair_directory(filled, ROOT)
+
+
+def test_broken_record_of_which_nothing_is_left(filled: Store) -> None:
+    """No log, no file: the name is gone, and an operator can see what there was of it."""
+    record = filled.layout.names / "link"
+    record.unlink()
+    record.write_bytes(b"{")
+    empty_log(filled)
+    assert repair_directory(filled, ROOT)
+    assert "link" not in names.read_directory(filled, ROOT)
+    assert quarantined(filled) == [b"{"]
     assert not repair_directory(filled, ROOT)
 
 

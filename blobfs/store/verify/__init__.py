@@ -1,0 +1,1 @@
+"""Verification of a whole store: what is wrong in it is found, told and, where asked, mended. Blocking."""
