@@ -27,6 +27,7 @@ from blobfs.errors import BlobfsError, OperationRefused
 from blobfs.fuse import translation
 from blobfs.fuse.init_reply import complete_init_reply
 from blobfs.fuse.interface import FileSystem
+from blobfs.fuse.pruning import prune_stale
 
 _log = logging.getLogger(__name__)
 
@@ -99,6 +100,10 @@ class Adapter(pyfuse3.Operations):
     def init(self) -> None:
         complete_init_reply()
         self.initialized.set()
+
+    async def prune_stale(self, connection: int) -> None:
+        """Tells the kernel, at that descriptor, what it is to ask for again, until it is cancelled."""
+        await prune_stale(self._fs.wait_stale, connection, self._operations)
 
     # --- names and inodes
 

@@ -109,15 +109,16 @@ async def serve_mount(
     Started once the kernel has been answered its INIT. Raises `StartRefused`. One at a time per process.
     """
     logging.getLogger("pyfuse3").addFilter(_is_worth_a_line)
-    mount = _mount(adapter, mountpoint, settings)
+    mount, connection = _mount(adapter, mountpoint, settings)
     try:
-        await _serve(adapter, mount, settings.drain, task_status)
+        await _serve(adapter, mount, connection, settings.drain, task_status)
     finally:
         pyfuse3.close(unmount=False)  # closes the connection; the mount is detached already
         _log.info("unmounted %s", mountpoint)
 
 
-def _mount(adapter: Adapter, mountpoint: str, settings: MountSettings) -> Mount:
+def _mount(adapter: Adapter, mountpoint: str, settings: MountSettings) -> tuple[Mount, int]:
+    """The mount, and the descriptor of the connection to the kernel."""
     options = mount_options(settings, as_root=os.geteuid() == 0)
     others = fuse_descriptors()
     with tempfile.TemporaryFile() as said:
@@ -128,12 +129,13 @@ def _mount(adapter: Adapter, mountpoint: str, settings: MountSettings) -> Mount:
             said.seek(0)
             reason = " ".join(said.read().decode("utf-8", "replace").split())
             raise StartRefused(f"cannot mount on {mountpoint}: {reason or error}") from error
-    never_block(fuse_descriptors() - others)
+    connections = fuse_descriptors() - others
+    never_block(connections)
     mount = find_mount(mountpoint)
     if mount is None or mount.fs_type != FS_TYPE:
         pyfuse3.close()
         raise StartRefused(f"mounted on {mountpoint}, but the mount is not to be seen there")
-    return mount
+    return mount, min(connections)
 
 
 @contextmanager
@@ -148,8 +150,11 @@ def _stderr_to(file: IO[bytes]) -> Iterator[None]:
         os.close(saved)
 
 
-async def _serve(adapter: Adapter, mount: Mount, drain: float, task_status: trio.TaskStatus[None]) -> None:
+async def _serve(
+    adapter: Adapter, mount: Mount, connection: int, drain: float, task_status: trio.TaskStatus[None]
+) -> None:
     ended = trio.Event()
+    pruning = trio.CancelScope()
     loop = trio.CancelScope(shield=True)  # requests are answered until the mount is gone
 
     async def answer_requests() -> None:
@@ -159,13 +164,19 @@ async def _serve(adapter: Adapter, mount: Mount, drain: float, task_status: trio
         finally:
             ended.set()
 
+    async def prune_stale() -> None:
+        with pruning:
+            await adapter.prune_stale(connection)
+
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer_requests)
         try:
             await _wait_initialized(adapter, mount)
+            nursery.start_soon(prune_stale)
             task_status.started()
             await _wait_unmounted(ended, mount)
         finally:
+            pruning.cancel()
             with trio.CancelScope(shield=True):
                 aborted = ended.is_set() and _is_mounted(mount)
                 await _detach_all(mount)

@@ -20,6 +20,7 @@ from blobfs.vfs.nodes import DirectoryNode, FileNode, Node, SymlinkNode, ViewNod
 from blobfs.vfs.package_nodes import PackageDirectory, PackageLink
 from blobfs.vfs.resolve import resolve
 from blobfs.vfs.seen import seen_blob, seen_name
+from blobfs.vfs.stale import wait_stale
 from blobfs.vfs.stat import NEVER_THERE, attributes_of
 from blobfs.vfs.state import FileHandle, MountState, TextHandle, WriterHandle
 from blobfs.vfs.taking_over import take_over
@@ -71,6 +72,10 @@ class FileSystem:
 
     def forget(self, inode: int, count: int) -> None:
         self._state.inodes.forget(inode, count)
+
+    async def wait_stale(self) -> list[int]:
+        """Inodes that do not stand for what their names have come to mean elsewhere. For one caller."""
+        return await wait_stale(self._state)
 
     def remember(self, inode: int) -> None:
         """The kernel took an entry of a listing: one more reference."""

@@ -10,6 +10,7 @@ loop is busy, and says ``answered`` when the loop is at work again. Closing ``bu
 
 import json
 import logging
+import math
 import os
 import signal
 import stat
@@ -53,6 +54,7 @@ class MemoryFileSystem:
 
     def __init__(self) -> None:
         self.nodes = {ROOT: Node(ROOT, stat.S_IFDIR | 0o755)}
+        self.mark_stale, self.stale = trio.open_memory_channel[list[int]](math.inf)
         for name, content in (
             (b"hello", b"hello, world\n"),
             (b"stuck", b"?" * 10),
@@ -87,6 +89,10 @@ class MemoryFileSystem:
 
     def forget(self, inode: int, count: int) -> None:
         self.nodes[inode].lookups -= count
+
+    async def wait_stale(self) -> list[int]:
+        """Once for each list of inodes that a test puts into `stale`."""
+        return await self.stale.receive()
 
     def remember(self, inode: int) -> None:
         self.nodes[inode].lookups += 1
