@@ -3,8 +3,8 @@
 What is usual, FUSE_NOTIFY_INVAL_ENTRY, waits for the directory's lock: for every lookup that is under way
 there, with all that come after it behind it. A lookup may wait for a dead share; and while the notice waits,
 nothing can end the thread that gives it, SIGKILL neither, so the connection outlives its daemon, and
-everybody who waits for it hangs. FUSE_NOTIFY_PRUNE (Linux 6.18) takes no such lock: it drops the names that an
-inode has and that nobody is using at this moment, and returns. What somebody uses, and everything with an
+everybody who waits for it hangs. FUSE_NOTIFY_PRUNE (Linux 6.18) takes no such lock: it drops the names that
+an inode has and that nobody is using at this moment, and returns. What somebody uses, and everything with an
 older kernel, is asked for again when its time is over, a second later at most (`vfs.stat`).
 
 The layout is that of <linux/fuse.h>: fuse_out_header (u32 length, s32 code, u64 unique), then
