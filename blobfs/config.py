@@ -102,6 +102,32 @@ class LoadTerms:
 
 
 @dataclass(frozen=True, slots=True)
+class SpaceSettings:
+    """How much of the disk the store may take. What does not fit is passed on to its reader and not kept."""
+
+    quota: int | None = None
+    """The most that blobs, trees and partial blobs take together; None is no limit."""
+    reserve: int | None = None
+    """Bytes of the partition that loads leave free; None is a twentieth of it, `USUAL_RESERVE` at most."""
+
+    def reserve_of(self, partition: int) -> int:
+        """Bytes to leave free of a partition of so many bytes."""
+        return min(partition // 20, USUAL_RESERVE) if self.reserve is None else self.reserve
+
+    def problem_on(self, partition: int) -> str | None:
+        """What is wrong with these settings on a partition of so many bytes."""
+        if self.quota is not None and self.quota > partition:
+            return f"the quota of {self.quota} bytes is more than the partition has: {partition}"
+        if self.reserve is not None and self.reserve >= partition:
+            return f"the reserve of {self.reserve} bytes is all of the partition: {partition}"
+        return None
+
+
+USUAL_RESERVE = 256 * MIB
+"""What a full disk costs the other programs of a machine is worse than loading something again."""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeSettings:
     """Everything one node needs to know: its store, its mount, its shares."""
 
@@ -115,6 +141,7 @@ class NodeSettings:
     fuse_options: tuple[str, ...] = ()
     """Passed on to libfuse as they are."""
     load: LoadSettings = LoadSettings()
+    space: SpaceSettings = SpaceSettings()
     seal_delay: float = 0.03
     """How long closed files gather before they are flushed and shared together."""
     finish_within: float = 20.0

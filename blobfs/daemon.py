@@ -67,6 +67,7 @@ class Node:
                 "file_flushes": self.store.flushes.file_flushes,
                 "group_flushes": self.store.flushes.group_flushes,
             },
+            "space": self.sync.space.statistics() | self.sync.evicting.statistics(),
             "operations": self.adapter.statistics(),
             "files": self.fs.statistics(),
             "waits": self.fs.wait_statistics(),
@@ -147,13 +148,22 @@ async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
         _demand_outside(settings, mountpoint)
         peers = make_peers(settings.shares, settings.load)
         store = await trio.to_thread.run_sync(open_store, settings.store)
-        sync = SyncService(store, peers, settings.load, settings.seal_delay)
+        _demand_room(settings, store)
+        sync = SyncService(store, peers, settings.load, settings.seal_delay, space=settings.space)
         fs = FileSystem(sync, read_only=settings.read_only)
         node = Node(settings, mountpoint, store, peers, sync, fs, Adapter(fs), listener, store.was_clean)
         stack.callback(_close_store, node)
         for peer in peers:
             await stack.enter_async_context(peer.share)
         yield node
+
+
+def _demand_room(settings: NodeSettings, store: Store) -> None:
+    found = store.space()
+    problem = settings.space.problem_on(found.f_blocks * found.f_frsize)
+    if problem is not None:
+        store.close(clean=store.was_clean)
+        raise errors.StartRefused(f"{settings.store}: {problem}")
 
 
 def _close_store(node: Node) -> None:

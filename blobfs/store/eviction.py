@@ -1,8 +1,9 @@
-"""Eviction: the bytes of a loaded blob go, its names' records stay, and it is missing here until it is read again.
+"""Eviction: the bytes of a loaded blob go. The records of its names stay: it is missing here, like others.
 
-Never what this node published, what is pinned, what a transaction or a complete package holds. So that nothing
-but whole blobs is ever in the share, the links under its names go first, then the blob, then its tree. A crash
-in between leaves a whole blob that lacks a link (which repair puts back) or a tree without a blob.
+Never what this node published, what is pinned, what a transaction or a complete package holds. So that
+nothing but whole blobs is ever in the share, the links under its names go first, then the blob, then its
+tree. A crash in between leaves a whole blob that lacks a link (which repair puts back) or a tree without a
+blob.
 
 A package that was loaded holds its blobs until it is let go as a whole.
 """
@@ -12,11 +13,13 @@ import logging
 import os
 from pathlib import Path
 
-from blobfs.model import BlobId
+from blobfs.model import BlobId, Name
+from blobfs.record import BlobRecord
 from blobfs.store.dropping import is_same_file, tear_down
 from blobfs.store.failures import store_errors
 from blobfs.store.loaded_names import is_loaded, noted_names
 from blobfs.store.marks import KEEP, LOADED, PINNED, YES, get_mark
+from blobfs.store.names import link_name
 from blobfs.store.opening import Store
 from blobfs.store.survey import BLOCK
 
@@ -30,6 +33,7 @@ class Kept(enum.StrEnum):
     OWN = "this node published it"
     PINNED = "it is pinned"
     HELD = "a package or a transaction holds it"
+    OPEN = "somebody is reading it"
 
 
 @store_errors()
@@ -57,6 +61,14 @@ def evict_blob(store: Store, blob: BlobId) -> int | Kept:
         freed = found.st_blocks * BLOCK + _unlink_counted(store.layout.tree(blob))
     store.usage.add(-freed)
     return freed
+
+
+@store_errors()
+def restore_link(store: Store, name: Name, record: BlobRecord, loaded: bool) -> None:
+    """The bytes of a name are here again: its link, too. The caller holds its lock of the names."""
+    path = store.layout.blob(record.blob)
+    if path.exists() and not is_same_file(store.layout.named(name), path):
+        link_name(store, name, record, loaded)
 
 
 def _reason_to_keep(path: Path) -> Kept | None:
@@ -102,7 +114,7 @@ def _unlink_counted(path: Path) -> int:
 
 @store_errors()
 def let_go_package(store: Store, package: BlobId) -> Kept | None:
-    """A complete package that was loaded holds its blobs no longer; they may be evicted. None: it was done."""
+    """A complete package that was loaded holds its blobs no longer: they may be evicted. None: done."""
     path = store.layout.package(package)
     try:
         if get_mark(path, LOADED) != YES:

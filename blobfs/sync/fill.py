@@ -16,6 +16,7 @@ from blobfs.model import CHUNK_SIZE
 from blobfs.shares.choice import Urgency
 from blobfs.sync.load import Load
 from blobfs.sync.loads import Loads
+from blobfs.sync.space import Space
 
 _log = logging.getLogger(__name__)
 
@@ -26,8 +27,9 @@ RETRY = 30.0
 class Filler:
     """Works off the unfinished loads. `_not_before` holds back those that cannot be helped right now."""
 
-    def __init__(self, loads: Loads, settings: LoadSettings) -> None:
+    def __init__(self, loads: Loads, space: Space, settings: LoadSettings) -> None:
         self._loads = loads
+        self._space = space
         self._settings = settings
         self._not_before: dict[Load, float] = {}
 
@@ -63,12 +65,21 @@ class Filler:
         return min(due, key=lambda each: each[0], default=(math.inf, None, ""))
 
     async def _turn(self, load: Load | None, key: str) -> None:
-        if load is None:
+        if not self._space.has_plenty:
+            await self._wait_for_room(load)
+        elif load is None:
             await self._loads.wake(key)
         elif self._settings.fill is Fill.IDLE:
             await self._fill(load)
         else:
             await self._rest(load, math.inf, self._settings.fill_after)
+
+    async def _wait_for_room(self, load: Load | None) -> None:
+        """What nobody waits for is no reason to evict anything."""
+        if load is None:
+            await trio.sleep(RETRY)
+        else:
+            await self._rest(load, trio.current_time() + RETRY, RETRY)
 
     async def _fill(self, load: Load) -> None:
         """One span of a blob; one that cannot be had rests for a while."""

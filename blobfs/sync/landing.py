@@ -1,45 +1,89 @@
 """The last step of loading: chunks are verified, written, and noted in the map; all in one hop to a
-thread."""
+thread. What there is no room for is verified and passed on (`passing.py`)."""
 
+import enum
+
+from blobfs import errors
 from blobfs.merkle import Buffer
 from blobfs.model import CHUNK_SIZE
 from blobfs.store.partial import Partial
 from blobfs.sync.disk import DiskThreads
+from blobfs.sync.passing import Passing
 from blobfs.sync.source import Source
+from blobfs.sync.space import Space
 
 MAP_EVERY = 8
 """Chunks between two writes of the map, one batch: what a SIGKILL may cost to load again, 1 MiB."""
 
 
+class Landed(enum.Enum):
+    """What came of some chunks."""
+
+    KEPT = enum.auto()
+    PASSED = enum.auto()
+    """They are right, and in memory only."""
+    WRONG = enum.auto()
+
+
 class Landing:
     """Of one load. Mutable: how many chunks the map on the disk does not know yet, whether it is being
-    written."""
+    written, and why the last chunks were not kept."""
 
-    def __init__(self, partial: Partial, source: Source, disk: DiskThreads) -> None:
+    def __init__(
+        self, partial: Partial, source: Source, disk: DiskThreads, space: Space, passing: Passing
+    ) -> None:
         self._partial = partial
         self._source = source
         self._disk = disk
+        self._space = space
+        self._passing = passing
         self._unsaved = 0
         self._is_saving = False
+        self.refusal: errors.StoreError | None = None
+        """None: what came last was kept."""
 
-    async def keep(self, chunk: int, content: Buffer) -> int | None:
-        """How many whole chunks there were, which are present now; None when they are wrong."""
+    async def land(self, chunk: int, content: Buffer) -> Landed:
+        """Whole chunks, from `chunk` on. Raises `StoreError` when the disk fails in another way than by being
+        full or read-only."""
+        if not self._space.take(len(content)) and not await self._space.make_room(len(content)):
+            return await self._pass_on(chunk, content, self._space.refusal())
+        try:
+            return await self._keep_some(chunk, content)
+        except (errors.StoreFull, errors.QuotaExceeded, errors.StoreReadOnly) as failure:
+            self._space.give_back(len(content))
+            self._space.press()
+            return await self._pass_on(chunk, content, failure)
+        except BaseException:
+            self._space.give_back(len(content))
+            raise
+
+    async def _keep_some(self, chunk: int, content: Buffer) -> Landed:
         saves = self._unsaved >= MAP_EVERY and not self._is_saving
         if saves:
             self._is_saving, self._unsaved = True, 0
         try:
             if not await self._disk.run(self._keep, chunk, content, saves):
-                return None
+                self._space.give_back(len(content))
+                return Landed.WRONG
         finally:
             if saves:
                 self._is_saving = False
         count = -(-len(content) // CHUNK_SIZE)
         self._partial.mark(chunk, count)
         self._unsaved += count
-        return count
+        self.refusal = None
+        return Landed.KEPT
 
     def _keep(self, chunk: int, content: Buffer, saves: bool) -> bool:
         """The map gets what was kept before, while we are there."""
         if saves:
             self._partial.save_map()
         return self._source.keep(chunk, content)
+
+    async def _pass_on(self, chunk: int, content: Buffer, refusal: errors.StoreError) -> Landed:
+        if not await self._disk.run(self._source.is_right, chunk, content):
+            return Landed.WRONG
+        self._passing.put(self._partial.key, chunk, memoryview(content))
+        self._space.passed_bytes += len(content)
+        self.refusal = refusal
+        return Landed.PASSED

@@ -29,9 +29,11 @@ from blobfs.sync.dispatch import Dispatcher
 from blobfs.sync.extra import ExtraTraffic
 from blobfs.sync.fetch import Runner, fetch, stretch
 from blobfs.sync.goals import Goal, Goals
-from blobfs.sync.landing import Landing
+from blobfs.sync.landing import Landed, Landing
+from blobfs.sync.passing import Passing
 from blobfs.sync.peer import Peer
 from blobfs.sync.source import Source
+from blobfs.sync.space import Space
 from blobfs.sync.span import Span
 from blobfs.sync.verdicts import Verdicts
 from blobfs.sync.waiters import Waiters
@@ -39,6 +41,8 @@ from blobfs.sync.window import LEAST_SPAN, WHOLE_BELOW, chunk_range, runs
 
 _log = logging.getLogger(__name__)
 
+AreHere = Callable[[int, int], bool]
+"""Whether the chunks first to stop are here, as far as their reader cares."""
 SPAN_LIVES = 2
 """A span without progress ends after so many times the longest read: whoever timed out may try once more."""
 
@@ -59,6 +63,8 @@ class Load:
     disk: DiskThreads
     dispatcher: Dispatcher
     extra: ExtraTraffic
+    space: Space
+    passing: Passing
     nursery: trio.Nursery
     on_whole: Callable[["Load"], None]
     """Called once, when the last chunk is here."""
@@ -87,7 +93,7 @@ class Load:
         self.failures = ChunkFailures(self.settings.failure_memory)
         self._goals = Goals(self.partial)
         self._waiters = Waiters(self.partial)
-        self._landing = Landing(self.partial, self.source, self.disk)
+        self._landing = Landing(self.partial, self.source, self.disk, self.space, self.passing)
 
     @property
     def size(self) -> int:
@@ -111,22 +117,58 @@ class Load:
     # What readers call
 
     def is_here(self, offset: int, length: int) -> bool:
+        return self._are_here(*chunk_range(offset, length, self.size))
+
+    def is_kept(self, offset: int, length: int) -> bool:
         first, stop = chunk_range(offset, length, self.size)
         return self.partial.all_present(first, stop - first)
 
+    def _are_here(self, first: int, stop: int) -> bool:
+        """Kept, or in memory for their reader."""
+        return self.partial.all_present(first, stop - first) or (
+            self.passing.bytes > 0 and all(self._is_here(chunk) for chunk in range(first, stop))
+        )
+
+    def _is_here(self, chunk: int) -> bool:
+        return self.partial.present(chunk) or self.passing.has(self.key, chunk)
+
+    @property
+    def is_passing(self) -> bool:
+        """What came last was not kept: there was no room."""
+        return self._landing.refusal is not None
+
     async def need(self, offset: int, length: int) -> None:
-        """Until these bytes are here, for a reader. As `bring`, and the fill keeps quiet meanwhile."""
+        """Until these bytes are here, for a reader. As `bring`, and the fill keeps quiet meanwhile.
+
+        Where there is no room to keep them they are here for a moment only.
+        """
         if not self.is_here(offset, length):
             self.last_needed = trio.current_time()
-            await self.bring(offset, length, Urgency.READER, trio.current_time() + self.settings.read_timeout)
+            deadline = trio.current_time() + self.settings.read_timeout
+            await self._bring_until(deadline, offset, length, Urgency.READER, self._are_here)
             self.last_needed = trio.current_time()
 
     async def bring(self, offset: int, length: int, urgency: Urgency, deadline: float) -> None:
-        """Until these bytes are here, however many. Raises `LoadFailed`; never waits beyond the deadline."""
+        """Until these bytes are kept here, however many. Raises `LoadFailed`, and `StoreError` when there is
+        no room for them; never waits beyond the deadline."""
+        self._landing.refusal = None  # there may be room by now
+        self.passing.forget(self.key)
+        await self._bring_until(deadline, offset, length, urgency, self._are_kept)
+
+    def _are_kept(self, first: int, stop: int) -> bool:
+        if self.partial.all_present(first, stop - first):
+            return True
+        if self._landing.refusal is not None:
+            raise self._landing.refusal
+        return False
+
+    async def _bring_until(
+        self, deadline: float, offset: int, length: int, urgency: Urgency, are_here: AreHere
+    ) -> None:
         first, stop = chunk_range(offset, length, self.size)
         begin = trio.current_time()
         with trio.move_on_at(deadline):
-            await self._bring(first, stop, urgency, deadline)
+            await self._bring(first, stop, urgency, deadline, are_here)
             return
         error = errors.DeadlineExceeded(
             f"not here after {trio.current_time() - begin:.3g} s", self._attempts_so_far(first, stop)
@@ -134,12 +176,14 @@ class Load:
         self.failures.tell(error)
         raise error
 
-    async def _bring(self, first: int, stop: int, urgency: Urgency, deadline: float) -> None:
+    async def _bring(
+        self, first: int, stop: int, urgency: Urgency, deadline: float, are_here: AreHere
+    ) -> None:
         is_long = stop - first > self.settings.span_size // CHUNK_SIZE
         goal = self._goals.add_awaited(first, stop, urgency) if is_long else None
         try:
             with self._waiters.waiting(first, stop) as waiter:
-                while not self.partial.all_present(first, stop - first):
+                while not are_here(first, stop):
                     if self._has_ended:
                         raise errors.ServiceEnded("the node ends")
                     self.failures.raise_for(first, stop)
@@ -187,6 +231,7 @@ class Load:
     def forget_goals(self) -> None:
         """Nobody reads it any more."""
         self._goals.forget_ahead()
+        self.passing.forget(self.key)
 
     # Spans
 
@@ -284,12 +329,12 @@ class Load:
             peer.strike(self.key, attempt.detail)
 
     def _is_wanted(self, chunk: int) -> bool:
-        if self.partial.present(chunk) or chunk in self.in_flight:
+        if self._is_here(chunk) or chunk in self.in_flight:
             return False
         return not self.failures.is_failing(chunk)
 
     def _fail(self, span: Span, error: errors.BlobfsError) -> None:
-        missing = [chunk for chunk in range(span.first, span.stop) if not self.partial.present(chunk)]
+        missing = [chunk for chunk in range(span.first, span.stop) if not self._is_here(chunk)]
         self.failures.remember(missing, error)
         shown = next((repr(str(name)) for name in self.names), self.key)
         self.failures.complain(shown, error, is_waited_for=span.urgency is not Urgency.FILL)
@@ -326,7 +371,7 @@ class Load:
         self._waiters.changed()
 
     def missing(self, first: int, stop: int) -> list[tuple[int, int]]:
-        return list(runs(first, stop, lambda chunk: not self.partial.present(chunk), stop - first))
+        return list(runs(first, stop, lambda chunk: not self._is_here(chunk), stop - first))
 
     def length_of(self, first: int, stop: int) -> int:
         return stretch(first, stop, self.size)[1]
@@ -342,12 +387,16 @@ class Load:
             self.on_whole(self)
 
     async def keep(self, chunk: int, content: Buffer) -> bool:
-        """Verifies whole chunks and keeps them; False when they are wrong."""
-        count = await self._landing.keep(chunk, content)
-        if count is None:
+        """Verifies whole chunks and keeps them, or passes them on; False when they are wrong."""
+        landed = await self._landing.land(chunk, content)
+        if landed is Landed.WRONG:
             return False
+        count = -(-len(content) // CHUNK_SIZE)
         self.failures.arrived(chunk, chunk + count)
         self.in_flight.difference_update(range(chunk, chunk + count))
+        if landed is Landed.PASSED:
+            self._waiters.changed()
+            return True
         self._waiters.arrived(chunk, chunk + count)
         self.check_whole()
         return True

@@ -1,11 +1,11 @@
 """All loads of this node: one per blob, from its first reader until it is whole and shared in turn.
 
-When the last chunk of a blob is here it is made durable, put into the share and its names with it
-(`Sealer`). A load that nobody reads and that the fill cannot finish (`fill.py`) is put to sleep: its bytes
-and its map stay on the disk.
+When the last chunk of a blob is here it is kept and shared in turn (`completion.py`). A load that nobody
+reads and that the fill cannot finish (`fill.py`) is put to sleep: its bytes and its map stay on the disk.
 """
 
 import logging
+import math
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -19,22 +19,24 @@ from blobfs.model import CHUNK_SIZE, EMPTY_BLOB, Attempt, BlobId, Invalid, Name,
 from blobfs.record import BlobRecord, SymlinkRecord
 from blobfs.shares.plain import PlainFile
 from blobfs.store import sealed
+from blobfs.store.eviction import Kept, evict_partial
 from blobfs.store.opening import Store
 from blobfs.store.partial import Partial, list_partials, open_partial, partial_bytes
-from blobfs.store.sealed import Content
-from blobfs.store.waiting import WaitingName, forget_waiting, list_waiting
+from blobfs.store.waiting import WaitingName
 from blobfs.sync.background import guarded
+from blobfs.sync.completion import Completion
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.dispatch import Dispatcher
 from blobfs.sync.extra import ExtraTraffic
 from blobfs.sync.failures import Failure, RecentFailures, failed_now
-from blobfs.sync.jobs import KeepJob
 from blobfs.sync.load import Load
 from blobfs.sync.namespace import Namespace
+from blobfs.sync.passing import Passing
 from blobfs.sync.peer import Peer
 from blobfs.sync.reader import LoadReader, Reader, SealedReader
 from blobfs.sync.sealer import Sealer
 from blobfs.sync.source import MerkleSource, PlainSource, plain_key
+from blobfs.sync.space import Space
 
 _log = logging.getLogger(__name__)
 
@@ -64,14 +66,16 @@ class Loads:
         peers: Sequence[Peer],
         sealer: Sealer,
         namespace: Namespace,
+        space: Space,
         settings: LoadSettings,
     ) -> None:
         self._store = store
         self._disk = disk
         self._peers = peers
-        self._sealer = sealer
-        self._namespace = namespace
         self._settings = settings
+        self._space = space
+        self._passing = Passing()
+        self._completion = Completion(store, disk, sealer, namespace)
         self.dispatcher = Dispatcher(settings.bodies)
         self.extra = ExtraTraffic(settings.extra_traffic)
         self._loads: dict[str, Load] = {}
@@ -116,19 +120,11 @@ class Loads:
         """Owns the tasks of all loads, until it is cancelled."""
         for key, size in await self._disk.run(list_partials, self._store):
             self._asleep[key] = (size, trio.current_time() + self._settings.fill_after)
-        await self._publish_waiting()
+        await self._completion.publish_waiting()
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             task_status.started()
             await trio.sleep_forever()
-
-    async def _publish_waiting(self) -> None:
-        """Names of blobs that became whole just before the last run ended."""
-        for key, waiting in await self._disk.run(list_waiting, self._store):
-            for each in waiting:
-                if await self._disk.run(sealed.has, self._store, each.record.blob):
-                    await self.adopt(each.name, each.record)
-            await self._disk.run(forget_waiting, self._store, key)
 
     async def open(
         self,
@@ -245,6 +241,8 @@ class Loads:
             self._disk,
             self.dispatcher,
             self.extra,
+            self._space,
+            self._passing,
             self._nursery,
             self._on_whole,
             max_tries=self._settings.max_tries,
@@ -272,25 +270,9 @@ class Loads:
     async def _complete(self, load: Load) -> None:
         """Keeps a blob that is whole and shares it in turn, under its names."""
         try:
-            content = await self._content_of(load)
-            job = KeepJob(load.partial, content, _mtime_of(load))
-            self._sealer.submit(job)
-            if load.is_kept_soon:
-                self._sealer.hurry()
-            await job.done.wait()
-            # A full disk: the sealer goes on trying. When it takes the job up again `done` is another event.
-            while job.failure is not None or not job.done.is_set():
-                load.keep_failure = job.failure or load.keep_failure
-                load.kept.set()
-                await trio.sleep(1)
-                await job.done.wait()
-            load.keep_failure = None
+            content = await self._completion.keep(load, had_names_saved=load.size > NAMES_SAVED_FROM)
             if isinstance(load.source, PlainSource):
                 self._keep_plain_blob(load.key, content.blob)
-            for name, record in list(load.names.items()):
-                await self.adopt(name, record or _plain_record(load, content))
-            if load.partial.is_resumed or load.size > NAMES_SAVED_FROM:
-                await self._disk.run(forget_waiting, self._store, load.key)
         except errors.BlobfsError as error:
             load.keep_failure = error
             self._failures.note(load.key, failed_now(error))
@@ -311,21 +293,9 @@ class Loads:
         if len(self._plain_blobs) > KEPT_PLAIN_BLOBS:
             self._plain_blobs.popitem(last=False)
 
-    async def _content_of(self, load: Load) -> Content:
-        if isinstance(load.source, MerkleSource):
-            tree = await self._disk.run(load.source.tree)
-            return Content(BlobId(load.key), load.size, tree)
-        return await self._disk.run(sealed.hash_file, self._store, load.partial.fd, load.size)
-
     async def adopt(self, name: Name, record: BlobRecord | SymlinkRecord) -> None:
         """Shares in turn what was loaded under its name elsewhere, unless that means something newer here."""
-        known = await self._namespace.entry(name)
-        if known is not None and known.record.published_ns >= record.published_ns:
-            return
-        async with self._namespace.lock:
-            known = await self._namespace.entry(name)
-            if known is None or known.record.published_ns < record.published_ns:
-                await self._namespace.put(name, record, loaded=True)
+        await self._completion.adopt(name, record)
 
     # What the fill works on
 
@@ -367,6 +337,23 @@ class Loads:
             else:
                 self._resume(blob, size, *found)
 
+    # What eviction asks
+
+    def busy(self) -> set[str]:
+        """What somebody reads, or has waiting to be kept: blob ids and keys of partial blobs."""
+        return {key for key, load in self._loads.items() if not _is_unused(load)}
+
+    async def evict_partial(self, key: str) -> int | Kept:
+        """Lets go of what there is of a blob that nobody reads; bytes freed."""
+        load = self._loads.get(key)
+        if load is not None and not await self.put_to_sleep(load, math.inf):
+            return Kept.OPEN
+        async with self._opening.setdefault(key, trio.Lock()):
+            if key in self._loads:
+                return Kept.OPEN
+            self._asleep.pop(key, None)
+            return await self._disk.run(evict_partial, self._store, key)
+
     def present_bytes(self, key: str, size: int) -> int:
         """How much of a blob is on the disk; two cheap calls to the file system at most."""
         load = self._loads.get(key)
@@ -385,16 +372,3 @@ class Loads:
 
 def _is_unused(load: Load) -> bool:
     return not (load.readers or load.in_flight or load.partial.is_whole)
-
-
-def _mtime_of(load: Load) -> int:
-    records = [record for record in load.names.values() if record is not None]
-    if records:
-        return records[0].mtime_ns
-    return (load.source.mtime_ns or 0) if isinstance(load.source, PlainSource) else 0
-
-
-def _plain_record(load: Load, content: Content) -> BlobRecord:
-    """A plain file has no publisher: it counts as published when it was last modified."""
-    mtime_ns = _mtime_of(load)
-    return BlobRecord(content.blob, content.size, 0o444, mtime_ns, mtime_ns)

@@ -8,9 +8,11 @@ from trio.testing import MockClock
 
 from blobfs import errors
 from blobfs.model import CHUNK_SIZE, Outcome
+from blobfs.shares.choice import Urgency
 from blobfs.store.opening import Store
 from tests.sync.fake_share import FakeShare, blob_of
 from tests.sync.running import (
+    LONG,
     SETTINGS,
     ScriptedDisk,
     jumping,
@@ -221,23 +223,42 @@ async def test_the_end_of_the_node_cancels_every_request(store: Store) -> None:
     assert open_descriptors() <= before + 2  # the partial and its tree belong to a load that just ended
 
 
-async def test_a_full_disk_is_the_readers_enospc_and_passes(store: Store, mock_clock: MockClock) -> None:
-    """Nothing is marked that was not written; when there is room the load goes on."""
+async def test_what_a_full_disk_refuses_is_passed_on(store: Store) -> None:
+    """The reader gets it, nothing is marked that was not written; with room again the load is kept."""
     share, _ = shares()
     disk = ScriptedDisk()
     async with running(store, share, disk=disk) as sync:
         reader = await sync.loads.open(BLOB, len(RAW), None, None)
         disk.failing["_keep"] = errors.StoreFull("No space left on device")
-        with pytest.raises(errors.StoreFull):
-            await reader.read(*chunk(1))
+        assert await reader.read(*chunk(1)) == part(1)
+        offset, length = chunk(1)
+        assert await reader.read(offset - 10, length) == RAW[offset - 10 : offset - 10 + length]
         load = sync.loads.load_of(BLOB)
         assert load is not None
-        assert not load.partial.present(1)
+        assert load.partial.present_bytes == 0
+        assert sync.space.passed_bytes == 2 * CHUNK_SIZE
         assert not load.in_flight
         assert load.able_peers()  # the share has done nothing wrong
         del disk.failing["_keep"]
-        mock_clock.jump(SETTINGS.failure_memory)
-        assert await reader.read(*chunk(1)) == part(1)
+        assert await reader.read(*chunk(5)) == part(5)
+        assert load.partial.present(5)
+        assert await reader.read(*chunk(4, 3)) == part(4, 3)
+        assert load.partial.all_present(4, 3)
+        reader.close()
+    assert share.ranges() == [chunk(1), chunk(0), chunk(5), chunk(4), chunk(6)]
+
+
+async def test_what_is_to_be_kept_fails_on_a_full_disk(store: Store) -> None:
+    """Whoever wants a blob here, and not only read, is told that there is no room."""
+    share, _ = shares()
+    disk = ScriptedDisk()
+    async with running(store, share, disk=disk) as sync:
+        reader = await sync.loads.open(BLOB, len(RAW), None, None)
+        disk.failing["_keep"] = errors.StoreFull("No space left on device")
+        load = sync.loads.load_of(BLOB)
+        assert load is not None
+        with pytest.raises(errors.StoreFull):
+            await load.bring(0, len(RAW), Urgency.READER, trio.current_time() + LONG)
         reader.close()
 
 
