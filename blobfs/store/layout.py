@@ -30,8 +30,8 @@
                                            offset 11,  8 bytes: the blob's size, little-endian
                                            offset 19, ceil(chunks / 8) bytes: chunk c is bit c % 8 of byte
                                              c // 8, least significant first; those after the last are 0.
-                                         Any other magic, length or size: the load starts anew. Each chunk that
-                                         a map speaks of is verified again before anyone reads it.
+                                         Any other magic, length or size: the load starts anew. Each chunk
+                                         that a map speaks of is verified again before anyone reads it.
                                          No map: the partial file is removed at start.
     <store>/partial/<key>.tree           the blob's tree file as far as it came; sparse. Verified when read.
     <store>/partial/<key>.names          names to publish when the blob is whole, one JSON object a line:
@@ -46,6 +46,11 @@
                                          durable. As long as it is here none of its blobs is dropped. Its
                                        modification time is its last use.
                                          Other names in needed/ and packages/: ignored.
+    <store>/changing/<32 hex>            symbolic link to "/" and the name of a directory of names: it may be
+                                         half changed (`blobfs.store.changes`). After a clean end it means
+                                         nothing. The 32 digits are the first of the name's SHA-256.
+    <store>/changing/everything          empty: every directory may be. Any other name, or no changing/ at all
+                                         after an unclean end: the same.
     <store>/quarantine/                  what was found broken and is kept for the operator
 
 The access time of blobs/<id> is its last use, the modification time that of its content; of partial/<key> the
@@ -124,6 +129,7 @@ class Layout:
         self.partial = root / "partial"
         self.needed = root / "needed"
         self.packages = root / "packages"
+        self.changing = root / "changing"
         self.quarantine = root / "quarantine"
 
     def __repr__(self) -> str:
@@ -136,7 +142,7 @@ class Layout:
 
     @property
     def private_directories(self) -> tuple[Path, ...]:
-        return self.incoming, self.partial, self.needed, self.packages, self.quarantine
+        return self.incoming, self.partial, self.needed, self.packages, self.changing, self.quarantine
 
     def blob(self, blob: BlobId) -> Path:
         return self.blobs / blob

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from blobfs import errors
 from blobfs.model import ROOT
+from blobfs.store.changes import ChangingDirectories
 from blobfs.store.dropping import finish_aborted
 from blobfs.store.failures import describe, store_errors
 from blobfs.store.flush import Flusher
@@ -59,6 +60,7 @@ class Store:
         self.hashing = HashWorkers()
         self.links = threading.Lock()
         self.usage = Usage()
+        self.changes = ChangingDirectories(layout.changing)
         self._lock_fd = lock_fd
         self._root_fd = root_fd
         self._open = True
@@ -149,6 +151,7 @@ def _open_locked(layout: Layout, undo: contextlib.ExitStack) -> Store:
     if is_new:
         _write_format(layout)
     _check_format(layout)
+    knows_changes = layout.changing.is_dir()
     _make_directories(layout)
     finish_aborted(layout)
     _remove_temps(layout)
@@ -156,6 +159,7 @@ def _open_locked(layout: Layout, undo: contextlib.ExitStack) -> Store:
     if not layout.log(ROOT).exists():
         write_log(layout, ROOT, [])
     was_clean = is_new or layout.clean.exists()
+    _prepare_changes(layout, was_clean, knows_changes)
     layout.clean.unlink(missing_ok=True)
     # The marker must not come back with a power cut after the first change.
     os.fsync(root_fd)
@@ -229,6 +233,15 @@ def _remove_temps(layout: Layout) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def _prepare_changes(layout: Layout, was_clean: bool, knows_changes: bool) -> None:
+    """What is marked as half changed is believed after an unclean end, and only then."""
+    changes = ChangingDirectories(layout.changing)
+    if was_clean:
+        changes.clear()
+    elif not knows_changes:
+        changes.suspect_everything()
 
 
 def _probe(layout: Layout) -> None:

@@ -209,9 +209,10 @@ class Namespace:
         self._directories.forget(directory)
         self._directories.remember(parent, component, LocalName(record, loaded=False))
 
-    async def repair_logs(self) -> None:
-        """After an unclean end: brings each log in line with its records, a directory at a time."""
-        for directory in await self._disk.run(names.list_directories, self._store):
-            async with self.lock:
-                if await self._disk.run(repair.repair_directory, self._store, directory):
-                    self._directories.forget(directory)
+    async def repair(self, directory: Name) -> bool:
+        """Brings records, links and log of a directory in line. Whether that was necessary."""
+        async with self.lock:
+            repaired = await self._disk.run(repair.repair_directory, self._store, directory)
+            if repaired:
+                self._directories.forget(directory)
+        return repaired

@@ -43,7 +43,9 @@ from blobfs.sync.packages.trees import PackageTrees
 from blobfs.sync.packages.whole_blobs import WholeBlobs
 from blobfs.sync.packages.writer import BlobWriter
 from blobfs.sync.peer import Peer
+from blobfs.sync.repairing import Repairs
 from blobfs.sync.sealer import Sealer
+from blobfs.sync.settling import settle_changes
 from blobfs.sync.sharing import Sharing
 from blobfs.sync.space import Space
 
@@ -75,7 +77,9 @@ class SyncService:
         self.arrivals = Arrivals()
         self.sealer = Sealer(store, self.disk, self.namespace, self.arrivals, seal_delay)
         self.space = Space(store, space)
-        self.loads = Loads(store, self.disk, peers, self.sealer, self.namespace, self.space, settings)
+        self.loads = Loads(
+            store, self.disk, peers, self.sealer, self.namespace, self.space, self.arrivals, settings
+        )
         self.evicting = Evicting(store, self.disk, self.namespace, self.loads)
         self.names = Names(self.namespace, self.catalogue, self.loads, news)
         self.transactions = Transactions(
@@ -103,7 +107,7 @@ class SyncService:
             settings,
             self.names.lookup,
         )
-        self._is_repairing = False
+        self._repairs = Repairs(store, self.disk, self.namespace)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Redoes what an unclean end left, says `started`, works until it is cancelled."""
@@ -120,8 +124,8 @@ class SyncService:
             await nursery.start(Filler(self.loads, self.space, self._settings).run)
             await nursery.start(self.space.run, self.evicting.free, self.evicting.measure)
             nursery.start_soon(self._known_shares.run)
-            if not self.store.was_clean:
-                nursery.start_soon(guarded, self._repair)
+            nursery.start_soon(guarded, self._repairs.run)
+            nursery.start_soon(guarded, settle_changes, self.store, self.disk)
             task_status.started()
 
     async def finish(self, seconds: float) -> bool:
@@ -139,7 +143,7 @@ class SyncService:
         except errors.StoreError as failure:
             _log.warning("what was loaded or changed is not all noted down: %s", failure)
             return False
-        return is_settled and not self._is_repairing
+        return is_settled and self._repairs.is_done
 
     async def _redo(self) -> None:
         intents = await self.disk.run(recovery.find_intents, self.store)
@@ -155,14 +159,6 @@ class SyncService:
             for intent in done:  # its name may have been removed or replaced before the end
                 await self.disk.run(sealed.drop_blob_if_unnamed, self.store, intent.record.blob)
             _log.info("sealed %d files that the last run had accepted", len(done))
-
-    async def _repair(self) -> None:
-        self._is_repairing = True
-        try:
-            await self.namespace.repair_logs()
-            self._is_repairing = False
-        except errors.StoreError as failure:
-            _log.warning("could not repair the directory logs: %s", failure)
 
     # Names
 

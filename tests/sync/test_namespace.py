@@ -153,5 +153,5 @@ async def test_logs_are_brought_in_line_with_the_records(store: Store) -> None:
     remove_mark(log, CHECK)
     after = Namespace(store, DiskThreads())
     assert await after.directory(Name("d")) == {}
-    await after.repair_logs()
+    assert await after.repair(Name("d"))
     assert await after.directory(Name("d")) == {"name": LocalName(record, loaded=False)}

@@ -1,0 +1,37 @@
+"""Every now and then what changed among the names is made durable, and is suspect no longer.
+
+Without it every directory that was ever changed in a run would be looked over after a crash.
+"""
+
+import logging
+
+import trio
+
+from blobfs import errors
+from blobfs.store.opening import Store
+from blobfs.sync.disk import DiskThreads
+
+_log = logging.getLogger(__name__)
+
+SETTLE_EVERY = 60.0
+"""Seconds. The kernel writes back what is older than half of that anyway, so a flush finds little to do."""
+
+
+async def settle_changes(store: Store, disk: DiskThreads) -> None:
+    """Works until it is cancelled."""
+    while True:
+        await trio.sleep(SETTLE_EVERY)
+        if store.changes.any_marked:
+            await settle_once(store, disk)
+
+
+async def settle_once(store: Store, disk: DiskThreads) -> None:
+    taken = store.changes.take()
+    try:
+        await disk.run(store.flushes.everything)
+        await disk.run(store.changes.settle, taken)
+    except BaseException as failure:
+        store.changes.put_back(taken)
+        if not isinstance(failure, errors.StoreError):
+            raise
+        _log.warning("what changed among the names may not be on the disk: %s", failure)
