@@ -76,6 +76,8 @@ loaded     blobs/<id>, partial/<key>,  "1": it came from a share. What has no su
            packages/<id>/
 names      blobs/<id>                  beside ``loaded``: the names under which it is shared in turn, NUL
                                        between them. Other links than these hold the blob.
+since      names/<dir>/                when an earlier directory of this name was removed, as ``published`` in
+                                       decimal nanoseconds: what was sealed before is not redone in this one.
 keep       blobs/<id>                  "1": stays although no name means it
 pinned     blobs/<id>, partial/<key>   "1": exempt from eviction
 demoted    partial/<key>               "1": it was in the share and was found wrong (`blobfs.store.demotion`).

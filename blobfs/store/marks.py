@@ -16,6 +16,7 @@ LOADED = "user.blobfs.loaded"
 NAMES = "user.blobfs.names"
 KEEP = "user.blobfs.keep"
 PINNED = "user.blobfs.pinned"
+SINCE = "user.blobfs.since"
 DEMOTED = "user.blobfs.demoted"
 CHECK = "user.blobfs.check"
 

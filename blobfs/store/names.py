@@ -42,7 +42,7 @@ from blobfs.store.files import replace_file
 from blobfs.store.layout import LOG_MODE, PRIVATE_DIRECTORY_MODE, PUBLIC_DIRECTORY_MODE, SHARED_FILE_MODE
 from blobfs.store.loaded_names import forget_name, note_name
 from blobfs.store.logs import append_log, encode_log, read_log, write_log
-from blobfs.store.marks import CHECK, LOADED, YES, get_mark, set_mark
+from blobfs.store.marks import CHECK, LOADED, SINCE, YES, get_mark, set_mark
 from blobfs.store.opening import Store
 from blobfs.store.sealed import replace_by_link, set_keep
 
@@ -233,6 +233,8 @@ def make_directory(store: Store, directory: Name, record: DirRecord, loaded: boo
     temp.mkdir(mode=PRIVATE_DIRECTORY_MODE)
     try:
         _fill_directory(temp, LogEntry(split(directory)[1], record, loaded))
+        if (removed_ns := _removed_ns(store, directory)) is not None:
+            set_mark(temp, SINCE, str(removed_ns).encode())
         layout.record(directory).unlink(missing_ok=True)
         os.rename(temp, layout.record(directory))
     except BaseException:
@@ -240,6 +242,12 @@ def make_directory(store: Store, directory: Name, record: DirRecord, loaded: boo
         raise
     _log_entry(store, directory, record, loaded)
     return True
+
+
+def _removed_ns(store: Store, directory: Name) -> int | None:
+    """When the directory that had this name before was removed: redo marks older than that were meant for it."""
+    before = read_record(store, directory)
+    return before.record.published_ns if before and isinstance(before.record, GoneRecord) else None
 
 
 def _fill_directory(path: Path, entry: LogEntry) -> None:

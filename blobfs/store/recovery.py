@@ -19,7 +19,7 @@ from blobfs.model import ROOT, BlobId, Invalid, Name, parse_blob_id, parse_name,
 from blobfs.record import BlobRecord, DirRecord, decode_record, encode_record
 from blobfs.store.failures import store_errors
 from blobfs.store.layout import TEMP_PREFIX
-from blobfs.store.marks import NAME, PACKAGE, RECORD, get_mark, set_mark
+from blobfs.store.marks import NAME, PACKAGE, RECORD, SINCE, get_mark, set_mark
 from blobfs.store.names import LocalName, make_directory, put_blob_name, read_record
 from blobfs.store.opening import Store
 from blobfs.store.packages import hold_written
@@ -139,11 +139,17 @@ def _make_parents(store: Store, name: Name, record: BlobRecord) -> bool:
         return True
     present = read_record(store, parent)
     if present is not None and isinstance(present.record, DirRecord):
-        return True
+        return record.published_ns > _since(store, parent) and _make_parents(store, parent, record)
     if present is not None and present.record.published_ns >= record.published_ns:
         return False
     made = DirRecord(record.mtime_ns, record.published_ns)
     return _make_parents(store, parent, record) and make_directory(store, parent, made)
+
+
+def _since(store: Store, directory: Name) -> int:
+    """Marks that are not newer were meant for an earlier directory of this name."""
+    raw = get_mark(store.layout.record(directory), SINCE) or b""
+    return int(raw) if raw.isdigit() else 0
 
 
 @store_errors()
