@@ -56,23 +56,23 @@ class ChangingDirectories:
         return bool(self._marked)
 
     @contextlib.contextmanager
-    def changing(self, directory: Name) -> Iterator[None]:
-        """Around a change of a name in it. Raises OSError when it cannot be marked: nothing may change."""
+    def changing(self, *directories: Name) -> Iterator[None]:
+        """Around a change of names in them. Raises OSError when it cannot be marked: nothing may change."""
         with self._lock:
-            if directory not in self._marked:
+            for directory in set(directories) - self._marked:
                 self._mark(directory)
                 self._marked.add(directory)
-            self._busy[directory] += 1
+            self._busy.update(directories)
         try:
             yield
         except BaseException:
-            self._torn.add(directory)
+            with self._lock:
+                self._torn.update(directories)
             raise
         finally:
             with self._lock:
-                self._busy[directory] -= 1
-                if not self._busy[directory]:
-                    del self._busy[directory]
+                self._busy.subtract(directories)
+                self._busy = +self._busy
 
     def _mark(self, directory: Name) -> None:
         with contextlib.suppress(FileExistsError):
@@ -80,7 +80,8 @@ class ChangingDirectories:
 
     def mended(self, directory: Name) -> None:
         """What had broken off in it is in order again."""
-        self._torn.discard(directory)
+        with self._lock:
+            self._torn.discard(directory)
 
     @store_errors()
     def suspect_everything(self) -> None:

@@ -13,7 +13,7 @@ import logging
 import os
 from pathlib import Path
 
-from blobfs.model import BlobId, Name
+from blobfs.model import BlobId, Name, split
 from blobfs.record import BlobRecord
 from blobfs.store.dropping import is_same_file, tear_down
 from blobfs.store.failures import store_errors
@@ -46,18 +46,15 @@ def evict_blob(store: Store, blob: BlobId) -> int | Kept:
             if reason is not None:
                 return reason
             found = path.stat()
-            links = [
-                link
-                for link in (store.layout.named(name) for name in noted_names(path))
-                if is_same_file(link, path)
-            ]
+            names = [name for name in noted_names(path) if is_same_file(store.layout.named(name), path)]
         except FileNotFoundError:
             return Kept.MISSING
-        if found.st_nlink > 1 + len(links):
+        if found.st_nlink > 1 + len(names):
             return Kept.HELD
-        for link in links:
-            link.unlink()
-        path.unlink()
+        with store.changes.changing(*{split(name)[0] for name in names}):
+            for name in names:
+                store.layout.named(name).unlink()
+            path.unlink()
         freed = found.st_blocks * BLOCK + _unlink_counted(store.layout.tree(blob))
     store.usage.add(-freed)
     return freed
@@ -68,7 +65,8 @@ def restore_link(store: Store, name: Name, record: BlobRecord, loaded: bool) -> 
     """The bytes of a name are here again: its link, too. The caller holds its lock of the names."""
     path = store.layout.blob(record.blob)
     if path.exists() and not is_same_file(store.layout.named(name), path):
-        link_name(store, name, record, loaded)
+        with store.changes.changing(split(name)[0]):
+            link_name(store, name, record, loaded)
 
 
 def _reason_to_keep(path: Path) -> Kept | None:

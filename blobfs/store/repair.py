@@ -21,8 +21,10 @@ _TOLD = frozenset({Done.NOTHING, Done.QUARANTINED, Done.LOST})
 def repair_directory(store: Store, directory: Name) -> bool:
     """Whether something was repaired. The caller holds its lock of the names meanwhile."""
     repaired = False
-    for finding in check_directory(Inspection(store, mends=True, after_crash=True), directory):
-        repaired |= finding.done is not Done.NOTHING
-        if finding.done in _TOLD or finding.kind is Kind.RECORD:
-            _log.warning("%s: %s: %s (%s)", finding.kind, finding.path, finding.what, finding.done)
+    with store.changes.changing(directory):
+        for finding in check_directory(Inspection(store, mends=True, after_crash=True), directory):
+            repaired |= finding.done is not Done.NOTHING
+            if finding.done in _TOLD or finding.kind is Kind.RECORD:
+                _log.warning("%s: %s: %s (%s)", finding.kind, finding.path, finding.what, finding.done)
+    store.changes.mended(directory)
     return repaired

@@ -17,6 +17,7 @@ from blobfs.store.names import list_directories
 from blobfs.store.opening import Store
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.namespace import Namespace
+from blobfs.sync.settling import settle_now
 
 _log = logging.getLogger(__name__)
 
@@ -58,8 +59,7 @@ class Repairs:
             if not await self._is_in_order(directory):
                 self.repaired += await self._namespace.repair(directory)
             self.looked_over += 1
-        await self._disk.run(self._store.flushes.everything)
-        await self._disk.run(self._store.changes.settle, directories, suspects.everything)
+        await settle_now(self._store, self._disk, directories, suspects.everything)
         if self.repaired:
             _log.info("of %d directories %d had to be repaired", self.looked_over, self.repaired)
 

@@ -4,10 +4,12 @@ Without it every directory that was ever changed in a run would be looked over a
 """
 
 import logging
+from collections.abc import Collection
 
 import trio
 
 from blobfs import errors
+from blobfs.model import Name
 from blobfs.store.opening import Store
 from blobfs.sync.disk import DiskThreads
 
@@ -22,16 +24,20 @@ async def settle_changes(store: Store, disk: DiskThreads) -> None:
     while True:
         await trio.sleep(SETTLE_EVERY)
         if store.changes.any_marked:
-            await settle_once(store, disk)
+            try:
+                await settle_now(store, disk)
+            except errors.StoreError as failure:
+                _log.warning("what changed among the names may not be on the disk: %s", failure)
 
 
-async def settle_once(store: Store, disk: DiskThreads) -> None:
+async def settle_now(
+    store: Store, disk: DiskThreads, looked_over: Collection[Name] = (), everything: bool = False
+) -> None:
+    """`looked_over` were suspect from the last run and are in order now; `everything`: all there is was."""
     taken = store.changes.take()
     try:
         await disk.run(store.flushes.everything)
-        await disk.run(store.changes.settle, taken)
-    except BaseException as failure:
+        await disk.run(store.changes.settle, {*taken, *looked_over}, everything)
+    except BaseException:
         store.changes.put_back(taken)
-        if not isinstance(failure, errors.StoreError):
-            raise
-        _log.warning("what changed among the names may not be on the disk: %s", failure)
+        raise

@@ -18,12 +18,21 @@ from blobfs.store.opening import Store, open_store
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.namespace import Namespace
 from blobfs.sync.repairing import Repairs
-from blobfs.sync.settling import SETTLE_EVERY, settle_changes, settle_once
+from blobfs.sync.settling import SETTLE_EVERY, settle_changes, settle_now
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 LINK = SymlinkRecord("target", 1, 1)
+
+
+class NoThreads(DiskThreads):
+    """While one works the clock jumps."""
+
+    async def run(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
+        return call(*args)
+
+
 DIRECTORIES = ("a", "b", "c")
 
 
@@ -148,12 +157,6 @@ async def test_changes_are_settled_after_a_while(
     names.put_symlink(store, Name("link"), LINK)
     flushes = store.flushes.group_flushes
 
-    class NoThreads(DiskThreads):
-        """While one works the clock jumps."""
-
-        async def run(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
-            return call(*args)
-
     with trio.move_on_after(3.5 * SETTLE_EVERY):
         await settle_changes(store, NoThreads())
     assert store.flushes.group_flushes == flushes + 1
@@ -161,14 +164,14 @@ async def test_changes_are_settled_after_a_while(
 
 
 async def test_changes_are_not_settled_by_a_flush_that_failed(
-    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    store: Store, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """They stay suspect until one succeeds; the operator is told."""
     names.put_symlink(store, Name("link"), LINK)
-    with monkeypatch.context() as patched:
+    with pytest.MonkeyPatch.context() as patched, trio.move_on_after(1.5 * SETTLE_EVERY):
         patched.setattr(store.flushes, "_root_fd", -1)
-        await settle_once(store, DiskThreads())
+        await settle_changes(store, NoThreads())
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert store.changes.suspects().directories == (ROOT,)
-    await settle_once(store, DiskThreads())
+    await settle_now(store, NoThreads())
     assert store.changes.suspects().directories == ()
