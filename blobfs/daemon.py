@@ -31,6 +31,7 @@ from blobfs.shares.server import run_share_server
 from blobfs.store.opening import Store, open_store
 from blobfs.sync.explain import explain_blob, explain_name
 from blobfs.sync.known_shares import make_peers
+from blobfs.sync.packages.path_keeping import PathKeeping
 from blobfs.sync.packages.path_loading import PathLoading
 from blobfs.sync.peer import Peer
 from blobfs.sync.service import SyncService
@@ -230,5 +231,5 @@ async def _cancel_on_signal(
 async def _serve_control(node: Node, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
     listener = bind_listener(f"unix:{node.store.layout.root / 'control'}")
     await serve_asgi(
-        ControlApp(node.status, node.why, PathLoading(node.sync).load), listener, task_status=task_status
+        ControlApp(node.status, node.why, PathLoading(node.sync).load, PathKeeping(node.sync)), listener, task_status=task_status
     )

@@ -41,8 +41,8 @@ def load(mountpoint: str, names: tuple[str, ...], as_json: bool, no_progress: bo
     """
     try:
         mounted, store = find_stores(mountpoint)[-1]
-        wanted = {typed: _path(mounted, mountpoint, typed) for typed in names}
-        ends = _load(store, list(wanted.values()), is_shown=not no_progress and sys.stderr.isatty())
+        wanted = {typed: wanted_path(mounted, mountpoint, typed) for typed in names}
+        ends = load_paths(store, list(wanted.values()), is_shown=not no_progress and sys.stderr.isatty())
     except BlobfsError as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
@@ -56,7 +56,7 @@ def load(mountpoint: str, names: tuple[str, ...], as_json: bool, no_progress: bo
         raise SystemExit(1)
 
 
-def _path(mounted: str, mountpoint: str, typed: str) -> str:
+def wanted_path(mounted: str, mountpoint: str, typed: str) -> str:
     """As the node is told. Raises `UsageError` for what cannot be in the mount."""
     path = find_name(mounted, typed)
     if path is None:
@@ -70,7 +70,7 @@ def _path(mounted: str, mountpoint: str, typed: str) -> str:
     return path
 
 
-def _load(store: Path, paths: list[str], *, is_shown: bool) -> dict[str, _Line]:
+def load_paths(store: Path, paths: list[str], *, is_shown: bool) -> dict[str, _Line]:
     """What came of each. Raises `StartRefused` when the node cannot be asked."""
     ends: dict[str, _Line] = {}
     totals = Totals()
@@ -90,7 +90,7 @@ def _load(store: Path, paths: list[str], *, is_shown: bool) -> dict[str, _Line]:
 
 def _tell(end: _Line, as_json: bool) -> None:
     if end["state"] != "done":
-        click.echo(f"Error: {end['name']}: {end['error']}{_reasons(end['attempts'])}", err=True)
+        click.echo(f"Error: {end['name']}: {end['error']}{reasons(end['attempts'])}", err=True)
     elif not as_json:
         click.echo(f"loaded {end['name']}: {_amount(end)}")
 
@@ -101,7 +101,7 @@ def _amount(end: _Line) -> str:
     return f"{files}{size(end['bytes'])} ({came})"
 
 
-def _reasons(attempts: list[_Line]) -> str:
+def reasons(attempts: list[_Line]) -> str:
     """What each share did last."""
     last = {attempt["share"]: attempt["detail"] for attempt in attempts}
     told = [f"{share}: {detail}" for share, detail in last.items()][:MOST_ATTEMPTS]

@@ -20,13 +20,17 @@ class _Place(NamedTuple):
 
 
 _COMMANDS = {
+    "evict": _Place("keep", "evict", "Drop the bytes of what a node has loaded."),
     "id": _Place("identify", "identify", "Print or check blob ids, like sha256sum."),
     "load": _Place("load", "load", "Bring names, blobs and packages to a node, whole."),
     "mount": _Place("mount", "mount", "Share what is written to a directory, load what is missing there."),
     "pack": _Place("pack", "pack", "Publish a tree of files as a package."),
+    "pin": _Place("keep", "pin", "Bring names, blobs and packages to a node, and keep them there."),
     "serve": _Place("serve", "serve", "Serve a store's share over HTTP, without a mount."),
     "status": _Place("status", "status", "Show what a node is doing."),
     "unmount": _Place("unmount", "unmount", "Unmount a blobfs mount."),
+    "unpin": _Place("keep", "unpin", "Let what was pinned be evicted again."),
+    "verify": _Place("verify", "verify", "Check what a store holds, and mend it."),
     "why": _Place("why", "why", "Show what is known of a name, and what went wrong last."),
 }
 """By the name that is typed; modules are in `blobfs.cli`."""

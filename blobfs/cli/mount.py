@@ -11,8 +11,14 @@ from typing import Any
 import click
 import trio
 
-from blobfs.cli.settings import LOAD_OPTIONS, parse_load_option, parse_share
-from blobfs.config import LoadSettings, NodeSettings
+from blobfs.cli.settings import (
+    LOAD_OPTIONS,
+    SPACE_OPTIONS,
+    parse_load_option,
+    parse_share,
+    parse_space_option,
+)
+from blobfs.config import LoadSettings, NodeSettings, SpaceSettings
 from blobfs.daemon import Node, run_node
 from blobfs.errors import BlobfsError
 
@@ -33,8 +39,9 @@ DEFAULT_STORE = Path("/var/lib/blobfs")
 )
 @click.option("--allow-other", is_flag=True, help="For all users of this machine.")
 @click.option("-o", "options", multiple=True, metavar="OPTS",
-              help="Mount options, separated by commas; KEY=VALUE sets how blobs are loaded: "
-                   f"{', '.join(sorted(LOAD_OPTIONS))}.")  # fmt: skip
+              help="Mount options, separated by commas. quota=SIZE is the most that the store may take, "
+                   "reserve=SIZE what loads leave free of its partition (a twentieth, 256M at most); "
+                   f"KEY=VALUE sets how blobs are loaded: {', '.join(sorted(LOAD_OPTIONS))}.")  # fmt: skip
 @click.option("--background", is_flag=True, help="Return when the mount is ready; log to STORE/log.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
 @click.option("--ready-fd", type=int, hidden=True)
@@ -93,11 +100,14 @@ def _settings(
     options: Iterable[str],
 ) -> NodeSettings:
     load: dict[str, Any] = {}
+    space: dict[str, int] = {}
     rest = []
     for option in (part for group in options for part in group.split(",") if part):
         key, _, value = option.partition("=")
         if key in LOAD_OPTIONS:
             load[key] = parse_load_option(key, value)
+        elif key in SPACE_OPTIONS:
+            space[key] = parse_space_option(key, value)
         elif option == "ro":
             read_only = True
         elif option == "allow_other":
@@ -119,6 +129,7 @@ def _settings(
         nonempty=any("nonempty" in group.split(",") for group in options),
         fuse_options=tuple(rest),
         load=load_settings,
+        space=SpaceSettings(**space),
     )
 
 

@@ -6,11 +6,12 @@ What ``-o`` takes of loading follows from the fields of `LoadSettings`: a new on
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any, get_type_hints
 
 import click
 
-from blobfs.config import Fill, LoadSettings, ShareSetting
+from blobfs.config import Fill, LoadSettings, ShareSetting, SpaceSettings
 
 _GROUPED = re.compile(r"([^=:/]*)=(.*)", re.DOTALL)
 
@@ -43,6 +44,22 @@ def _number(text: str) -> float:
     return number
 
 
+def parse_space_option(key: str, value: str) -> int:
+    """The value of one of `SPACE_OPTIONS`, in bytes."""
+    try:
+        return _size(value)
+    except ValueError as wrong:
+        raise click.UsageError(f"-o {key}={value}: {wrong}") from None
+
+
+def _size(text: str) -> int:
+    """``10G``: bytes, or with K, M, G, T (and i, B behind it if you like) so many times 1024 of them."""
+    match = re.fullmatch(r"([0-9]{1,15})(?:([KMGT])(?:i?B)?)?", text, re.IGNORECASE)
+    if match is None:
+        raise ValueError("not a size like 500M or 10G")
+    return int(match[1]) << (10 * (" KMGT".index(match[2].upper()) if match[2] else 0))
+
+
 def _whole_number(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,18}", text):
         raise ValueError("not a whole number from 0 on")
@@ -73,3 +90,6 @@ LOAD_OPTIONS: Mapping[str, Callable[[str], Any]] = {
     name: _PARSERS[kind] for name, kind in get_type_hints(LoadSettings).items()
 }
 """What ``-o`` understands of loading, as KEY=VALUE."""
+
+SPACE_OPTIONS = tuple(field.name for field in fields(SpaceSettings))
+"""What ``-o`` understands of the room on the disk, as KEY=SIZE."""

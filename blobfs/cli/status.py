@@ -38,6 +38,7 @@ def describe(found: dict[str, Any]) -> Iterator[str]:
     read_only = ", read-only" if found["read_only"] else ""
     yield f"{found['mountpoint']}  pid {found['pid']}, store {found['store']['path']}{read_only}"
     yield f"  serves    {found['listen'] or 'nothing over HTTP'}"
+    yield f"  space     {_space(found['space'])}"
     yield f"  sealing   {found['sealing']['pending']} pending, {found['sealing']['sealed']} sealed"
     yield (
         f"  loading   {count(loading['loads'], 'load')}, {count(loading['in_flight'], 'chunk')} in flight, "
@@ -55,6 +56,16 @@ def describe(found: dict[str, Any]) -> Iterator[str]:
         yield f"  share     {share['url']}  {_health(share)}, {_speed(share)}; {_traffic(share)}"
         if trouble := "; ".join(_trouble(share)):
             yield f"            {trouble}"
+
+
+def _space(space: dict[str, Any]) -> str:
+    used = "not measured" if space["used"] is None else f"{size(space['used'])} used"
+    quota = "no quota" if space["quota"] is None else f"quota {size(space['quota'])}"
+    evicted = f"{space['evicted']} evicted ({size(space['evicted_bytes'])})"
+    return (
+        f"{used}, {quota}; {size(space['free'])} of {size(space['partition'])} free, "
+        f"{size(space['reserve'])} to stay free; {evicted}, {size(space['passed_bytes'])} passed through"
+    )
 
 
 def _packages(packages: dict[str, Any]) -> Iterator[str]:

@@ -14,6 +14,8 @@ from blobfs import errors
 
 TIMEOUT = 5.0
 """Seconds for one answer."""
+PATIENCE = 600.0
+"""Seconds for what may have to touch a million files."""
 SILENCE = 20.0
 """Seconds without a line from a load: they come a few times a second, unless the node hangs."""
 
@@ -44,6 +46,17 @@ def fetch_explanation(store: Path, name: str) -> dict[str, Any]:
     return _fetch(store, "/why?name=" + quote(name, safe="", errors="surrogateescape"))
 
 
+def touch(store: Path, what: str, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Pins, unpins or evicts paths in the mount (``pin``, ``unpin``, ``evict``): what came of each, in the
+    same order without repeats (`blobfs.control.keeping`). Raises `StartRefused`.
+    """
+    found = _fetch(store, f"/{what}", json.dumps({"names": names}), PATIENCE)
+    results = found.get("results")
+    if not isinstance(results, list):
+        raise errors.StartRefused(f"the daemon of {store} answers nonsense")
+    return results
+
+
 @contextmanager
 def loading(store: Path, names: Sequence[str]) -> Iterator[Iterator[dict[str, Any]]]:
     """Has paths in the mount loaded: what the node says of them, as it comes (`blobfs.control.load_stream`).
@@ -72,11 +85,11 @@ def _lines(store: Path, answer: http.client.HTTPResponse, left: int) -> Iterator
         yield found
 
 
-def _fetch(store: Path, path: str) -> dict[str, Any]:
-    connection = _SocketConnection(store)
+def _fetch(store: Path, path: str, body: str | None = None, timeout: float = TIMEOUT) -> dict[str, Any]:
+    connection = _SocketConnection(store, timeout)
     try:
         with _answering(store):
-            connection.request("GET", path)
+            connection.request("GET" if body is None else "POST", path, body)
             answer = connection.getresponse()
             found = json.loads(answer.read())
     finally:

@@ -6,6 +6,7 @@ mount is stuck. An answer is one JSON object; when it is not 200, ``error`` in i
     GET /status         the node's state
     GET /why?name=NAME  what is known of a name, or of a blob as ``.blobfs/blobs/ID``; 400 for what is neither
     POST /load          brings names here; the answer is a stream of objects (`load_stream.py`)
+    POST /pin /unpin /evict   what stays and what goes (`keeping.py`)
 """
 
 import json
@@ -13,22 +14,26 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
+from blobfs.control.keeping import Touch, touch_all
 from blobfs.control.load_stream import Load, LoadStream, Malformed, read_names
 from blobfs.model import Invalid
+from blobfs.sync.packages.path_keeping import PathKeeping
 
 Status = Callable[[], Mapping[str, Any]]
 Why = Callable[[str], Awaitable[Mapping[str, Any]]]
 _Reply = tuple[int, Mapping[str, Any]]
 _METHODS = {"/status": ("GET", "HEAD"), "/why": ("GET", "HEAD"), "/load": ("POST",)}
+_TOUCHING = ("/pin", "/unpin", "/evict")
 
 
 class ControlApp:
     """The ASGI application. Has no state of its own."""
 
-    def __init__(self, status: Status, why: Why, load: Load) -> None:
+    def __init__(self, status: Status, why: Why, load: Load, keeping: PathKeeping) -> None:
         self._status = status
         self._why = why
         self._load = load
+        self._touching = dict(zip(_TOUCHING, (keeping.pin, keeping.unpin, keeping.evict), strict=True))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -40,14 +45,16 @@ class ControlApp:
     async def _reply(self, scope: Any, receive: Any, send: Any) -> _Reply | None:
         """None: it has been answered."""
         path, method = scope["path"], scope["method"]
-        if path not in _METHODS:
+        if path not in _METHODS and path not in self._touching:
             return 404, {"error": f"no {path} here"}
-        if method not in _METHODS[path]:
+        if method not in _METHODS.get(path, ("POST",)):
             return 405, {"error": f"{method} is not for {path}"}
         if path == "/status":
             return 200, self._status()
         if path == "/why":
             return await self._explain(scope["query_string"])
+        if path in self._touching:
+            return await _touch(self._touching[path], receive)
         return await self._stream_load(receive, send)
 
     async def _stream_load(self, receive: Any, send: Any) -> _Reply | None:
@@ -75,6 +82,13 @@ class ControlApp:
             return 200, await self._why(names[0])
         except Invalid as wrong:
             return 400, {"error": str(wrong)}
+
+
+async def _touch(touch: Touch, receive: Any) -> _Reply:
+    try:
+        return 200, await touch_all(touch, await read_names(receive))
+    except Malformed as wrong:
+        return 400, {"error": str(wrong)}
 
 
 async def _answer(send: Any, status: int, body: Mapping[str, Any]) -> None:
