@@ -2,9 +2,9 @@
 
 The format is in `blobfs.store.layout`.
 
-A chunk is *missing*, *present* (its bytes are here and verified) or *claimed*: a map on the disk speaks of it.
-Since that was written the bytes may have been lost or gone bad, so it is verified again before anyone reads
-it. Bytes are written before their bit is set.
+A chunk is *missing*, *present* (its bytes are here and verified) or *claimed*: a map on the disk speaks of
+it. Since that was written the bytes may have been lost or gone bad, so it is verified again before anyone
+reads it. Bytes are written before their bit is set.
 """
 
 import contextlib
@@ -279,9 +279,19 @@ def list_partials(store: Store) -> list[tuple[str, int]]:
         size = path.stat().st_size
         if _read_map(layout, key, size) is None:
             _remove_all(layout, key)
-        else:
-            found.append((key, size))
+            continue
+        if _is_demoted(path) and not layout.partial_tree(key).exists():
+            with contextlib.suppress(FileNotFoundError):  # a crash came just before that
+                os.rename(layout.tree(BlobId(key)), layout.partial_tree(key))
+        found.append((key, size))
     return found
+
+
+@store_errors()
+def drop_remains(store: Store, key: str) -> None:
+    """What there is of a blob that came here in another way, and that nobody works on. The names stay."""
+    if store.layout.blob(BlobId(key)).exists():
+        _remove_content(store.layout, key)
 
 
 def _is_demoted(path: Path) -> bool:

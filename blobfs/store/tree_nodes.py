@@ -14,7 +14,7 @@ from blobfs.store.hashing import HashWorkers
 LEAVES_PER_CHUNK = CHUNK_SIZE // LEAF_SIZE
 
 ReadTree = Callable[[int, int], bytes]
-"""Bytes of the tree file, by offset and length; what it lacks is zeros or missing, and so is no node. Blocks."""
+"""Bytes of the tree file, by offset and length; what it lacks is zeros, or missing. Blocks."""
 
 
 class KnownNodes:
@@ -47,7 +47,7 @@ class KnownNodes:
         return self._right[0].find(0, nodes.start, nodes.stop) < 0
 
     def adopt(self, read: ReadTree, first: int, stop: int) -> bool:
-        """Takes what the tree file has for these chunks, as far as it is right; whether it suffices. Blocks."""
+        """Takes what the tree file has for these chunks, if it is right; whether that suffices. Blocks."""
         for level in reversed(self.geometry.levels):
             for node in self.on_the_way(level, first, stop):
                 if not self.is_known(level.number, node):

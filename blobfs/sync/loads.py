@@ -6,7 +6,6 @@ reads and that the fill cannot finish (`fill.py`) is put to sleep: its bytes and
 
 import logging
 import math
-import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -22,9 +21,12 @@ from blobfs.store import sealed
 from blobfs.store.eviction import Kept, evict_partial
 from blobfs.store.opening import Store
 from blobfs.store.partial import Partial, list_partials, open_partial, partial_bytes
+from blobfs.store.verified import OpenBlob, open_verifiable
 from blobfs.store.waiting import WaitingName
+from blobfs.sync.arrivals import Arrivals
 from blobfs.sync.background import guarded
 from blobfs.sync.completion import Completion
+from blobfs.sync.demoting import Around, Demoting
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.dispatch import Dispatcher
 from blobfs.sync.extra import ExtraTraffic
@@ -33,7 +35,8 @@ from blobfs.sync.load import Load
 from blobfs.sync.namespace import Namespace
 from blobfs.sync.passing import Passing
 from blobfs.sync.peer import Peer
-from blobfs.sync.reader import LoadReader, Reader, SealedReader
+from blobfs.sync.reader import LoadReader, Reader
+from blobfs.sync.sealed_reading import SealedReader, StoredBlobs
 from blobfs.sync.sealer import Sealer
 from blobfs.sync.source import MerkleSource, PlainSource, plain_key
 from blobfs.sync.space import Space
@@ -67,6 +70,7 @@ class Loads:
         sealer: Sealer,
         namespace: Namespace,
         space: Space,
+        arrivals: Arrivals,
         settings: LoadSettings,
     ) -> None:
         self._store = store
@@ -76,6 +80,9 @@ class Loads:
         self._space = space
         self._passing = Passing()
         self._completion = Completion(store, disk, sealer, namespace)
+        around = Around(self.load_of, self.adopt, self._lies)
+        self.demoting = Demoting(store, disk, namespace.lock, arrivals, around)
+        self.stored = StoredBlobs(store, disk, self.demoting, self._open_again, settings)
         self.dispatcher = Dispatcher(settings.bodies)
         self.extra = ExtraTraffic(settings.extra_traffic)
         self._loads: dict[str, Load] = {}
@@ -97,6 +104,7 @@ class Loads:
             "completed": self.completed,
             **asdict(self.dispatcher.statistics()),
             **asdict(self.extra.statistics()),
+            **self.demoting.statistics(),
         }
 
     def load_of(self, key: str) -> Load | None:
@@ -123,6 +131,7 @@ class Loads:
         await self._completion.publish_waiting()
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            await nursery.start(self.demoting.run)
             task_status.started()
             await trio.sleep_forever()
 
@@ -152,14 +161,13 @@ class Loads:
 
     async def open_here(self, blob: BlobId, size: int) -> SealedReader | None:
         """A reader of a blob that is here."""
-        fd = await self._disk.run(sealed.open_blob, self._store, blob)
-        return None if fd is None else self._sealed_reader(fd, size)
+        return await self.stored.open(blob, size)
 
-    def _sealed_reader(self, fd: int, size: int) -> SealedReader:
-        if (found := os.fstat(fd).st_size) != size:
-            os.close(fd)
-            raise errors.WrongEverywhere(f"its record gives it {size} bytes, the blob has {found}")
-        return SealedReader(fd, size, self._disk)
+    async def _open_again(self, blob: BlobId, size: int) -> Reader:
+        return await self.open(blob, size, None, None)
+
+    async def _open_kept(self, load: Load) -> SealedReader | None:
+        return await self.stored.open(BlobId(load.key), load.size)
 
     async def _open_load(
         self, blob: BlobId, size: int, terms: LoadTerms, peers: Sequence[Peer] | None
@@ -167,15 +175,15 @@ class Loads:
         async with self._opening.setdefault(blob, trio.Lock()):
             load = self._loads.get(blob)
             if load is None:
-                found = await self._disk.run(self._open_either, blob, size)
-                if isinstance(found, int):
-                    return self._sealed_reader(found, size)
+                while isinstance(found := await self._disk.run(self._open_either, blob, size), OpenBlob):
+                    if (here := await self.stored.reader(found, size)) is not None:
+                        return here
                 load = self._resume(blob, size, *found, peers)
             if load.size != size:
                 raise errors.WrongEverywhere(f"a record gives it {size} bytes, another {load.size}")
             load.join(terms, peers if peers is not None else self._peers)
             # No await since the load was found or made: before it has a reader it may be put to sleep.
-            return LoadReader(load, self._settings.read_ahead, self._release)
+            return LoadReader(load, self._settings.read_ahead, self._release, self._open_kept)
 
     async def _remember_name(self, reader: Reader, name: Name, record: BlobRecord) -> None:
         """Shares a name in turn: now if its blob is here, otherwise when it is."""
@@ -201,11 +209,11 @@ class Loads:
             load.names[name] = None
             return LoadReader(load, self._settings.read_ahead, self._release)
 
-    def _open_either(self, blob: BlobId, size: int) -> int | tuple[Partial, list[WaitingName]]:
+    def _open_either(self, blob: BlobId, size: int) -> OpenBlob | tuple[Partial, list[WaitingName]]:
         """The blob, if it has become whole since it was looked for, or what there is of it. Blocks."""
-        fd = sealed.open_blob(self._store, blob)
-        if fd is not None:
-            return fd
+        opened = open_verifiable(self._store, blob)
+        if opened is not None:
+            return opened
         partial = open_partial(self._store, blob, size)
         return partial, partial.names() if partial.is_resumed else []
 
@@ -321,6 +329,11 @@ class Loads:
             self._asleep[load.key] = (load.size, until)
         return True
 
+    def _lies(self, blob: BlobId, size: int) -> None:
+        """There is a partial blob on the disk that no load works on."""
+        self._asleep[blob] = (size, trio.current_time() + self._settings.fill_after)
+        self.stirred.set()
+
     async def wake(self, key: str) -> None:
         """Makes a load of what is asleep."""
         size, _ = self._asleep.pop(key)
@@ -332,8 +345,8 @@ class Loads:
             if blob in self._loads:
                 return
             found = await self._disk.run(self._open_either, blob, size)
-            if isinstance(found, int):
-                os.close(found)
+            if isinstance(found, OpenBlob):
+                found.close()
             else:
                 self._resume(blob, size, *found)
 

@@ -1,17 +1,18 @@
 """Reading a blob's bytes, whether it is here already or on its way."""
 
 import math
-import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import trio
 
 from blobfs import errors
+from blobfs.model import CHUNK_SIZE
 from blobfs.store.files import read_at, read_at_nowait
-from blobfs.sync.disk import DiskThreads
+from blobfs.sync.fetch import stretch
 from blobfs.sync.load import Load
-from blobfs.sync.window import ReadWindow
+from blobfs.sync.passing import AHEAD
+from blobfs.sync.window import ReadWindow, chunk_range
 
 
 class Reader(Protocol):
@@ -28,38 +29,19 @@ class Reader(Protocol):
         """Once; synchronous, for what it lets go of needs no I/O that waits."""
 
 
-class SealedReader:
-    """A blob that is here."""
-
-    def __init__(self, fd: int, size: int, disk: DiskThreads) -> None:
-        self._size = size
-        self._fd = fd
-        self._disk = disk
-
-    @property
-    def size(self) -> int:
-        return self._size
-
-    async def read(self, offset: int, length: int, *, wait: float = math.inf) -> bytes:
-        length = min(length, self.size - offset)
-        if length <= 0:
-            return b""
-        content = read_at_nowait(self._fd, offset, length)
-        if content is None:
-            content = await self._disk.run(read_at, self._fd, offset, length)
-        if len(content) != length:
-            raise errors.StoreBroken(f"a sealed blob is shorter than its {self.size} bytes")
-        return content
-
-    def close(self) -> None:
-        os.close(self._fd)
+OpenKept = Callable[[Load], Awaitable[Reader | None]]
+"""Opens what a load has become; None: it is not here any more."""
 
 
 class LoadReader:
     """A blob on its way; one reading position in it."""
 
-    def __init__(self, load: Load, read_ahead: int, release: Callable[[Load], None]) -> None:
+    def __init__(
+        self, load: Load, read_ahead: int, release: Callable[[Load], None], open_kept: OpenKept | None = None
+    ) -> None:
         self.load = load
+        self._open_kept = open_kept
+        self._kept: Reader | None = None
         self._window = ReadWindow(read_ahead)
         self._release = release
         self._overdue = range(0)
@@ -75,16 +57,51 @@ class LoadReader:
         length = min(length, self.size - offset)
         if length <= 0:
             return b""
+        kept = self._kept or await self._reader_of_kept()
+        if kept is not None:
+            return await kept.read(offset, length, wait=wait)
         ahead = self._window.advance(offset, length)
+        if self.load.is_passing:
+            ahead = min(ahead, AHEAD)
         if ahead and not self.load.partial.is_whole:
             self.load.ahead(offset, length + ahead)
-        if not self.load.is_here(offset, length):
-            await self._await(offset, length, wait)
+        while not self.load.is_kept(offset, length):
+            if not self.load.is_here(offset, length):
+                await self._await(offset, length, wait)
+            passed = await self._passed(offset, length)
+            if passed is not None:
+                return passed
         fd = self.load.partial.fd
         content = read_at_nowait(fd, offset, length)
         if content is None:
             content = await self.load.disk.run(read_at, fd, offset, length)
         return content
+
+    async def _passed(self, offset: int, length: int) -> bytes | None:
+        """Bytes that are not all kept; None: some of them are gone again."""
+        first, stop = chunk_range(offset, length, self.size)
+        parts = []
+        for chunk in range(first, stop):
+            if self.load.partial.present(chunk):
+                start, size = stretch(chunk, chunk + 1, self.size)
+                parts.append(await self.load.disk.run(read_at, self.load.partial.fd, start, size))
+            elif (content := self.load.passing.get(self.load.key, chunk)) is not None:
+                parts.append(content)
+            else:
+                return None
+        skipped = offset - first * CHUNK_SIZE
+        return b"".join(parts)[skipped : skipped + length]
+
+    async def _reader_of_kept(self) -> Reader | None:
+        """Once the load has ended its file is a blob in the share like any other, and is read like one."""
+        if self._open_kept is None or not self.load.kept.is_set() or self.load.keep_failure is not None:
+            return None
+        reader = await self._open_kept(self.load)
+        if self._kept is None:
+            self._kept = reader
+        elif reader is not None:
+            reader.close()
+        return self._kept
 
     async def _await(self, offset: int, length: int, wait: float) -> None:
         """Waits for the load. The kernel asks again for a read that failed: that fails at once."""
@@ -96,6 +113,12 @@ class LoadReader:
                 await self.load.need(offset, length)
                 return
             raise errors.WouldBlock("not here yet, and the file was opened with O_NONBLOCK")
+        except (errors.AbsentEverywhere, errors.Unreachable) as error:
+            if self.load.partial.is_demoted and (
+                isinstance(error, errors.AbsentEverywhere) or not error.attempts
+            ):
+                raise errors.StoreBroken("what is stored is wrong, and no share has the blob") from error
+            raise
         except (errors.DeadlineExceeded, errors.WouldBlock) as error:
             # Its own waiting is over; that of the other readers of these bytes is not.
             self._error = error
@@ -105,3 +128,5 @@ class LoadReader:
 
     def close(self) -> None:
         self._release(self.load)
+        if self._kept is not None:
+            self._kept.close()

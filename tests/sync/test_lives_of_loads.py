@@ -75,7 +75,7 @@ async def test_a_blob_that_becomes_whole_while_it_is_opened_is_not_loaded_again(
     disk = ScriptedDisk()
     async with running(store, share, disk=disk) as sync:
         first = await sync.loads.open(BLOB, len(RAW), None, None)
-        resume = disk.pausing["open_blob"] = trio.Event()
+        resume = disk.pausing["open_verifiable"] = trio.Event()
         async with trio.open_nursery() as nursery:
 
             async def open_late() -> None:
@@ -94,7 +94,7 @@ async def test_a_blob_that_becomes_whole_while_it_is_opened_is_not_loaded_again(
 
 
 async def test_a_restart_goes_on_with_what_was_there(store: Store, root: Path) -> None:
-    """After a clean end the map is believed: only what is missing is asked for."""
+    """What the map says is verified, and only what is missing is asked for."""
     share, _ = shares()
     async with running(store, share) as sync:
         reader = await sync.loads.open(BLOB, len(RAW), None, None)

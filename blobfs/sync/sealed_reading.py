@@ -1,0 +1,197 @@
+"""Reading blobs that are whole. What is read is verified; what is wrong mends itself while readers wait.
+
+A read whose chunks are known to be right, and that the kernel has cached, costs no hop to a thread. Any other
+one is read and hashed in one hop. A reader that meets wrong bytes waits, as long as for a load, until the
+blob has left the share (`demoting.py`), and goes on with whatever has taken its place: the load of what is
+wrong of it. So do all others who read the same file.
+"""
+
+import math
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import trio
+
+from blobfs import errors
+from blobfs.config import LoadSettings
+from blobfs.model import CHUNK_SIZE, BlobId
+from blobfs.store.chunk_map import chunk_count
+from blobfs.store.files import read_at_nowait
+from blobfs.store.opening import Store
+from blobfs.store.verified import (
+    Doubt,
+    Fault,
+    KnownChunks,
+    OpenBlob,
+    Verified,
+    Version,
+    doubt_size,
+    open_verifiable,
+    read_verified,
+)
+from blobfs.sync.demoting import Demoting
+from blobfs.sync.disk import DiskThreads
+from blobfs.sync.reader import Reader
+
+KEPT_BYTES = 4 << 20
+"""Of memory for what is known of blobs: a byte for each chunk, so of half a TiB. What is forgotten is
+verified again."""
+KEPT_BLOBS = 4096
+"""The same for small ones, each some hundred bytes."""
+SLACK = 1.0
+"""Seconds: a load's own deadline comes first, which tells more."""
+
+Reopen = Callable[[BlobId, int], Awaitable[Reader]]
+"""Opens a blob anew, wherever it is by now."""
+
+
+class Judge(Protocol):
+    """Who decides what becomes of what is in doubt (`demoting.Demoting`)."""
+
+    async def settle(self, opened: OpenBlob, known: KnownChunks, doubt: Doubt, size: int) -> None: ...
+
+
+class StoredBlobs:
+    """Opens them. `_known` is what was verified of those that were read last; `readers` counts who reads."""
+
+    def __init__(
+        self, store: Store, disk: DiskThreads, judge: Demoting, reopen: Reopen, settings: LoadSettings
+    ) -> None:
+        self._store = store
+        self.disk = disk
+        self.judge: Judge = judge
+        self.reopen = reopen
+        self.settings = settings
+        self.readers: Counter[BlobId] = Counter()
+        self._known: OrderedDict[tuple[BlobId, int], KnownChunks] = OrderedDict()
+        self._memory = 0
+
+    async def open(self, blob: BlobId, size: int) -> "SealedReader | None":
+        """None: it is not here. As `reader`."""
+        opened = await self.disk.run(open_verifiable, self._store, blob)
+        return None if opened is None else await self.reader(opened, size)
+
+    async def reader(self, opened: OpenBlob, size: int) -> "SealedReader | None":
+        """Takes `opened` over. None: it was not what it should be, and is not here any more.
+
+        Raises `WrongEverywhere` for a blob of another size.
+        """
+        try:
+            known = self._known_of(opened)
+            if known.version.size != size:
+                await self._settle_size(opened, known, size)
+                opened.close()
+                return None
+        except BaseException:
+            opened.close()
+            raise
+        return SealedReader(self, opened, known)
+
+    async def _settle_size(self, opened: OpenBlob, known: KnownChunks, size: int) -> None:
+        """Either the file or the record is wrong: returns if it is the file, and it has been taken away."""
+        fault = await self.disk.run(doubt_size, opened, size, self._store.hashing)
+        if fault is not None:
+            with trio.move_on_after(self.settings.read_timeout):
+                await self.judge.settle(opened, known, Doubt(fault, 0), size)
+            if known.is_wrong:
+                return
+        has = known.version.size
+        raise errors.WrongEverywhere(f"its record gives it {size} bytes, the blob has {has}")
+
+    def _known_of(self, opened: OpenBlob) -> KnownChunks:
+        version = opened.version()
+        key = opened.blob, version.inode
+        known = self._known.get(key)
+        if known is not None and (known.version.size != version.size or known.is_wrong):
+            self._memory -= self._known.pop(key).memory
+            known = None
+        if known is None:
+            known = KnownChunks(opened.blob, version, self._store.hashing)
+            if version.size > CHUNK_SIZE:  # a smaller one is verified each time it is opened
+                self._keep(key, known)
+        else:
+            self._known.move_to_end(key)
+        return known
+
+    def _keep(self, key: tuple[BlobId, int], known: KnownChunks) -> None:
+        self._known[key] = known
+        self._memory += known.memory
+        while len(self._known) > 1 and (self._memory > KEPT_BYTES or len(self._known) > KEPT_BLOBS):
+            self._memory -= self._known.popitem(last=False)[1].memory
+
+
+class SealedReader:
+    """A blob that was whole when it was opened. `_instead` is set when it turned out to be wrong."""
+
+    def __init__(self, stored: StoredBlobs, opened: OpenBlob, known: KnownChunks) -> None:
+        self._stored = stored
+        self._opened = opened
+        self._known = known
+        self._size = known.version.size
+        self._instead: Reader | None = None
+        stored.readers[opened.blob] += 1
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    async def read(self, offset: int, length: int, *, wait: float = math.inf) -> bytes:
+        """Raises `StoreBroken`, `LoadFailed` when it is wrong and cannot be had elsewhere."""
+        length = min(length, self._size - offset)
+        if length <= 0:
+            return b""
+        if self._instead is not None:
+            return await self._instead.read(offset, length, wait=wait)
+        content = self._read_known(offset, length)
+        if content is not None:
+            return content
+        found = await self._stored.disk.run(read_verified, self._opened, self._known, offset, length)
+        if isinstance(found, Verified):
+            self._known.note(found.version, found.first, found.stop)
+            return found.content
+        if found.fault is Fault.TREE and self._is_known(self._opened.version(), offset, length):
+            return found.content  # the blob was hashed as a whole
+        longest = self._stored.settings.read_timeout
+        with trio.move_on_after(longest + SLACK):
+            until = trio.current_time() + wait
+            other = await self._settled(found, wait)
+            return await other.read(offset, length, wait=max(until - trio.current_time(), 0))
+        raise errors.DeadlineExceeded(f"what is stored is wrong; not here after {longest:.3g} s")
+
+    def _read_known(self, offset: int, length: int) -> bytes | None:
+        """What is right and in the page cache."""
+        if not self._known.are_right(offset // CHUNK_SIZE, chunk_count(offset + length)):
+            return None
+        content = read_at_nowait(self._opened.fd, offset, length)
+        # Looked at after the bytes were read: if it has not changed by now, it had not then.
+        is_same = content is not None and self._opened.version() == self._known.version
+        return content if is_same and content is not None and len(content) == length else None
+
+    def _is_known(self, version: Version, offset: int, length: int) -> bool:
+        is_right = self._known.are_right(offset // CHUNK_SIZE, chunk_count(offset + length))
+        return is_right and version == self._known.version
+
+    async def _settled(self, doubt: Doubt, wait: float) -> Reader:
+        """What to read on from. Of two reads at once the first to know decides."""
+        with trio.move_on_after(wait):
+            if not self._known.is_wrong:
+                await self._stored.judge.settle(self._opened, self._known, doubt, self._size)
+            if not self._known.is_wrong:
+                return self
+            reader = await self._stored.reopen(self._opened.blob, self._size)
+            if self._instead is None:
+                self._instead = reader
+            else:
+                reader.close()
+            return self._instead
+        raise errors.WouldBlock("what is stored is wrong, and the file was opened with O_NONBLOCK")
+
+    def close(self) -> None:
+        self._opened.close()
+        blob = self._opened.blob
+        self._stored.readers[blob] -= 1
+        if not self._stored.readers[blob]:
+            del self._stored.readers[blob]
+        if self._instead is not None:
+            self._instead.close()
