@@ -1,0 +1,1 @@
+"""Crash consistency, proven: what was acknowledged survives a SIGKILL and a power cut (`tools/crash`)."""
