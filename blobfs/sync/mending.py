@@ -54,6 +54,10 @@ class Mending:
     def is_done(self) -> bool:
         return not self._torn
 
+    def is_loose(self, blob: BlobId) -> bool:
+        """Whether a link that a record speaks of may be missing: the blob must not be dropped for that."""
+        return blob in self._loose
+
     def is_torn(self, directory: Name) -> bool:
         return directory in self._torn
 

@@ -304,7 +304,7 @@ class Sealer:
 
     def _drop_unnamed(self, published: list[SealJob]) -> None:
         for job in published:
-            if job.content is not None:
+            if job.content is not None and not self._namespace.mending.is_loose(job.content.blob):
                 sealed.drop_blob_if_unnamed(self._store, job.content.blob)
 
     async def drain(self, seconds: float) -> bool:

@@ -177,10 +177,11 @@ class Run:
 
     def _check_start(self, root: Path, ledger: Ledger) -> None:
         self._in_virtual_time(self._start, root)
-        what = "after a crash" if root == self._crashed else "at the end"
+        after_crash = root == self._crashed
+        what = "after a crash" if after_crash else "at the end"
         store = _open(root)
         try:
-            found = [*wrong_at_rest(store), *ledger.wrong(meanings(store))]
+            found = [*wrong_at_rest(store, after_crash), *ledger.wrong(meanings(store))]
             found += [
                 f"the package {package[:8]} is not complete"
                 for package in ledger.packages

@@ -45,3 +45,30 @@ def _plans(made: list[Operation], fault: Fault, call: str, path: str) -> list[Pl
 def test_what_could_not_be_shared_leaves_nothing(scenario: str, call: str, path: str) -> None:
     """Who was told that a share failed leaves neither a blob nor a tree that nobody knows of."""
     assert _wrong(scenario, Fault.ENOSPC, call, path) == []
+
+
+@pytest.mark.parametrize(
+    ("call", "path"),
+    [
+        pytest.param("rename", "share/.blobfs/names/old", id="the record of what is replaced"),
+        pytest.param("rename", "share/old", id="the link of what is replaced"),
+        pytest.param("rename", "share/.blobfs/names/victim", id="the record of what is removed"),
+        pytest.param("unlink", "share/victim", id="the link of what is removed"),
+    ],
+)
+def test_a_change_that_is_refused_loses_nothing(call: str, path: str) -> None:
+    """P2: a name that could not be replaced or removed keeps what it meant, whatever is flushed after."""
+    assert _wrong("names", Fault.ENOSPC, call, path) == []
+
+
+@pytest.mark.parametrize(
+    ("call", "path"),
+    [
+        pytest.param("write", "share/.blobfs/names/.blobfs-log", id="the line of the log"),
+        pytest.param("rename", "share/.blobfs/names/dir", id="a directory, and its tombstone"),
+    ],
+)
+def test_a_change_that_breaks_off_is_brought_in_line(call: str, path: str) -> None:
+    """Records, links, logs and what the node has in memory say the same as soon as the disk works again,
+    without a restart and without anybody changing the name again."""
+    assert _wrong("names", Fault.EDQUOT, call, path) == []
