@@ -36,7 +36,9 @@ Records = list[tuple[LogRecord, Peer | None]]
 
 
 class Names:
-    """Mutable: `_refreshing`, directories whose logs are being read; `_changed`, for `wait_changed`."""
+    """Mutable: `_refreshing`, directories whose logs are being read; `_reviewed`, those of which all that is
+    here was held against the logs once; `_changed`, for `wait_changed`.
+    """
 
     def __init__(self, namespace: Namespace, catalogue: Catalogue, loads: Loads, news: News) -> None:
         self._namespace = namespace
@@ -45,6 +47,7 @@ class Names:
         self._news = news
         self._nursery: trio.Nursery | None = None
         self._refreshing: set[Name] = set()
+        self._reviewed: set[Name] = set()
         self._changed: dict[Name, set[str]] = {}
         self._has_changed = trio.Event()
 
@@ -54,10 +57,18 @@ class Names:
             self._nursery = nursery
             task_status.started()
             while True:
-                for directory, components in (await self._news.wait()).items():
-                    await guarded(self._follow_removals, directory, components)
+                changed = await self._news.wait()
+                for directory, components in changed.items():
                     self._changed.setdefault(directory, set()).update(components)
-                    self._has_changed.set()
+                self._has_changed.set()
+                for directory, components in changed.items():
+                    await guarded(self._follow_removals, directory, components)
+                self._news.done()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that was heard has been followed."""
+        return self._news.is_done and not self._refreshing
 
     async def wait_changed(self) -> dict[Name, set[str]]:
         """The names, by their directory, that may mean something else since this returned last.
@@ -134,6 +145,10 @@ class Names:
             if there.failures:
                 raise failure_from(there.failures)
             raise errors.NameMissing(f"no directory {directory}")
+        if here is not None and directory not in self._reviewed and self._nursery is not None:
+            # Of a long log that is read for the first time nobody says which names are new in it.
+            self._reviewed.add(directory)
+            self._nursery.start_soon(guarded, self._follow_removals, directory, None)
         # What is empty now may be filled while it is walked through.
         return await Walk.begin({} if here is None else here, there)
 
@@ -151,19 +166,23 @@ class Names:
 
     # Following
 
-    async def _follow_removals(self, directory: Name, components: set[str]) -> None:
-        """What is only shared in turn goes when it is heard that it is gone."""
-        here = await self._namespace.directory(directory)
-        if here is None:
+    async def _follow_removals(self, directory: Name, components: set[str] | None) -> None:
+        """What is only shared in turn goes when it is heard that it is gone; None: of all that is here."""
+        if components is None or len(components) > SLICE:
+            here = await self._namespace.directory(directory) or {}
+            components = {each for each, entry in here.items() if components is None or each in components}
+        elif not await self._namespace.has_directory(directory):
             return
-        loaded = [component for component, entry in here.items() if component in components and entry.loaded]
-        for count, component in enumerate(loaded, 1):
+        for count, component in enumerate(sorted(components), 1):
             await self._follow_removal(join(directory, component))
             if count % SLICE == 0:
                 await trio.lowlevel.checkpoint()
 
     async def _follow_removal(self, name: Name) -> None:
-        if self._removal_of(name, await self._namespace.entry(name)) is None:
+        if (
+            not self._catalogue.kept(name)
+            or self._removal_of(name, await self._namespace.entry(name)) is None
+        ):
             return
         async with self._namespace.lock:
             here = await self._namespace.entry(name)

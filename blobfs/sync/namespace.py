@@ -175,6 +175,9 @@ class Namespace:
 
     async def _make_directory(self, directory: Name, component: str, record: DirRecord, loaded: bool) -> None:
         parent = split(directory)[0]
+        before = await self.entry(directory)
+        if before is not None and isinstance(before.record, BlobRecord | SymlinkRecord):
+            await self._give_way(directory, before.record)
         await self.mending.change(
             [parent, directory], [], names.make_directory, self._store, directory, record, loaded
         )

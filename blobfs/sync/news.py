@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import trio
 
 from blobfs.model import Name, join
-from blobfs.record import LogEntry, LogRecord
+from blobfs.record import LogRecord
 from blobfs.sync.peer import Peer
 
 _log = logging.getLogger(__name__)
@@ -29,6 +29,8 @@ class News:
     def __init__(self) -> None:
         self._changed: dict[Name, set[str]] = {}
         self._stirred = trio.Event()
+        self.is_done = True
+        """Whether whoever waits for it has taken all of it in."""
         self._ahead: OrderedDict[Name, LogRecord] = OrderedDict()
         self._complained: set[Peer] = set()
 
@@ -42,6 +44,7 @@ class News:
                 self._note_ahead(peer, directory, component, record, now)
         self._changed.setdefault(directory, set()).update(changed)
         self._stirred.set()
+        self.is_done = False
 
     def met(self, peer: Peer, name: Name, record: LogRecord) -> None:
         """A share answered with this record. Who asked knows what he got."""
@@ -80,16 +83,6 @@ class News:
         changed, self._changed = self._changed, {}
         return changed
 
-
-def changes(
-    before: Mapping[str, LogEntry], now: Mapping[str, LogEntry], *, is_whole: bool
-) -> dict[str, LogRecord | None]:
-    """What is new in `now`, which is all there is (`is_whole`) or what came after `before`."""
-    found: dict[str, LogRecord | None] = {
-        component: entry.record
-        for component, entry in now.items()
-        if component not in before or before[component].record != entry.record
-    }
-    if is_whole:
-        found.update(dict.fromkeys(component for component in before if component not in now))
-    return found
+    def done(self) -> None:
+        """What `wait` returned last has been taken in."""
+        self.is_done = not self._changed
