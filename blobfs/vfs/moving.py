@@ -174,10 +174,11 @@ async def _move_names(namespace: Namespace, old: Name, new: Name) -> None:
         raise errors.ForeignName(f"{old} is another node's directory")
     names = await namespace.entries_below(old)
     moves = [(_moved(name, entry.record, old, new), entry.record) for name, entry in names]
-    await namespace.ensure_directory(new)
-    for moved, record in moves:
+    for moved, record in [(new, known.record), *moves]:
         if isinstance(record, DirRecord):
             await namespace.ensure_directory(moved)
+            published = await namespace.next_published_as(moved)
+            await namespace.put_directory(moved, replace(record, published_ns=published))
         elif not isinstance(record, GoneRecord):
             await namespace.put(moved, replace(record, published_ns=await namespace.next_published_as(moved)))
     for name, entry in reversed(names):
