@@ -119,7 +119,9 @@ def _redo_name(store: Store, intent: Intent, name: Name) -> bool:
         drop_blob_if_unnamed(store, record.blob)
         return False
     if not _make_parents(store, name, record):
-        _log.warning("%r cannot be restored: its directory was removed later", name)
+        # A directory goes when nothing is left in it: the name was moved or removed before.
+        _log.info("%r is not sealed anew: its directory was moved or removed later", name)
+        drop_blob_if_unnamed(store, record.blob)
         return False
     put_blob_name(store, name, record)
     if present is not None and isinstance(present.record, BlobRecord) and present.record.blob != record.blob:
