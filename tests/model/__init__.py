@@ -1,0 +1,1 @@
+"""The model test: operations drawn by hypothesis, done on real mounts and in a dictionary, and compared."""

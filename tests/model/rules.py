@@ -1,0 +1,333 @@
+"""What each operation does to the world, or the errno it fails with: docs/semantics.md, once more in Python.
+
+A method for each verb; the first argument is the node on which it is done, the others are those of
+`tests.model.calls`. It returns what the call returns, or `OneOf` several that are all right. The checks stand
+in the order in which the kernel, and then the node, makes them.
+"""
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+
+from tests.model.world import Directory, File, Link, Node, Refused, Unclear, World, leaves
+from tests.mount.probes import blob_id
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Any of these."""
+
+    values: tuple[object, ...]
+
+
+@dataclass
+class Handle:
+    file: File
+    flags: int
+
+    @property
+    def may_write(self) -> bool:
+        return self.flags & os.O_ACCMODE != os.O_RDONLY
+
+    @property
+    def may_read(self) -> bool:
+        return self.flags & os.O_ACCMODE != os.O_WRONLY
+
+
+class Rules:
+    """`handles`: what each node's programs have open, by slot."""
+
+    def __init__(self, nodes: str, prefix: str) -> None:
+        self.world = World(private={who: {} for who in nodes})
+        self.handles: dict[str, dict[int, Handle]] = {who: {} for who in nodes}
+        self.world.names[prefix] = Directory(set())
+
+    # Descriptors
+
+    def open(self, who: str, slot: int, path: str, flags: int, mode: int) -> None:
+        if slot in self.handles[who]:
+            raise Unclear
+        place = self.world.walk(who, path)
+        node = self.world.get(who, place)
+        if node is not None and flags & os.O_EXCL:
+            raise Refused(errno.EEXIST)
+        match node:
+            case None if flags & os.O_CREAT:
+                node = self.world.private[who][place] = File(who, mode=mode, writers=0)
+            case None:
+                raise Refused(errno.ENOENT)
+            case Link():
+                raise Refused(errno.ELOOP)
+            case Directory():
+                raise Refused(errno.EISDIR) if flags & (os.O_CREAT | os.O_ACCMODE) else Unclear
+            case File() if node.is_sealed and flags & os.O_ACCMODE != os.O_RDONLY:
+                raise Refused(errno.EPERM)
+        handle = self.handles[who][slot] = Handle(node, flags)
+        node.writers += handle.may_write
+        if flags & os.O_TRUNC:
+            node.change(b"")
+
+    def _handle(self, who: str, slot: int) -> Handle:
+        if slot not in self.handles[who]:
+            raise Unclear
+        return self.handles[who][slot]
+
+    def _writer(self, who: str, slot: int) -> File:
+        handle = self._handle(who, slot)
+        if not handle.may_write:
+            raise Unclear
+        return handle.file
+
+    def _reader(self, who: str, slot: int) -> File:
+        handle = self._handle(who, slot)
+        if not handle.may_read:
+            raise Unclear
+        return handle.file
+
+    def close(self, who: str, slot: int) -> None:
+        handle = self._handle(who, slot)
+        del self.handles[who][slot]
+        if handle.may_write:
+            self._last_close(handle.file)
+
+    def _last_close(self, file: File) -> None:
+        file.writers -= 1
+        if file.is_sealed:
+            file.is_safe = file.is_synced
+            self.world.seal(file)
+
+    def close_copy(self, who: str, slot: int) -> None:
+        self._handle(who, slot)
+
+    def pwrite(self, who: str, slot: int, offset: int, raw: bytes) -> int:
+        file = self._writer(who, slot)
+        if self.handles[who][slot].flags & os.O_APPEND:
+            raise Unclear  # Linux appends then, whatever the offset
+        before = file.content.ljust(offset, b"\0")
+        file.change(before[:offset] + raw + before[offset + len(raw) :])
+        return len(raw)
+
+    def append(self, who: str, slot: int, raw: bytes) -> int:
+        file = self._writer(who, slot)
+        if not self.handles[who][slot].flags & os.O_APPEND:
+            raise Unclear
+        file.change(file.content + raw)
+        return len(raw)
+
+    def pread(self, who: str, slot: int, offset: int, length: int) -> bytes:
+        return self._reader(who, slot).content[offset : offset + length]
+
+    def ftruncate(self, who: str, slot: int, size: int) -> None:
+        file = self._writer(who, slot)
+        file.change(file.content[:size].ljust(size, b"\0"))
+
+    def fsync(self, who: str, slot: int) -> None:
+        if self._handle(who, slot).may_write:
+            self.handles[who][slot].file.is_synced = True
+
+    def map_write(self, who: str, slot: int, offset: int, raw: bytes) -> None:
+        file = self._writer(who, slot)
+        if not self.handles[who][slot].may_read or offset + len(raw) > len(file.content):
+            raise Unclear
+        file.change(file.content[:offset] + raw + file.content[offset + len(raw) :])
+
+    def map_read(self, who: str, slot: int) -> bytes:
+        content = self._reader(who, slot).content
+        if not content:
+            raise Unclear
+        return content
+
+    # Files as a whole
+
+    def put(self, who: str, path: str, raw: bytes, mode: int) -> None:
+        place = self.world.free(who, path)
+        file = self.world.private[who][place] = File(who, raw, mode)
+        self._last_close(file)
+
+    def _file(self, who: str, path: str) -> File:
+        node = self.world.find(who, path, follow=True)
+        if not isinstance(node, File):
+            raise Refused(errno.EISDIR)
+        return node
+
+    def cat(self, who: str, path: str) -> bytes:
+        return self._file(who, path).content
+
+    def cat_range(self, who: str, path: str, offset: int, length: int) -> bytes:
+        return self._file(who, path).content[offset : offset + length]
+
+    def truncate(self, who: str, path: str, size: int) -> None:
+        file = self._file(who, path)
+        if file.is_sealed:
+            raise Refused(errno.EPERM)
+        file.change(file.content[:size].ljust(size, b"\0"))
+
+    # Names
+
+    def mkdir(self, who: str, path: str) -> None:
+        self.world.make_directory(who, self.world.free(who, path))
+
+    def rmdir(self, who: str, path: str) -> None:
+        place = self.world.walk(who, path)
+        node = self.world.find(who, place)
+        if not isinstance(node, Directory):
+            raise Refused(errno.ENOTDIR)
+        self._remove_directory(who, place, node)
+
+    def _remove_directory(self, who: str, place: str, node: Directory) -> None:
+        if self.world.below(who, place):
+            raise Refused(errno.ENOTEMPTY)
+        if who not in node.owners:
+            raise Refused(errno.EPERM)
+        if len(node.owners) > 1 or self._is_written_below(place):
+            raise Unclear  # is it still there, being the other node's as well?
+        self.world.remove(who, place)
+
+    def _is_written_below(self, place: str) -> bool:
+        return any(path.startswith(f"{place}/") for names in self.world.private.values() for path in names)
+
+    def unlink(self, who: str, path: str) -> None:
+        place = self.world.walk(who, path)
+        if isinstance(self.world.find(who, place), Directory):
+            raise Refused(errno.EISDIR)
+        self.world.demand_own(who, place)
+        self.world.remove(who, place)
+
+    def symlink(self, who: str, path: str, target: str) -> None:
+        place = self.world.free(who, path)
+        if leaves(target, place):
+            raise Refused(errno.EINVAL)
+        self.world.publish(place, Link(who, target))
+
+    def readlink(self, who: str, path: str) -> str:
+        node = self.world.find(who, path)
+        if not isinstance(node, Link):
+            raise Refused(errno.EINVAL)
+        return node.target
+
+    def link(self, who: str, path: str, new_path: str) -> None:
+        node = self.world.find(who, path)
+        place = self.world.free(who, new_path)
+        if not isinstance(node, File) or not node.is_sealed:
+            raise Refused(errno.EPERM)
+        if node.owner != who:
+            raise Unclear  # EXDEV, unless it was loaded: `adopt`
+        node.is_linked = True
+        self.world.publish(place, node)
+
+    def rename(self, who: str, path: str, new_path: str, noreplace: bool = False) -> None:
+        world = self.world
+        place, new_place = world.walk(who, path), world.walk(who, new_path)
+        node, target = world.find(who, place), world.get(who, new_place)
+        if target is not None and noreplace:
+            raise Refused(errno.EEXIST)
+        if isinstance(node, Directory) and new_place.startswith(f"{place}/"):
+            raise Refused(errno.EINVAL)
+        if place.startswith(f"{new_place}/"):
+            raise Refused(errno.ENOTEMPTY)
+        if target is node:
+            if place != new_place:
+                raise Unclear  # two names of one inode, or of two: POSIX does nothing then, or something
+            return
+        if isinstance(node, Directory):
+            self._rename_directory(who, place, new_place, node, target)
+            return
+        if isinstance(target, Directory):
+            raise Refused(errno.EISDIR)
+        world.demand_own(who, place)
+        if isinstance(node, Link) and leaves(node.target, new_place):
+            raise Refused(errno.EINVAL)
+        world.move(who, place, new_place)
+
+    def rename_noreplace(self, who: str, path: str, new_path: str) -> None:
+        self.rename(who, path, new_path, noreplace=True)
+
+    def _rename_directory(
+        self, who: str, place: str, new_place: str, node: Directory, target: Node | None
+    ) -> None:
+        world = self.world
+        if target is not None and not isinstance(target, Directory):
+            raise Refused(errno.ENOTDIR)
+        below = [(path, world.get(who, path)) for path in world.below(who, place)]
+        if any(isinstance(each, File | Link) and each.owner != who for _, each in below):
+            raise Refused(errno.EXDEV)
+        if any(isinstance(each, Directory) and each.owners != {who} for _, each in [("", node), *below]):
+            raise Unclear
+        if self._is_written_below(place) and any(
+            world.private[other] for other in world.private.keys() - {who}
+        ):
+            raise Unclear
+        outside = any(
+            isinstance(each, Link) and leaves(each.target, new_place + path[len(place) :])
+            for path, each in below
+        )
+        if isinstance(target, Directory):
+            if outside and target.owners != {who}:
+                raise Unclear
+            if not outside:
+                self._remove_directory(who, new_place, target)
+            elif world.below(who, new_place):
+                raise Refused(errno.ENOTEMPTY)
+        if outside:
+            raise Refused(errno.EINVAL)
+        world.move_directory(who, place, new_place)
+
+    def listdir(self, who: str, path: str) -> list[str]:
+        place = self.world.walk(who, path, follow=True)
+        if not isinstance(self.world.find(who, place), Directory):
+            raise Refused(errno.ENOTDIR)
+        return self.world.listdir(who, place)
+
+    # Attributes
+
+    def stat(self, who: str, path: str) -> tuple[int, int]:
+        match self.world.find(who, path):
+            case Directory():
+                return stat.S_IFDIR, 0
+            case Link():
+                return stat.S_IFLNK, 0
+            case File(content=content):
+                return stat.S_IFREG, len(content)
+
+    def chmod(self, who: str, path: str, mode: int) -> None:
+        node = self.world.find(who, path, follow=True)
+        if isinstance(node, File):
+            if node.owner != who:
+                raise (
+                    Unclear
+                    if node.mode is None or bool(node.mode & 0o111) == bool(mode & 0o111)
+                    else (Refused(errno.EPERM))
+                )
+            node.mode = mode
+
+    def utimens(self, who: str, path: str, mtime_ns: int) -> None:
+        node = self.world.find(who, path)
+        if isinstance(node, Directory):
+            if node.owners != {who}:
+                raise Unclear
+        elif node.owner != who:
+            raise Unclear if node.mtime_ns == mtime_ns else Refused(errno.EPERM)
+        node.mtime_ns = mtime_ns
+
+    def getxattr(self, who: str, path: str, name: str) -> object:
+        node = self.world.find(who, path, follow=True)
+        if not isinstance(node, File):
+            raise Refused(errno.ENODATA)
+        if name == "id":
+            if not node.is_sealed:
+                raise Refused(errno.ENODATA)
+            return blob_id(node.content)
+        if name == "state" and node.owner == who:
+            return OneOf(("sealed", "writing") if node.is_sealed else ("writing",))
+        raise Unclear
+
+    def sync_directory(self, who: str, path: str) -> None:
+        """All that was closed in it is sealed, shared and safe [S9]."""
+        place = self.world.walk(who, path, follow=True)
+        if not isinstance(self.world.find(who, place), Directory):
+            raise Unclear
+        for name in self.world.below(who, place):
+            node = self.world.names.get(name)
+            if isinstance(node, File) and node.owner == who:
+                node.is_safe = node.is_settled = True
