@@ -240,8 +240,10 @@ class Sealer:
         content = job.content
         assert content is not None
         name = job.name
-        before = await self._namespace.entry(name) if name is not None else None
-        published = self._namespace.next_published(before.record if before else None)
+        namespace = self._namespace
+        published = (
+            await namespace.next_published_as(name) if name is not None else namespace.next_published()
+        )
         record = BlobRecord(content.blob, content.size, job.sealed_mode(), job.mtime_ns, published)
         await self._disk.run(self._place, job, record)
         if name is not None:
