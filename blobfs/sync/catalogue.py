@@ -64,6 +64,7 @@ class ShareListing:
     read: float | None
     """When its log was read to the end (trio's clock); None is never, or there is no such directory."""
     is_fresh: bool
+    """It answered when it was asked last."""
     names: int
     """Tombstones among them."""
     failure: Attempt | None
@@ -294,7 +295,7 @@ class Catalogue:
         for peer in self._peers:
             known = self._logs.get(peer, directory)
             if known is not None:
-                is_fresh = self._logs.is_fresh(known) and known.failure is None
+                is_fresh = known.checked > -math.inf and known.failure is None
                 found.append(ShareListing(peer, _read(known), is_fresh, known.names, known.failure))
             elif not peer.is_plain:
                 found.append(ShareListing(peer, None, False, 0, None))

@@ -1,16 +1,21 @@
 """The extended attributes ``user.blobfs.*``: what is known of a file, and why its last load failed."""
 
 import json
+import time
 from dataclasses import asdict
+
+import trio
 
 from blobfs import errors
 from blobfs.model import Attempt
+from blobfs.record import format_time
 from blobfs.store import sealed
+from blobfs.sync.catalogue import ShareListing
 from blobfs.sync.packages.transaction import LastError
 from blobfs.sync.source import plain_key
 from blobfs.vfs.files import wait_sealed
 from blobfs.vfs.needed_nodes import MissingNode, NeededNode, StateNode, TransactionNode
-from blobfs.vfs.nodes import FileNode, Node, PlainContent, Settled, Writing
+from blobfs.vfs.nodes import DirectoryNode, FileNode, Node, PlainContent, Settled, Writing
 from blobfs.vfs.package_nodes import PackageFile
 from blobfs.vfs.stat import present_bytes
 from blobfs.vfs.state import MountState
@@ -25,6 +30,8 @@ ALWAYS = ("state", "present", "verified", "shares", "pinned")
 async def list_attributes(state: MountState, node: Node) -> list[bytes]:
     if _refused(node) is not None:
         return [PREFIX + b"last_error"]
+    if isinstance(node, DirectoryNode):
+        return [PREFIX + name for name in _of_directory(state, node)]
     if not isinstance(node, FileNode):
         return []
     names = list(ALWAYS)
@@ -46,6 +53,10 @@ async def get_attribute(state: MountState, node: Node, name: bytes, pid: int) ->
     refused = _refused(node)
     if refused is not None and name == PREFIX + b"last_error":
         return json.dumps(asdict(refused)).encode()
+    if isinstance(node, DirectoryNode):
+        found = _of_directory(state, node).get(name.removeprefix(PREFIX))
+        if found is not None and name.startswith(PREFIX):
+            return found
     if not name.startswith(PREFIX) or not isinstance(node, FileNode):
         raise errors.AttributeMissing("no such attribute")
     match name.removeprefix(PREFIX):
@@ -64,6 +75,23 @@ async def get_attribute(state: MountState, node: Node, name: bytes, pid: int) ->
         case b"pinned":
             return b"1" if await _is_pinned(state, node) else b"0"
     raise errors.AttributeMissing("no such attribute")
+
+
+def _of_directory(state: MountState, node: DirectoryNode) -> dict[bytes, bytes]:
+    """How much of its listing is whose, and of when; nothing where there are no shares."""
+    listed = state.sync.catalogue.listed(node.name)
+    if not listed:
+        return {}
+    failures = [asdict(each.failure) for each in listed if each.failure is not None]
+    found = {b"listing": json.dumps([_listed(each) for each in listed]).encode()}
+    return {b"last_error": json.dumps(failures).encode(), **found} if failures else found
+
+
+def _listed(listed: ShareListing) -> dict[str, object]:
+    read = None
+    if listed.read is not None:
+        read = format_time(time.time_ns() - int((trio.current_time() - listed.read) * 1e9))
+    return {"url": listed.peer.shown, "read": read, "fresh": listed.is_fresh, "names": listed.names}
 
 
 def _refused(node: Node) -> LastError | None:
