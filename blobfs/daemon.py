@@ -25,9 +25,10 @@ from blobfs.fuse.adapter import Adapter
 from blobfs.fuse.mountpoint import prepare_mountpoint
 from blobfs.fuse.session import MountSettings, serve_mount
 from blobfs.model import RESERVED_PREFIX, ROOT, Invalid, parse_blob_id, parse_name
-from blobfs.shares.asgi import bind_listener, serve_asgi, shown_address
+from blobfs.shares.late_asgi import serve_asgi_late
+from blobfs.shares.listening import bind_listener, shown_address
 from blobfs.shares.resolver import install_resolver
-from blobfs.shares.server import run_share_server
+from blobfs.shares.server_process import run_share_server
 from blobfs.store.opening import Store, open_store
 from blobfs.sync.explain import explain_blob, explain_name
 from blobfs.sync.known_shares import make_peers
@@ -230,6 +231,8 @@ async def _cancel_on_signal(
 
 async def _serve_control(node: Node, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
     listener = bind_listener(f"unix:{node.store.layout.root / 'control'}")
-    await serve_asgi(
-        ControlApp(node.status, node.why, PathLoading(node.sync).load, PathKeeping(node.sync)), listener, task_status=task_status
+    await serve_asgi_late(
+        ControlApp(node.status, node.why, PathLoading(node.sync).load, PathKeeping(node.sync)),
+        listener,
+        task_status=task_status,
     )

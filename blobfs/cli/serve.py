@@ -11,7 +11,7 @@ import trio
 
 from blobfs.errors import StartRefused
 from blobfs.model import Invalid
-from blobfs.shares.asgi import bind_listener, shown_address
+from blobfs.shares.listening import bind_listener, shown_address
 from blobfs.shares.server import serve_share_until_signalled
 
 

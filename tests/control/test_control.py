@@ -15,7 +15,8 @@ from blobfs.control import load_stream
 from blobfs.control.client import fetch_explanation, fetch_status, loading
 from blobfs.control.service import ControlApp
 from blobfs.model import BlobId, Invalid, Kind
-from blobfs.shares.asgi import bind_listener, serve_asgi
+from blobfs.shares.asgi import serve_asgi
+from blobfs.shares.listening import bind_listener
 from blobfs.shares.retry_rules import failed_attempt
 from blobfs.sync.packages.path_loading import LoadedPath
 from blobfs.sync.packages.progress import Progress

@@ -13,7 +13,8 @@ from starlette.types import Receive, Scope, Send
 from blobfs.errors import StartRefused
 from blobfs.model import Invalid
 from blobfs.shares import asgi
-from blobfs.shares.asgi import GRACE, bind_listener, parse_address, serve_asgi, shown_address
+from blobfs.shares.asgi import GRACE, serve_asgi
+from blobfs.shares.listening import bind_listener, parse_address, shown_address
 from tests.shares.asking import ANSWER_SECONDS, ask, connect, parse_reply, read_to_end
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from blobfs.model import BlobId, Kind
-from blobfs.shares.asgi import bind_listener
+from blobfs.shares.listening import bind_listener
 from blobfs.shares.server import serve_share
 from tests.servers.nginx import Nginx
 from tests.servers.scripted import (

@@ -9,8 +9,8 @@ import httpx
 import pytest
 import trio
 
-from blobfs.shares import asgi
-from blobfs.shares.asgi import bind_listener
+from blobfs.shares import listening
+from blobfs.shares.listening import bind_listener
 from blobfs.shares.server import serve_share
 from tests.shares.asking import ANSWER_SECONDS, ask, connect, parse_reply, read_to_end
 
@@ -344,7 +344,7 @@ async def test_client_that_stops_reading(
 ) -> None:
     """A client that keeps its connection but reads no more is dropped by the kernel after its time."""
     (share / "big").write_bytes(b"x" * (64 << 20))
-    monkeypatch.setattr(asgi, "STALLED_PEER_MS", 100)
+    monkeypatch.setattr(listening, "STALLED_PEER_MS", 100)
     address = await nursery.start(serve_share, share, bind_listener("127.0.0.1:0"))
     async with await connect(address) as stream:
         await stream.send_all(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n")

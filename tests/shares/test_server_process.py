@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from blobfs.shares.asgi import bind_listener, shown_address
-from blobfs.shares.server import END_SECONDS, run_share_server
+from blobfs.shares.listening import bind_listener, shown_address
+from blobfs.shares.server_process import END_SECONDS, run_share_server
 from tests.shares.asking import ask
 
 LIMIT_SECONDS = 20.0
@@ -24,8 +24,8 @@ SOON = 0.01
 DAEMON = """
 import sys, trio
 from pathlib import Path
-from blobfs.shares.asgi import bind_listener, shown_address
-from blobfs.shares.server import run_share_server
+from blobfs.shares.listening import bind_listener, shown_address
+from blobfs.shares.server_process import run_share_server
 
 async def main():
     listener = bind_listener("127.0.0.1:0")
@@ -116,7 +116,7 @@ async def test_child_that_died_is_replaced(
     share: Path, caplog: pytest.LogCaptureFixture, number: signal.Signals, level: str
 ) -> None:
     """The port outlives the child: who asks meanwhile waits, is answered, and the log says it once."""
-    caplog.set_level(logging.INFO, "blobfs.shares.server")
+    caplog.set_level(logging.INFO, "blobfs.shares.server_process")
     async with running(share) as address:
         (child,) = children_of(os.getpid())
         os.kill(child, number)
@@ -124,7 +124,7 @@ async def test_child_that_died_is_replaced(
         assert (await ask(address, "/name")).body == b"content"
         (successor,) = children_of(os.getpid())
         assert successor != child
-    records = [record for record in caplog.records if record.name == "blobfs.shares.server"]
+    records = [record for record in caplog.records if record.name == "blobfs.shares.server_process"]
     assert [record.levelname for record in records] == [level]
 
 

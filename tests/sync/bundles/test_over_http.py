@@ -6,8 +6,8 @@ import pytest
 import trio
 
 from blobfs.shares.address import ShareOptions, parse_share_url
-from blobfs.shares.asgi import bind_listener
 from blobfs.shares.client import Share
+from blobfs.shares.listening import bind_listener
 from blobfs.shares.server import serve_share
 from blobfs.store.opening import Store
 from blobfs.sync.bundles.windows import LARGEST

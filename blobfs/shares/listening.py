@@ -1,0 +1,98 @@
+"""Where a server listens: ``HOST:PORT``, ``[ADDRESS]:PORT`` or ``unix:PATH``, and the sockets for it.
+
+Peers that neither read nor answer are dropped by the kernel after `STALLED_PEER_MS`.
+"""
+
+import errno
+import os
+import socket
+import stat
+
+from blobfs.errors import StartRefused
+from blobfs.model import Invalid
+
+BACKLOG = 1024
+"""Connections the kernel queues: while a server that died is restarted, nobody is refused."""
+
+STALLED_PEER_MS = 60_000
+"""Sent bytes may stay unacknowledged, or a peer's window shut, for this long (nginx: send_timeout)."""
+
+
+def bind_listener(text: str) -> socket.socket:
+    """A listening socket on ``HOST:PORT``, ``[ADDRESS]:PORT`` or ``unix:PATH``; port 0 is a free one.
+
+    Raises `Invalid` for a text that is no address, `StartRefused` for one that cannot be had.
+    """
+    if text.startswith("unix:"):
+        return _bind_unix(text.removeprefix("unix:"))
+    host, port = parse_address(text)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise StartRefused(f"cannot listen on {text}: {_reason(error)}") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Every accepted connection inherits it.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_PEER_MS)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise StartRefused(f"cannot listen on {text}: {_reason(error)}") from error
+    return listener
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Host and port of ``HOST:PORT`` or ``[ADDRESS]:PORT``. Raises `Invalid`."""
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise Invalid(f"an IPv6 address stands in brackets, as in [::1]:8970: {text!r}")
+    if not colon or not host or not host.isprintable() or any(c in host for c in "[]/@ "):
+        raise Invalid(f"not HOST:PORT: {text!r} (0.0.0.0:8970 is every interface)")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
+        raise Invalid(f"not a port, 0 to 65535: {port!r} in {text!r}")
+    return host, int(port)
+
+
+def shown_address(listener: socket.socket) -> str:
+    """Where it listens, in the form `bind_listener` takes."""
+    name = listener.getsockname()
+    if listener.family == socket.AF_UNIX:
+        return f"unix:{name}"
+    host, port = name[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _bind_unix(path: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_stale_socket(path)
+        listener.bind(path)
+        # Until listen() every connect is refused, so nobody gets in before the mode is right.
+        os.chmod(path, 0o600)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise StartRefused(f"cannot listen on unix:{path}: {_reason(error)}") from error
+    return listener
+
+
+def _remove_stale_socket(path: str) -> None:
+    """Removes what a killed server left. A socket that answers stays, and so does what is no socket."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        if probe.connect_ex(path) == errno.ECONNREFUSED:
+            os.unlink(path)
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
