@@ -8,7 +8,6 @@ Paths are from the mount's root, without a slash in front.
 """
 
 import errno
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 MAX_LINKS = 40
@@ -174,7 +173,7 @@ class World:
             self.publish(path, file)
 
     def remove(self, who: str, path: str) -> None:
-        """What a file that is being written was about to replace goes with it: the name was its own already."""
+        """What a file being written was about to replace goes with it: the name was its own already."""
         hidden = self.names.get(path)
         if self.private[who].pop(path, None) and isinstance(hidden, File | Link) and hidden.owner != who:
             raise Unclear
