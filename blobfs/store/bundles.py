@@ -15,6 +15,7 @@ from blobfs.store.failures import store_errors
 from blobfs.store.files import write_all
 from blobfs.store.layout import PRIVATE_FILE_MODE, SHARED_FILE_MODE
 from blobfs.store.opening import Store
+from blobfs.store.temps import remove_temp
 
 
 @store_errors()
@@ -38,7 +39,7 @@ def write_bundle(store: Store, package: BlobId, members: Sequence[Member]) -> No
         os.rename(temp, target)
         store.usage.add(size)
     except BaseException:
-        temp.unlink(missing_ok=True)
+        remove_temp(temp)
         raise
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from blobfs.store.failures import store_errors
 from blobfs.store.layout import SHARED_FILE_MODE, Layout
 from blobfs.store.marks import set_mark
+from blobfs.store.temps import remove_temp
 
 Buffer = bytes | bytearray | memoryview
 
@@ -83,5 +84,5 @@ def replace_file(
             os.close(fd)
         os.rename(temp, path)
     except BaseException:
-        temp.unlink(missing_ok=True)
+        remove_temp(temp)
         raise

@@ -1,9 +1,9 @@
 """Names of this node: the link with the bytes, the record, and the line in the directory's log.
 
 A change goes in that order: record, log, link. The record is the truth: as long as the disk refuses it the
-link to what the name meant stays, and holds it. The log is an index that can be rebuilt, and links are brought
-in line with the records by repair (`blobfs.store.repair`). Callers hold one lock of theirs, so no two changes
-run at once, and they know the rules of what may replace what.
+link to what the name meant stays, and holds it. The log is an index that can be rebuilt, and links are
+brought in line with the records by repair (`blobfs.store.repair`). Callers hold one lock of theirs, so no two
+changes run at once, and they know the rules of what may replace what.
 
 A tombstone is a record file; it gives way when a directory of its name is made, and stands there again
 when that is removed. Symlinks are records only: a web server must not follow them.
@@ -13,7 +13,6 @@ import contextlib
 import errno
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import wraps
@@ -45,6 +44,7 @@ from blobfs.store.logs import append_log, encode_log, read_log, write_log
 from blobfs.store.marks import CHECK, LOADED, SINCE, YES, get_mark, set_mark
 from blobfs.store.opening import Store
 from blobfs.store.sealed import replace_by_link, set_keep
+from blobfs.store.temps import remove_temp
 
 _log = logging.getLogger(__name__)
 
@@ -238,7 +238,7 @@ def make_directory(store: Store, directory: Name, record: DirRecord, loaded: boo
         layout.record(directory).unlink(missing_ok=True)
         os.rename(temp, layout.record(directory))
     except BaseException:
-        shutil.rmtree(temp)
+        remove_temp(temp)
         raise
     _log_entry(store, directory, record, loaded)
     return True
@@ -293,5 +293,10 @@ def remove_directory(store: Store, directory: Name, record: GoneRecord) -> None:
         raise errors.DirectoryNotEmpty(f"{directory!r} holds files that are no names") from failure
     temp = layout.new_temp()
     os.rename(layout.record(directory), temp)
-    _put_record(store, directory, record, loaded=False)
-    shutil.rmtree(temp)
+    try:
+        _put_record(store, directory, record, loaded=False)
+    except BaseException:
+        if not layout.record(directory).exists():
+            os.rename(temp, layout.record(directory))
+        raise
+    remove_temp(temp)

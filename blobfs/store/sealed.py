@@ -21,6 +21,7 @@ from blobfs.store.layout import SHARED_FILE_MODE
 from blobfs.store.loaded_names import is_loaded
 from blobfs.store.marks import KEEP, PINNED, YES, get_mark, remove_mark, set_mark
 from blobfs.store.opening import Store
+from blobfs.store.temps import remove_temp
 
 _log = logging.getLogger(__name__)
 
@@ -156,7 +157,7 @@ def replace_by_link(store: Store, source: Path, target: Path) -> None:
         os.rename(temp, target)
     finally:
         # Between two links of one file rename does nothing and leaves both.
-        temp.unlink(missing_ok=True)
+        remove_temp(temp)
 
 
 def _is_placed(store: Store, content: Content) -> bool:

@@ -27,6 +27,7 @@ from blobfs.store.marks import LOADED, YES, set_mark
 from blobfs.store.opening import Store
 from blobfs.store.packages import hold_present
 from blobfs.store.sealed import replace_by_link
+from blobfs.store.temps import remove_temp
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ def place_small(
         others = [each.blob.blob for each in ready if not _place(store, each, link)]
     except BaseException:
         for temp in temps:
-            Path(temp).unlink(missing_ok=True)
+            remove_temp(temp)
         raise
     store.usage.add(amount)
     _hold(store, hold, others)

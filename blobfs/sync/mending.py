@@ -16,8 +16,10 @@ import trio
 from blobfs import errors
 from blobfs.model import BlobId, Name
 from blobfs.store import names, repair, sealed
+from blobfs.store.failures import store_errors
 from blobfs.store.names import LocalName
 from blobfs.store.opening import Store
+from blobfs.store.temps import remove_litter
 from blobfs.sync.disk import DiskThreads
 
 T = TypeVar("T")
@@ -76,6 +78,7 @@ class Mending:
 
     async def mend(self) -> None:
         """Brings everything in line that is torn. Raises `StoreError`."""
+        await self._disk.run(_tidy, self._store)
         if self._torn:
             async with self._lock:
                 await self._mend(self._torn)
@@ -102,6 +105,8 @@ class Mending:
             raise
 
     async def _mend(self, directories: Collection[Name]) -> None:
+        if directories:
+            await self._disk.run(_tidy, self._store)
         for directory in sorted(directories):
             await self._disk.run(repair.repair_directory, self._store, directory)
             self._torn.discard(directory)
@@ -119,6 +124,11 @@ class Mending:
     async def entry(self, name: Name) -> LocalName | None:
         """An entry of a torn directory."""
         return await self._disk.run(names.read_record, self._store, name)
+
+
+@store_errors()
+def _tidy(store: Store) -> None:
+    remove_litter(store.layout)
 
 
 def _read_torn(store: Store, directory: Name) -> dict[str, LocalName] | None:
