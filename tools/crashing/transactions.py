@@ -150,8 +150,8 @@ def observe_packages(mountpoint: Path, store: Path, packer: Packer) -> dict[str,
         if is_complete:
             found[key_of(package)] = COMPLETE
             links = os.listdir(store / "packages" / package)
-            for blob in {link.removesuffix(WRITTEN_SUFFIX) for link in links}:
-                found[key_of(package, blob)] = HELD
+            for link in links:
+                found[key_of(package, link.removesuffix(WRITTEN_SUFFIX))] = HELD
             _read_through(mountpoint / ".blobfs" / "packages" / package, made)
     return found
 
