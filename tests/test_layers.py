@@ -20,7 +20,7 @@ LAYERS = (
     {"sync"},
     {"vfs"},
     {"fuse", "control"},
-    {"daemon"},
+    {"daemon", "mending"},
     {"cli"},
     {"__main__"},
 )

@@ -80,19 +80,31 @@ class Finding:
         return {key: value for key, value in every.items() if value is not None}
 
 
+class Stopped(Exception):
+    """Nobody wants to know any more: the verification ends where it is."""
+
+
 @dataclass(slots=True)
 class Progress:
-    """How far it is. Mutable: any thread adds; the totals are set before anything is verified."""
+    """How far it is. Mutable: any thread adds; the totals are set before what they are of begins."""
 
     total_bytes: int = 0
     bytes_done: int = 0
+    lost: int | None = None
+    """Blobs to be loaded again; None before that."""
+    loaded: int = 0
+    """Of these; or found to be nowhere."""
     counts: dict[str, int] = field(default_factory=dict)
     """How many of what were looked at: blobs, names and so on."""
+    stopped: threading.Event = field(default_factory=threading.Event)
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, amount: int) -> None:
+        """So many bytes were looked at. Raises `Stopped`."""
         with self._turn:
             self.bytes_done += amount
+        if self.stopped.is_set():
+            raise Stopped
 
     def count(self, what: str, number: int = 1) -> None:
         with self._turn:
