@@ -130,13 +130,18 @@ def let_go_package(store: Store, package: BlobId) -> Kept | None:
 
 @store_errors()
 def loaded_packages(store: Store) -> list[BlobId]:
-    """Those that may be let go, the longest unused first."""
+    """Those that may be let go, the longest unused first: a package was used when one of its blobs was."""
     found = []
     with os.scandir(store.layout.packages) as entries:
         for entry in entries:
             try:
                 if get_mark(Path(entry.path), LOADED) == YES:
-                    found.append((entry.stat(follow_symlinks=False).st_mtime_ns, entry.name))
+                    found.append((_last_use(entry.path), entry.name))
             except FileNotFoundError:
                 _log.debug("%s has just gone", entry.name)
     return [BlobId(name) for _, name in sorted(found)]
+
+
+def _last_use(package: str) -> int:
+    with os.scandir(package) as links:
+        return max((link.stat(follow_symlinks=False).st_atime_ns for link in links), default=0)

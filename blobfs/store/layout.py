@@ -43,8 +43,7 @@
         <id>.written                     hard link to one that was written through this transaction: dropped
                                          with it when it is aborted, if nothing else holds the blob
     <store>/packages/<package-id>/       a complete package: what was in needed/<package-id>/, all of it and
-                                         durable. As long as it is here none of its blobs is dropped. Its
-                                       modification time is its last use.
+                                         durable. As long as it is here none of its blobs is dropped.
                                          Other names in needed/ and packages/: ignored.
     <store>/changing/<32 hex>            symbolic link to "/" and the name of a directory of names: it may be
                                          half changed (`blobfs.store.changes`). After a clean end it means

@@ -45,7 +45,9 @@ class Completion:
             await job.done.wait()
         load.keep_failure = None
         for name, record in list(load.names.items()):
-            await self.adopt(name, record or _plain_record(load, content))
+            record = record or _plain_record(load, content)
+            await self.adopt(name, record)
+            await self._link_again(name, record)
         if load.partial.is_resumed or had_names_saved:
             await self._disk.run(forget_waiting, self._store, load.key)
         return content
@@ -66,16 +68,24 @@ class Completion:
 
     async def adopt(self, name: Name, record: BlobRecord | SymlinkRecord) -> None:
         """Shares in turn what was loaded under its name elsewhere, unless that means something newer here."""
-        if await self._namespace.is_outdated(name, record):
+        if await self._is_known(name, record):
             return
         async with self._namespace.lock:
-            if await self._namespace.is_outdated(name, record):
-                return
-            known = await self._namespace.entry(name)
-            if known is None or known.record != record:
+            if not await self._is_known(name, record):
                 await self._namespace.put(name, record, loaded=True)
-            elif isinstance(record, BlobRecord):
-                # Its bytes had been dropped, and are here again.
+
+    async def _is_known(self, name: Name, record: BlobRecord | SymlinkRecord) -> bool:
+        """This record, or a newer one."""
+        known = await self._namespace.entry(name)
+        if known is not None and known.record == record:
+            return True
+        return await self._namespace.is_outdated(name, record)
+
+    async def _link_again(self, name: Name, record: BlobRecord) -> None:
+        """A name that was known here all the time, whose bytes had been dropped."""
+        async with self._namespace.lock:
+            known = await self._namespace.entry(name)
+            if known is not None and known.record == record:
                 await self._disk.run(restore_link, self._store, name, record, known.loaded)
 
 

@@ -354,7 +354,7 @@ class Loads:
 
     def busy(self) -> set[str]:
         """What somebody reads, or has waiting to be kept: blob ids and keys of partial blobs."""
-        return {key for key, load in self._loads.items() if not _is_unused(load)}
+        return {key for key, load in self._loads.items() if not _is_unused(load)} | set(self.stored.readers)
 
     async def evict_partial(self, key: str) -> int | Kept:
         """Lets go of what there is of a blob that nobody reads; bytes freed."""

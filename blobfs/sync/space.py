@@ -119,6 +119,17 @@ class Space:
                 await self._round_ended.wait()
         return self.take(amount)
 
+    async def relieve(self) -> bool:
+        """After the disk, or the quota, refused a write: waits while something is evicted. False: that is no
+        use."""
+        if trio.current_time() < self._rests_until:
+            return False
+        self._pressed.set()
+        with trio.move_on_after(PATIENCE):
+            await self._round_ended.wait()
+            return True
+        return False
+
     async def run(
         self, free: Free, measure: Measure, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:

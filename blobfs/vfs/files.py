@@ -130,7 +130,8 @@ async def _open_settled(state: MountState, node: FileNode, content: Settled | Pl
     names = node.names()
     if isinstance(content, PlainContent):
         return await state.sync.loads.open_plain(names[0] if names else Name(""), content.file, content.peer)
-    foreign = content.peer is not None and bool(names)
+    # Also of what was loaded before: its bytes may have been dropped here since.
+    foreign = bool(names) and not content.is_own
     return await state.sync.loads.open(
         content.record.blob,
         content.record.size,
@@ -166,7 +167,12 @@ async def write(state: MountState, number: int, offset: int, content: bytes) -> 
     if writing is None or writing.job is not None:
         raise errors.Sealed("a sealed file is immutable")
     await _before_change(state, writing, offset + len(content))
-    await state.sync.disk.run(writing.incoming.write, offset, content)
+    try:
+        await state.sync.disk.run(writing.incoming.write, offset, content)
+    except (errors.StoreFull, errors.QuotaExceeded):
+        if not await state.sync.space.relieve():
+            raise
+        await state.sync.disk.run(writing.incoming.write, offset, content)
     _changed(writing)
     writing.open[number] = False
     _follow(state, writing)
