@@ -1,5 +1,6 @@
 """``blobfs mount``: runs a node in the foreground, or starts one and returns when it is ready."""
 
+import gc
 import logging
 import os
 import subprocess
@@ -59,6 +60,7 @@ def mount(mountpoint: Path, background: bool, log_level: str, ready_fd: int | No
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
     start = _BackgroundStart(ready_fd) if ready_fd is not None else None
+    gc.freeze()  # what was imported stays: else a full collection stops everybody for 20 ms
     try:
         trio.run(_run, settings, start)
     except (BlobfsError, ExceptionGroup) as failure:
