@@ -4,6 +4,7 @@ Paths are relative to the mount; descriptors that stay open are known by a slot,
 """
 
 import ctypes
+import errno
 import mmap
 import os
 import stat
@@ -143,6 +144,20 @@ class Calls:
 
     def setxattr(self, path: str, name: str, value: str) -> None:
         os.setxattr(self._at(path), f"user.blobfs.{name}", value.encode())
+
+    def glimpse(self, path: str) -> tuple[object, ...] | None:
+        """What a name means, without its content."""
+        try:
+            status = os.lstat(self._at(path))
+            if stat.S_ISLNK(status.st_mode):
+                return ("link", os.readlink(self._at(path)))
+            if stat.S_ISDIR(status.st_mode):
+                return ("dir",)
+            return ("file", self.getxattr(path, "id"), stat.S_IMODE(status.st_mode), status.st_mtime_ns)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                return None
+            raise
 
     # What is not one call
 

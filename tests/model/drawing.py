@@ -89,7 +89,8 @@ def sequences(nodes: str, steps: int) -> st.SearchStrategy[list[Operation]]:
     """Some bursts of operations, and after each of them, perhaps, what happens to a whole node."""
     who = st.sampled_from(list(nodes))
     bursts = st.lists(operation(who), min_size=1, max_size=2 * BURST)
-    events = st.tuples(who, st.sampled_from(EVENTS)).map(lambda event: [event] if event[1] else [])
+    among = EVENTS if len(nodes) == 1 else [*EVENTS, "down", "up", "up"]
+    events = st.tuples(who, st.sampled_from(among)).map(lambda event: [event] if event[1] else [])
     parts = st.lists(st.tuples(bursts, events), min_size=1, max_size=max(steps // BURST, 1))
     return parts.map(lambda drawn: [each for burst, event in drawn for each in burst + event])
 

@@ -110,8 +110,14 @@ class Nodes:
 
     def restart(self, who: str) -> None:
         """The node ends before the programs that use it: to close their files is not theirs any more."""
+        self.stop(who)
+        self.start(who)
+
+    def stop(self, who: str) -> None:
         self._nodes[who].stop()
         self._workers[who].kill()
+
+    def start(self, who: str) -> None:
         self._nodes[who].start()
 
     def kill9(self, who: str) -> None:

@@ -21,6 +21,18 @@ class OneOf:
     values: tuple[object, ...]
 
 
+@dataclass(frozen=True)
+class Perhaps:
+    """This, or one of these errnos."""
+
+    value: object
+    errnos: tuple[int, ...]
+
+
+UNREACHABLE = (errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.ENOENT)
+"""What reading ends in when what is not here cannot be had, or not any more."""
+
+
 @dataclass
 class Handle:
     file: File
@@ -39,9 +51,10 @@ class Rules:
     """`handles`: what each node's programs have open, by slot."""
 
     def __init__(self, nodes: str, prefix: str) -> None:
-        self.world = World(private={who: {} for who in nodes})
+        self.world = World(private={who: {} for who in nodes}, news={who: set() for who in nodes})
         self.handles: dict[str, dict[int, Handle]] = {who: {} for who in nodes}
-        self.world.names[prefix] = Directory(set())
+        self.world.names[prefix] = Directory({nodes[0]})
+        self.world.tell(nodes[0], prefix)
 
     # Descriptors
 
@@ -115,8 +128,14 @@ class Rules:
         file.change(file.content + raw)
         return len(raw)
 
-    def pread(self, who: str, slot: int, offset: int, length: int) -> bytes:
-        return self._reader(who, slot).content[offset : offset + length]
+    def pread(self, who: str, slot: int, offset: int, length: int) -> object:
+        file = self._reader(who, slot)
+        content = file.content[offset : offset + length]
+        return content if self._can_be_had(who, file) else Perhaps(content, UNREACHABLE)
+
+    def _can_be_had(self, who: str, file: File) -> bool:
+        """A file that its publisher has removed is here, or it is not to be had any more."""
+        return file.owner == who or file in self.world.names.values()
 
     def ftruncate(self, who: str, slot: int, size: int) -> None:
         file = self._writer(who, slot)
@@ -133,10 +152,10 @@ class Rules:
         file.change(file.content[:offset] + raw + file.content[offset + len(raw) :])
 
     def map_read(self, who: str, slot: int) -> bytes:
-        content = self._reader(who, slot).content
-        if not content:
-            raise Unclear
-        return content
+        file = self._reader(who, slot)
+        if not file.content or not self._can_be_had(who, file):
+            raise Unclear  # SIGBUS would end the process
+        return file.content
 
     # Files as a whole
 
@@ -300,6 +319,7 @@ class Rules:
                     else (Refused(errno.EPERM))
                 )
             node.mode = mode
+            self.world.tell_of(who, node)
 
     def utimens(self, who: str, path: str, mtime_ns: int) -> None:
         node = self.world.find(who, path)
@@ -309,6 +329,7 @@ class Rules:
         elif node.owner != who:
             raise Unclear if node.mtime_ns == mtime_ns else Refused(errno.EPERM)
         node.mtime_ns = mtime_ns
+        self.world.tell_of(who, node)
 
     def getxattr(self, who: str, path: str, name: str) -> object:
         node = self.world.find(who, path, follow=True)
@@ -318,9 +339,11 @@ class Rules:
             if not node.is_sealed:
                 raise Refused(errno.ENODATA)
             return blob_id(node.content)
-        if name == "state" and node.owner == who:
-            return OneOf(("sealed", "writing") if node.is_sealed else ("writing",))
-        raise Unclear
+        if name != "state":
+            raise Unclear
+        if node.owner != who:
+            return OneOf(("missing", "partial", "whole"))
+        return OneOf(("sealed", "writing") if node.is_sealed else ("writing",))
 
     def sync_directory(self, who: str, path: str) -> None:
         """All that was closed in it is sealed, shared and safe [S9]."""

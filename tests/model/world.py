@@ -88,6 +88,10 @@ def leaves(target: str, path: str) -> bool:
 class World:
     names: dict[str, Node] = field(default_factory=lambda: {"": Directory(set())})
     private: dict[str, dict[str, File]] = field(default_factory=dict)
+    news: dict[str, set[str]] = field(default_factory=dict)
+    """Names that others have changed, and that a node may still show as they were."""
+    history: dict[str, list[Node | None]] = field(default_factory=dict)
+    """All that each name has meant: what a node shows that has not heard the news is one of these."""
 
     # Looking, as the kernel does it
 
@@ -139,12 +143,25 @@ class World:
 
     # Changing
 
+    def tell(self, who: str, path: str) -> None:
+        """Of what `who` did to a name; nobody else knows yet."""
+        self.history.setdefault(path, [None]).append(self.names.get(path))
+        for other in self.news.keys() - {who}:
+            self.news[other].add(path)
+
+    def tell_of(self, who: str, node: Node) -> None:
+        """Of new attributes."""
+        for path, each in self.names.items():
+            if each is node:
+                self.tell(who, path)
+
     def publish(self, path: str, node: File | Link) -> None:
         """The newest publication of a name; its directories are the publisher's too from then on."""
         self.names[path] = node
-        self._own_above(path, node.owner)
+        self.tell(node.owner, path)
+        self.own_above(path, node.owner)
 
-    def _own_above(self, path: str, owner: str) -> None:
+    def own_above(self, path: str, owner: str) -> None:
         while path := parent_of(path):
             directory = self.names[path]
             assert isinstance(directory, Directory)
@@ -152,7 +169,8 @@ class World:
 
     def make_directory(self, who: str, path: str) -> None:
         self.names[path] = Directory({who})
-        self._own_above(path, who)
+        self.tell(who, path)
+        self.own_above(path, who)
 
     def demand_own(self, who: str, path: str) -> None:
         """A node changes only what it published itself [S48]."""
@@ -175,22 +193,25 @@ class World:
     def remove(self, who: str, path: str) -> None:
         """What a file being written was about to replace goes with it: the name was its own already."""
         hidden = self.names.get(path)
-        if self.private[who].pop(path, None) and isinstance(hidden, File | Link) and hidden.owner != who:
+        if path in self.private[who] and isinstance(hidden, File | Link) and hidden.owner != who:
             raise Unclear
-        self.names.pop(path, None)
+        self.private[who].pop(path, None)
+        if self.names.pop(path, None) is not None:
+            self.tell(who, path)
 
     def move(self, who: str, path: str, new_path: str) -> None:
         """Of a file or a symlink, over whatever file or symlink there is."""
         private = self.private[who]
         if path in private:
-            file = private.pop(path)
             if path in self.names:
                 raise Unclear  # what it was about to replace: does it come back?
-            private[new_path] = file
+            private[new_path] = private.pop(path)
+            self.own_above(new_path, who)
             return
         private.pop(new_path, None)
         node = self.names.pop(path)
         assert isinstance(node, File | Link)
+        self.tell(who, path)
         self.publish(new_path, node)
 
     def move_directory(self, who: str, path: str, new_path: str) -> None:
@@ -201,4 +222,6 @@ class World:
                 private[new] = private.pop(old)
             if old in self.names:
                 self.names[new] = self.names.pop(old)
-        self._own_above(new_path, who)
+                self.tell(who, old)
+                self.tell(who, new)
+        self.own_above(new_path, who)
