@@ -19,7 +19,7 @@ from blobfs.store.failures import store_errors
 from blobfs.store.files import replace_file
 from blobfs.store.layout import SHARED_FILE_MODE
 from blobfs.store.loaded_names import is_loaded
-from blobfs.store.marks import KEEP, PINNED, YES, get_mark, remove_mark, set_mark
+from blobfs.store.marks import KEEP, LOADED, PINNED, YES, get_mark, remove_mark, set_mark
 from blobfs.store.opening import Store
 from blobfs.store.temps import remove_temp
 
@@ -193,6 +193,13 @@ def drop_own_if_unnamed(store: Store, blob: BlobId) -> bool:
 def set_keep(store: Store, blob: BlobId) -> None:
     """The blob stays although no name means it."""
     set_mark(store.layout.blob(blob), KEEP, YES)
+
+
+@store_errors()
+def set_evictable(store: Store, blob: BlobId) -> None:
+    """What this node published, and another node has replaced: from now on as if it had been loaded."""
+    with contextlib.suppress(FileNotFoundError):
+        set_mark(store.layout.blob(blob), LOADED, YES)
 
 
 @store_errors()

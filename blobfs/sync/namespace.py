@@ -108,9 +108,12 @@ class Namespace:
         return self.next_published(max(records, key=lambda record: record.published_ns, default=None))
 
     async def put(self, name: Name, record: Record, *, loaded: bool = False) -> None:
-        """Makes `name` mean `record`, replacing what it meant. The lock is held."""
+        """Makes `name` mean `record`, replacing what it meant. The lock is held.
+
+        With `loaded` another node has said so. What this node published before is not dropped then, but may
+        be evicted: the two may have published at once, and neither have known what it replaced.
+        """
         directory, component = split(name)
-        loaded = loaded and not isinstance(record, GoneRecord)  # a tombstone is everybody's
         here = await self.entry(name)
         if here is not None and isinstance(here.record, DirRecord):
             raise errors.IsADirectory(f"{name} is a directory on this node")
@@ -122,10 +125,14 @@ class Namespace:
             if isinstance(each, BlobRecord)
         ]
         await self.mending.change([directory], blobs, self._put, name, record, loaded)
+        loaded = loaded and not isinstance(record, GoneRecord)  # a tombstone is everybody's
         self._directories.remember(directory, component, LocalName(record, loaded))
 
     def _put(self, name: Name, record: Record, loaded: bool) -> None:
         before = names.read_record(self._store, name)
+        gives_way = loaded and before is not None and not before.loaded
+        if before is not None and gives_way and isinstance(before.record, BlobRecord):
+            sealed.set_evictable(self._store, before.record.blob)
         match record:
             case BlobRecord():
                 names.put_blob_name(self._store, name, record, loaded)
@@ -133,7 +140,7 @@ class Namespace:
                 names.put_symlink(self._store, name, record, loaded)
             case GoneRecord():
                 names.put_gone(self._store, name, record)
-        if before is None or not isinstance(before.record, BlobRecord):
+        if before is None or gives_way or not isinstance(before.record, BlobRecord):
             return
         if not isinstance(record, BlobRecord) or record.blob != before.record.blob:
             sealed.drop_blob_if_unnamed(self._store, before.record.blob)
@@ -185,13 +192,8 @@ class Namespace:
         self._directories.keep(directory, {})
 
     async def _give_way(self, name: Name, record: BlobRecord | SymlinkRecord) -> None:
-        """A file that is hidden by what others have under its name, and now stands in the way.
-
-        Its bytes stay, and can be had by their id.
-        """
-        if isinstance(record, BlobRecord):
-            await self._disk.run(sealed.set_keep, self._store, record.blob)
-        await self.put(name, GoneRecord(self.next_published(record)))
+        """A file that is hidden by what others have under its name, and now stands in the way."""
+        await self.put(name, GoneRecord(self.next_published(record)), loaded=True)
 
     async def put_directory(self, directory: Name, record: DirRecord) -> None:
         """Gives a directory that this node made a new record. The lock is held."""

@@ -307,7 +307,7 @@ class Sealer:
     def _drop_unnamed(self, published: list[SealJob]) -> None:
         for job in published:
             if job.content is not None and not self._namespace.mending.is_loose(job.content.blob):
-                sealed.drop_blob_if_unnamed(self._store, job.content.blob)
+                sealed.drop_own_if_unnamed(self._store, job.content.blob)
 
     async def drain(self, seconds: float) -> bool:
         """At the end: seals what was closed, within a bound; whether that is done.

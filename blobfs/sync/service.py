@@ -157,7 +157,7 @@ class SyncService:
         if done:
             await self.disk.run(recovery.forget_intents, self.store, done)
             for intent in done:  # its name may have been removed or replaced before the end
-                await self.disk.run(sealed.drop_blob_if_unnamed, self.store, intent.record.blob)
+                await self.disk.run(sealed.drop_own_if_unnamed, self.store, intent.record.blob)
             _log.info("sealed %d files that the last run had accepted", len(done))
 
     # Names

@@ -1,0 +1,268 @@
+"""docs/semantics.md, "Names between nodes"."""
+
+import errno
+import mmap
+import os
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.mount.conftest import StartNode
+from tests.mount.node import BlobfsNode
+from tests.mount.probes import attribute, errno_of, put, until
+
+Two = tuple[BlobfsNode, BlobfsNode]
+
+
+@pytest.fixture(scope="module")
+def mutual(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[BlobfsNode, BlobfsNode, BlobfsNode]]:
+    """A and B, each other's share, and C, which knows both."""
+    directory = tmp_path_factory.mktemp("mutual")
+    first = BlobfsNode(directory, "a", listen=True)
+    with BlobfsNode(directory, "b", listen=True, shares=[first.url]) as b:
+        a = BlobfsNode(directory, "a", listen=True, shares=[b.url])
+        a._port = first._port  # B was told of it before A could be told of B
+        with a, BlobfsNode(directory, "c", shares=[b.url, a.url]) as c:
+            yield a, b, c
+
+
+@pytest.fixture
+def three(
+    mutual: tuple[BlobfsNode, BlobfsNode, BlobfsNode],
+) -> Iterator[tuple[BlobfsNode, BlobfsNode, BlobfsNode]]:
+    for node in mutual:
+        node.prolong()
+    yield mutual
+    for node in mutual:
+        node.check_log()
+
+
+Three = tuple[BlobfsNode, BlobfsNode, BlobfsNode]
+
+
+def shown(path: Path) -> bytes | None:
+    """What a name means: its content, a directory, or nothing."""
+    try:
+        return path.read_bytes()
+    except IsADirectoryError:
+        return b"/"
+    except FileNotFoundError:
+        return None
+
+
+def replace(node: BlobfsNode, name: str, content: bytes) -> str:
+    """Publishes over a name by renaming; the blob id."""
+    blob = put(node, f"{name}.new", content)
+    node.path(f"{name}.new").rename(node.path(name))
+    return blob
+
+
+def wait_shown(node: BlobfsNode, name: str, content: bytes | None) -> None:
+    until(lambda: shown(node.path(name)) == content, f"{node} shows {content!r} as {name}")
+
+
+def test_the_last_publication_counts(three: Three):
+    """[S105] Whoever it was; the removal is one too, and it takes the name away on all nodes."""
+    a, b, _ = three
+    for node, content in ((a, b"one"), (b, b"two"), (a, b"three")):
+        replace(node, "last", content)
+        for other in three:
+            wait_shown(other, "last", content)
+    a.path("last").unlink()
+    for node in three:
+        wait_shown(node, "last", None)
+
+
+def test_a_share_that_is_down_changes_nothing(start_node: StartNode):
+    """[S105] What is here, or was heard of, is what it was."""
+    a = start_node("a", listen=True)
+    put(a, "kept", b"kept")
+    put(a, "gone", b"gone")
+    b = start_node("b", shares=[a.url])
+    assert b.path("kept").read_bytes() == b"kept"
+    a.path("gone").unlink()
+    until(lambda: not b.path("gone").exists(), "the removal is seen")
+    a.stop()
+    until(lambda: not b.path("gone").exists() and b.path("kept").read_bytes() == b"kept", "as it was")
+    b.restart()
+    assert b.path("kept").read_bytes() == b"kept"
+    assert not b.path("gone").exists()
+
+
+def test_what_was_loaded_goes_with_its_publisher_s(two_nodes: Two):
+    """[S106] The name, its record for others and its bytes; who has it open reads on."""
+    a, b = two_nodes
+    content = os.urandom(300_000)
+    blob = put(a, "f", content)
+    assert b.path("f").read_bytes() == content
+    until((b.share / "f").exists, "what was loaded is shared")
+    with b.path("f").open("rb", buffering=0) as reader:
+        a.path("f").unlink()
+        until(lambda: not b.path("f").exists(), "it is seen to be gone")
+        until(lambda: not (b.share / ".blobfs/blobs" / blob).exists(), "its bytes are dropped")
+        assert not (b.share / "f").exists()
+        assert reader.read() == content
+
+
+def test_what_is_own_is_only_hidden(three: Three):
+    """[S106] A tombstone that is newer hides it everywhere; its bytes stay, and can be had by their id."""
+    a, b, c = three
+    put(a, "own", b"of a")
+    wait_shown(b, "own", b"of a")
+    mine = replace(b, "own", b"of b")
+    wait_shown(a, "own", b"of b")
+    replace(a, "own", b"of a again")
+    wait_shown(b, "own", b"of a again")
+    a.path("own").unlink()
+    for node in three:
+        wait_shown(node, "own", None)
+    assert b.blob(mine).read_bytes() == c.blob(mine).read_bytes() == b"of b"
+    b.path("own").write_bytes(b"new")
+    for node in three:
+        wait_shown(node, "own", b"new")
+
+
+def test_an_old_version_is_read_to_its_end(start_node: StartNode):
+    """[S108] By whoever has it open or mapped, from here and from any share that has it; else ENOENT."""
+    a = start_node("a", listen=True)
+    old = os.urandom(3_000_000)
+    for name in ("open", "mapped", "kept"):
+        put(a, name, old[:-1] + name[-1:].encode())
+    options = ["fill=never", "read_ahead=0", "retry_timeout=0.01"]
+    b = start_node("b", listen=True, shares=[a.url])
+    assert len(b.path("kept").read_bytes()) == len(old)
+    c = start_node("c", shares=[a.url, b.url], options=options)
+    c.expect_log("no share has it", perhaps=True)
+    opened = {name: c.path(name).open("rb", buffering=0) for name in ("open", "mapped", "kept")}
+    try:
+        for file in opened.values():
+            assert os.pread(file.fileno(), 10, 0) == old[:10]
+        mapped = mmap.mmap(opened["mapped"].fileno(), 0, prot=mmap.PROT_READ)
+        for name in opened:
+            replace(a, name, b"new")
+            until(lambda name=name: c.path(name).stat().st_size == 3, "the new size")
+            assert c.path(name).read_bytes() == b"new"
+            assert os.fstat(opened[name].fileno()).st_size == len(old)
+            assert c.path(name).stat().st_ino != os.fstat(opened[name].fileno()).st_ino
+        assert mapped[:10] == old[:10]
+        mapped.close()
+        # A has dropped all three; B has loaded one of them.
+        assert os.pread(opened["kept"].fileno(), len(old), 0)[1000:-1] == old[1000:-1]
+        assert errno_of(partial(os.pread, opened["open"].fileno(), 10, 2_000_000)) == errno.ENOENT
+        assert os.pread(opened["open"].fileno(), 10, 0) == old[:10]
+    finally:
+        for file in opened.values():
+            file.close()
+
+
+def test_two_nodes_publish_at_once(three: Three):
+    """[S110] Fifty times: all nodes come to the same winner, and the loser's bytes can be had by their id."""
+    a, b, c = three
+    names = [f"at-once-{number}" for number in range(50)]
+    blobs: dict[str, set[str]] = {}
+    both = threading.Barrier(2)
+
+    def publish(node: BlobfsNode) -> None:
+        for name in names:
+            both.wait(20)
+            try:
+                with node.path(name).open("xb") as file:
+                    file.write(f"{name} by {node.name}".encode())
+            except FileExistsError:
+                continue  # the other one was seen in time
+            blobs.setdefault(name, set()).add(attribute(node.path(name), "id"))
+
+    threads = [threading.Thread(target=publish, args=[node]) for node in (a, b)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(40)
+        assert not thread.is_alive()
+
+    def seen(node: BlobfsNode) -> list[bytes | None]:
+        return [shown(node.path(name)) for name in names]
+
+    until(lambda: seen(a) == seen(b) == seen(c), "all see the same")
+    assert None not in seen(c)
+    conflicts = [found for found in blobs.values() if len(found) == 2]
+    assert len(conflicts) > 10
+    for blob in set().union(*conflicts):
+        assert c.blob(blob).read_bytes()
+
+
+def test_directories_of_several_nodes(three: Three):
+    """[S111] One directory with the names of all; it is there as long as one of them keeps it."""
+    a, b, c = three
+    a.path("dir").mkdir()
+    until(b.path("dir").is_dir, "B sees it")
+    put(a, "dir/of-a", b"a")
+    put(b, "dir/of-b", b"b")
+    for node in three:
+        until(lambda node=node: os.listdir(node.path("dir")) == ["of-a", "of-b"], f"{node} sees both")
+    assert errno_of(a.path("dir").rmdir) == errno.ENOTEMPTY
+    a.path("dir/of-a").unlink()
+    b.path("dir/of-b").unlink()
+    until(lambda: os.listdir(a.path("dir")) == os.listdir(c.path("dir")) == [], "both are gone")
+    a.path("dir").rmdir()
+    put(b, "dir/again", b"b")
+    for node in three:
+        until(lambda node=node: os.listdir(node.path("dir")) == ["again"], f"B keeps it, {node} sees it")
+    b.path("dir/again").unlink()
+    until(lambda: not os.listdir(b.path("dir")), "it is empty")
+    b.path("dir").rmdir()
+    for node in three:
+        wait_shown(node, "dir", None)
+
+
+def test_a_directory_that_was_only_loaded_goes(two_nodes: Two):
+    """[S111] What B has in it is A's: when A removes it all, nothing of it is left on B."""
+    a, b = two_nodes
+    for name in ("tree/x", "tree/below/y"):
+        put(a, name, name.encode())
+    for name in ("tree/x", "tree/below/y"):
+        assert b.path(name).read_bytes() == name.encode()
+        until((b.share / name).exists, "what was loaded is shared")
+    os.utime(a.path("tree"), (1_000_000_000, 1_000_000_000))
+    for step in (a.path("tree/below/y").unlink, a.path("tree/below").rmdir, a.path("tree/x").unlink):
+        step()
+    a.path("tree").rmdir()
+    until(lambda: not b.path("tree").exists(), "the directory is gone")
+    until(lambda: not (b.share / "tree").exists(), "nothing of it is shared")
+
+
+def test_a_file_and_a_directory_of_one_name(three: Three):
+    """[S111] The newer one is what all nodes show; the other one comes back when that is removed."""
+    a, b, c = three
+    a.stop()
+    b.path("both").mkdir()
+    put(b, "both/inside", b"inside")
+    b.stop()
+    a.start()
+    put(a, "both", b"file")
+    b.start()
+    for node in three:
+        wait_shown(node, "both", b"file")
+    a.path("both").unlink()
+    for node in three:
+        until(lambda node=node: node.path("both/inside").exists(), f"{node} sees the directory")
+    assert os.path.isdir(c.path("both"))
+
+
+def test_removing_and_moving_what_was_loaded(three: Three):
+    """[S112] A loaded name is another node's: EPERM, also for who published it before."""
+    a, b, c = three
+    put(a, "f", b"of a")
+    assert b.path("f").read_bytes() == b"of a"
+    until((b.share / "f").exists, "what was loaded is shared")
+    assert errno_of(b.path("f").unlink) == errno_of(partial(b.path("f").rename, b.path("g"))) == errno.EPERM
+    replace(b, "f", b"of b")
+    wait_shown(a, "f", b"of b")
+    assert errno_of(a.path("f").unlink) == errno_of(partial(a.path("f").rename, a.path("g"))) == errno.EPERM
+    b.path("f").unlink()
+    for node in three:
+        wait_shown(node, "f", None)
+    put(a, "f", b"new")
+    wait_shown(c, "f", b"new")
