@@ -23,9 +23,9 @@ MAX_COUNTED = 4096
 Entries = dict[str, LocalName]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Reading:
-    """A directory that a thread reads, and what becomes of it meanwhile."""
+    """A directory that a thread reads, and what becomes of it meanwhile. Two of them are never the same."""
 
     changed: Entries = field(default_factory=dict)
     is_gone: bool = False
