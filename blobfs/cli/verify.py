@@ -83,7 +83,7 @@ class Report:
     def lines(self, *, with_summary: bool) -> Iterator[str]:
         """One for each finding, and the sum."""
         for finding in self.findings:
-            good = "" if finding.good is None else f" ({size(finding.good)} of it are right)"
+            good = f" ({size(finding.good)} of it are right)" if finding.good else ""
             yield f"{finding.kind}  {finding.path}: {finding.what}{good}: {finding.done}"
         if not with_summary:
             return

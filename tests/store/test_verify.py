@@ -115,6 +115,7 @@ def snapshot(root: Path) -> dict[str, tuple[object, ...]]:
     """Everything that could change about every file."""
     found: dict[str, tuple[object, ...]] = {}
     for path in sorted([root, *root.rglob("*")]):
+        content = path.read_bytes() if path.is_file() else b""
         seen = path.lstat()
         marks = {
             key: os.getxattr(path, key, follow_symlinks=False)

@@ -159,5 +159,6 @@ class _Partial:
             wanted = [chunk for chunk in here if self._here[chunk] and chunk // _CHUNKS_PER_NODE in nodes]
             if wanted:
                 right = right_chunks(content, first * CHUNK_SIZE)
-                self._inspection.progress.add(len(wanted) * CHUNK_SIZE)
+                if self._blob not in self._inspection.wrong:  # else they were counted
+                    self._inspection.progress.add(len(wanted) * CHUNK_SIZE)
                 yield from ((chunk, right[chunk - first]) for chunk in wanted)
