@@ -26,7 +26,7 @@ from blobfs.errors import BlobfsError
 DEFAULT_STORE = Path("/var/lib/blobfs")
 COLLECTIONS = 10_000, 5, 200
 """Objects made until the youngest are looked through for garbage, and how often until older ones are. A
-listing of 100,000 names makes half a million that stay: looking through all of them stops everybody for 0.2 s,
+listing of 100,000 names makes half a million that stay: looking through all of them stops all for 0.2 s,
 through what these numbers leave, 10 ms."""
 
 
