@@ -195,12 +195,13 @@ def _is_other_file(link: Path, path: Path) -> bool:
 
 
 @store_errors()
-def list_demoted(store: Store) -> list[BlobId]:
-    """The partial blobs that were whole once. Blocks."""
+def list_demoted(store: Store) -> list[tuple[BlobId, int]]:
+    """The partial blobs that were whole once, with their sizes. Blocks."""
     found = []
     for text in os.listdir(store.layout.partial):
         with contextlib.suppress(Invalid, FileNotFoundError):
             blob = parse_blob_id(text)
-            if get_mark(store.layout.partial_content(blob), DEMOTED) == YES:
-                found.append(blob)
+            path = store.layout.partial_content(blob)
+            if get_mark(path, DEMOTED) == YES:
+                found.append((blob, path.stat().st_size))
     return found

@@ -3,7 +3,7 @@
 1. Where the tree vouches for other bytes than there are, or the disk cannot read them, the blob is wrong.
 2. Where the tree cannot tell, all of the blob is hashed: it is right and gets its tree again, or it is wrong.
 3. A wrong blob leaves the share at once (`blobfs.store.demotion`). Whoever needs it loads it, like any other
-   that is here in part.
+   that is here in part; and it is made whole again when nobody does (`restoring.py`).
 4. It may come here again in another way than by that load. Then who held it holds it again, and it gets the
    names back that wait for it.
 """
@@ -27,6 +27,7 @@ from blobfs.sync.arrivals import Arrivals
 from blobfs.sync.background import guarded
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.load import Load
+from blobfs.sync.restoring import Bring, Restoring
 
 _log = logging.getLogger(__name__)
 
@@ -38,8 +39,7 @@ class Around:
     load_of: Callable[[str], Load | None]
     adopt: Callable[[Name, BlobRecord], Awaitable[None]]
     """Gives a blob that is here a name."""
-    lies: Callable[[BlobId, int], None]
-    """There is a partial blob that no load works on, of that size."""
+    bring: Bring
 
 
 @dataclass(eq=False)
@@ -62,6 +62,7 @@ class Demoting:
         self._arrivals = arrivals
         self._around = around
         self._looks: dict[tuple[BlobId, int], _Look] = {}
+        self._restoring = Restoring(around.bring)
         self._nursery: trio.Nursery | None = None
         self.demoted = 0
         self.trees_rebuilt = 0
@@ -70,13 +71,19 @@ class Demoting:
         return f"<Demoting looks={len(self._looks)} demoted={self.demoted}>"
 
     def statistics(self) -> dict[str, int]:
-        return {"demoted": self.demoted, "trees_rebuilt": self.trees_rebuilt}
+        return {
+            "demoted": self.demoted,
+            "trees_rebuilt": self.trees_rebuilt,
+            "to_restore": len(self._restoring),
+        }
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Owns the looks, until it is cancelled."""
-        self._arrivals.expect(await self._disk.run(list_demoted, self._store), self._arrived)
+        for blob, size in await self._disk.run(list_demoted, self._store):
+            self._expect(blob, size)
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            nursery.start_soon(self._restoring.run)
             task_status.started()
             await trio.sleep_forever()
 
@@ -142,21 +149,24 @@ class Demoting:
         _log.warning(
             "the stored bytes of %s (%s) are wrong at %d; what is wrong is loaded again", blob, shown, offset
         )
-        self._arrivals.expect([blob], self._arrived)
-        if self._around.load_of(blob) is None:
-            self._around.lies(blob, done.size)
+        self._expect(blob, done.size)
         return done
 
+    def _expect(self, blob: BlobId, size: int) -> None:
+        self._arrivals.expect([blob], self._arrived)
+        self._restoring.add(blob, size)
+
     def _arrived(self, blob: BlobId) -> None:
+        self._restoring.forget(blob)
         self._arrivals.forget([blob], self._arrived)
         if self._nursery is not None:
             self._nursery.start_soon(guarded, self._restore, blob)
 
     async def _restore(self, blob: BlobId) -> None:
         await self._disk.run(hold_again, self._store, blob)
-        if self._around.load_of(blob) is not None:
-            return  # it gives it its names, and clears away
         for each in await self._disk.run(read_waiting, self._store.layout, blob):
             await self._around.adopt(each.name, each.record)
+        if self._around.load_of(blob) is not None:
+            return  # it clears away at its end, or the next start does
         await self._disk.run(drop_remains, self._store, blob)
         await self._disk.run(forget_waiting, self._store, blob)

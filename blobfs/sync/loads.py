@@ -16,6 +16,7 @@ from blobfs import errors
 from blobfs.config import LoadSettings, LoadTerms
 from blobfs.model import CHUNK_SIZE, EMPTY_BLOB, Attempt, BlobId, Invalid, Name, parse_blob_id
 from blobfs.record import BlobRecord, SymlinkRecord
+from blobfs.shares.choice import Urgency
 from blobfs.shares.plain import PlainFile
 from blobfs.store import sealed
 from blobfs.store.eviction import Kept, evict_partial
@@ -80,7 +81,7 @@ class Loads:
         self._space = space
         self._passing = Passing()
         self._completion = Completion(store, disk, sealer, namespace)
-        around = Around(self.load_of, self.adopt, self._lies)
+        around = Around(self.load_of, self.adopt, self._bring)
         self.demoting = Demoting(store, disk, namespace.lock, arrivals, around)
         self.stored = StoredBlobs(store, disk, self.demoting, self._open_again, settings)
         self.dispatcher = Dispatcher(settings.bodies)
@@ -165,6 +166,15 @@ class Loads:
 
     async def _open_again(self, blob: BlobId, size: int) -> Reader:
         return await self.open(blob, size, None, None)
+
+    async def _bring(self, blob: BlobId, size: int) -> None:
+        """All of a blob, for nobody who waits."""
+        reader = await self._open_again(blob, size)
+        try:
+            if isinstance(reader, LoadReader):
+                await reader.load.bring(0, size, Urgency.FILL, math.inf)
+        finally:
+            reader.close()
 
     async def _open_kept(self, load: Load) -> SealedReader | None:
         return await self.stored.open(BlobId(load.key), load.size)
@@ -328,11 +338,6 @@ class Loads:
         if isinstance(load.source, MerkleSource):  # part of a plain file: worth something to a reader only
             self._asleep[load.key] = (load.size, until)
         return True
-
-    def _lies(self, blob: BlobId, size: int) -> None:
-        """There is a partial blob on the disk that no load works on."""
-        self._asleep[blob] = (size, trio.current_time() + self._settings.fill_after)
-        self.stirred.set()
 
     async def wake(self, key: str) -> None:
         """Makes a load of what is asleep."""

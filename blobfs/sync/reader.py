@@ -67,7 +67,11 @@ class LoadReader:
             self.load.ahead(offset, length + ahead)
         while not self.load.is_kept(offset, length):
             if not self.load.is_here(offset, length):
-                await self._await(offset, length, wait)
+                try:
+                    await self._await(offset, length, wait)
+                except (errors.AbsentEverywhere, errors.Unreachable) as error:
+                    other = await self._otherwise(error)
+                    return await other.read(offset, length, wait=wait)
             passed = await self._passed(offset, length)
             if passed is not None:
                 return passed
@@ -96,7 +100,21 @@ class LoadReader:
         """Once the load has ended its file is a blob in the share like any other, and is read like one."""
         if self._open_kept is None or not self.load.kept.is_set() or self.load.keep_failure is not None:
             return None
-        reader = await self._open_kept(self.load)
+        return self._keep(await self._open_kept(self.load))
+
+    async def _otherwise(self, error: errors.LoadFailed) -> Reader:
+        """No share has it: of a blob that was found wrong here somebody may have brought the right bytes."""
+        if not self.load.partial.is_demoted or self._open_kept is None:
+            raise error
+        kept = self._keep(await self._open_kept(self.load))
+        if kept is not None:
+            return kept
+        if isinstance(error, errors.Unreachable) and error.attempts:
+            raise error
+        raise errors.StoreBroken("what is stored is wrong, and no share has the blob") from error
+
+    def _keep(self, reader: Reader | None) -> Reader | None:
+        """Of two reads at once the first to know decides."""
         if self._kept is None:
             self._kept = reader
         elif reader is not None:
@@ -113,12 +131,6 @@ class LoadReader:
                 await self.load.need(offset, length)
                 return
             raise errors.WouldBlock("not here yet, and the file was opened with O_NONBLOCK")
-        except (errors.AbsentEverywhere, errors.Unreachable) as error:
-            if self.load.partial.is_demoted and (
-                isinstance(error, errors.AbsentEverywhere) or not error.attempts
-            ):
-                raise errors.StoreBroken("what is stored is wrong, and no share has the blob") from error
-            raise
         except (errors.DeadlineExceeded, errors.WouldBlock) as error:
             # Its own waiting is over; that of the other readers of these bytes is not.
             self._error = error
