@@ -108,3 +108,8 @@ def published_of(packed: Packed) -> int:
     """When it was published, without the rest."""
     _, seconds, ns = _HEAD.unpack_from(packed)
     return int(seconds * _NS + ns)
+
+
+def is_gone(packed: Packed) -> bool:
+    """Whether it is a tombstone."""
+    return packed[0] == _GONE

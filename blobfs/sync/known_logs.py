@@ -17,7 +17,7 @@ from blobfs.config import LoadSettings
 from blobfs.model import Attempt, Kind, Name
 from blobfs.record import LogRecord, SymlinkRecord, target_stays_inside
 from blobfs.shares.log_tail import LogReading
-from blobfs.shares.packed import published_of, unpack
+from blobfs.shares.packed import is_gone, published_of, unpack
 from blobfs.shares.retry_rules import failed_attempt
 from blobfs.sync.news import News
 from blobfs.sync.peer import Peer, ShareLike
@@ -171,7 +171,7 @@ class KnownLogs:
                 known.exists, known.checked = True, known.asked
 
     async def _tell(self, peer: Peer, directory: Name, known: KnownLog, is_first: bool) -> None:
-        """What is new, to whom it may concern. A long log that was not known is no news as a whole."""
+        """What is new, to whom it may concern; of a log that was not known, most is not."""
         reading = known.reading
         changed, reading.changed = reading.changed, set()
         if reading.replaced is not None:
@@ -180,17 +180,15 @@ class KnownLogs:
             for components in batched([*before, *now]):
                 changed.update(each for each in components if before.get(each) != now.get(each))
                 await trio.lowlevel.checkpoint()
-        for components in batched(sorted(changed) if not is_first else await self._ahead(known, changed)):
+        for components in batched(sorted(changed) if not is_first else await self._of_note(known, changed)):
             self._news.heard(peer, directory, {each: known.record(each) for each in components})
             await trio.lowlevel.checkpoint()
 
-    async def _ahead(self, known: KnownLog, components: Collection[str]) -> list[str]:
-        """Of a first reading: those that were published in the future, or all if they are few."""
-        if len(components) <= AT_ONCE:
-            return list(components)
-        now, found = time.time_ns(), []
+    async def _of_note(self, known: KnownLog, components: Collection[str]) -> list[str]:
+        """Of a first reading: what others removed, and what was published in the future."""
+        now, found, entries = time.time_ns(), [], known.reading.entries
         for some in batched(components):
-            found += [each for each in some if (known.published(each) or 0) > now]
+            found += [each for each in some if is_gone(entries[each]) or published_of(entries[each]) > now]
             await trio.lowlevel.checkpoint()
         return found
 
