@@ -21,6 +21,7 @@ from tools.benchmarks.running import version_of
 from tools.benchmarks.scenarios.dead import dead
 from tools.benchmarks.scenarios.dropping import dropping
 from tools.benchmarks.scenarios.flipping import flipping
+from tools.benchmarks.scenarios.listing import listing
 from tools.benchmarks.scenarios.memory import memory
 from tools.benchmarks.scenarios.packages import packages
 from tools.benchmarks.scenarios.random_reads import random_reads
@@ -53,6 +54,7 @@ SCENARIOS = {
     "random": Scenario(random_reads),
     "small": Scenario(small),
     "packages": Scenario(packages),
+    "listing": Scenario(listing, disk=2 * GIB, quick_disk=GIB),
     "memory": Scenario(memory, disk=14 * GIB, quick_disk=4 * GIB),
 }
 RUNS, QUICK_RUNS = 5, 2

@@ -29,10 +29,10 @@ class Usage:
         return cls(sum(map(_cpu, family)), sum(map(_peak, family)))
 
 
-def run_beside(pid: int, *command: Word) -> Figures:
+def run_beside(pid: int, *command: Word, discard: bool = False) -> Figures:
     """How long the command takes, and what it makes a daemon use, until that has nothing to do any more."""
     before = Usage.of(pid)
-    seconds = run(*command).seconds
+    seconds = run(*command, discard=discard).seconds
     after = wait_idle(pid)
     return {SECONDS: seconds, "cpu": after.cpu - before.cpu, "peak": after.peak}
 
