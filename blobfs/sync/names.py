@@ -91,12 +91,15 @@ class Names:
         if here is None:
             answer = await catalogue.lookup(name)
             return (self._known_before(name, catalogue) or answer) if isinstance(answer, Unknown) else answer
+        known = meaning_of(here, self._catalogue.kept(name))
         if not isinstance(here.record, GoneRecord):
             self._refresh_nowait(split(name)[0])
-        known = meaning_of(here, self._catalogue.kept(name))
-        if isinstance(known, Present):
-            return known
-        return _unless_removed(known, await catalogue.lookup(name))
+            if isinstance(known, Present):
+                return known
+        answer = await catalogue.lookup(name)
+        if isinstance(answer, Unknown):
+            return known if isinstance(known, Present) else Absent()
+        return _unless_removed(known if isinstance(known, GoneRecord) else here.record, answer)
 
     async def known(self, name: Name) -> Present | None:
         """What a name means as far as is known; None also where nothing is known. Asks nobody."""
@@ -224,9 +227,9 @@ class Names:
         await self._namespace.remove_directory(directory, gone)
 
 
-def _unless_removed(gone: GoneRecord | None, answer: Answer) -> Answer:
+def _unless_removed(here: LogRecord, answer: Answer) -> Answer:
     """A name that was removed is there again only if somebody published it since."""
-    if gone is not None and isinstance(answer, Present):
-        found: Sequence[tuple[LogRecord, Peer | None]] = [(gone, None), (answer.record, answer.peer)]
-        return Absent() if isinstance(winner(found)[0], GoneRecord) else answer
-    return Absent() if isinstance(answer, Unknown) else answer
+    if not isinstance(answer, Present):
+        return answer
+    records: Sequence[tuple[LogRecord, Peer | None]] = [(here, None), (answer.record, answer.peer)]
+    return Absent() if isinstance(winner(records)[0], GoneRecord) else answer

@@ -146,9 +146,12 @@ class Namespace:
             sealed.drop_blob_if_unnamed(self._store, before.record.blob)
 
     async def is_outdated(self, name: Name, record: Record) -> bool:
-        """Whether something later is known of a name here, or that it was removed elsewhere since."""
+        """Whether something later is known of a name here, or that it was removed elsewhere since.
+
+        Or a directory is here: whatever the name means, it stays one as long as this node has something in it.
+        """
         here = await self.entry(name)
-        if here is not None and is_later(here.record, record):
+        if here is not None and (isinstance(here.record, DirRecord) or is_later(here.record, record)):
             return True
         removed = (other for other in self._elsewhere(name) if isinstance(other, GoneRecord))
         return any(is_later(gone, record) for gone in removed)

@@ -316,3 +316,18 @@ async def test_mkdir_on_two_nodes_is_one_directory(store: Store) -> None:
         assert {name: found.record for name, found in listed.items()} == {"own": own, "theirs": theirs}
     assert isinstance(own, BlobRecord)
     assert own.blob == blob_of(b"own")
+
+
+async def test_what_is_removed_here_and_then_elsewhere_is_gone(store: Store, mock_clock: MockClock) -> None:
+    """What a log said before is not believed for ever: the share is asked, as for what is not here."""
+    share = FakeShare()
+    async with running(store, share) as sync:
+        own = await sealed_here(sync, b"own", "d/x")
+        theirs = share.publish("d/x", b"theirs", own.published_ns + 10**9)
+        await heard(sync, mock_clock, "d")
+        async with sync.namespace.lock:
+            await sync.namespace.put(Name("d/x"), GoneRecord(own.published_ns + 1))
+        assert meaning(await sync.lookup(Name("d/x"))) == theirs
+        share.put("d/x", GoneRecord(theirs.published_ns + 1))
+        mock_clock.jump(SETTINGS.listing_ttl + SETTINGS.negative_ttl)
+        assert await sync.lookup(Name("d/x")) == Absent()
