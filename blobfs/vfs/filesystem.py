@@ -5,6 +5,7 @@ their errno. One method for each operation; the work is done in the modules it i
 """
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 
 import trio
@@ -266,7 +267,8 @@ class FileSystem:
         if isinstance(opened.node, DirectoryNode):
             with self._state.waits.interruptible_by(opened.opener):
                 for file in list(opened.node.writing_below()):
-                    await files.wait_sealed_anyway(self._state, file)
+                    with suppress(errors.NameMissing):  # it was removed, by somebody else, meanwhile
+                        await files.wait_sealed_anyway(self._state, file)
         await self._state.sync.sealer.confirm()
 
     # Extended attributes

@@ -54,7 +54,7 @@ async def rename(
         raise errors.IsADirectory(f"{new_name} is a directory")
     if isinstance(target, FileNode):
         # Replaced while it is sealed, its redo mark would bring it back after a crash, over what replaced it.
-        with suppress(errors.StoreError):
+        with suppress(errors.StoreError, errors.NameMissing):
             await wait_sealed(state, target, pid)
     dropped = None
     async with state.sync.namespace.lock:
