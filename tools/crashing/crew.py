@@ -20,7 +20,9 @@ Work = Callable[[threading.Event, threading.Event], None]
 class Crew:
     """Threads that use a mount; they share the book, and names only in one directory."""
 
-    def __init__(self, mountpoint: Path, book: Book, seed: str, far: Mapping[str, str]) -> None:
+    def __init__(
+        self, mountpoint: Path, book: Book, seed: str, far: Mapping[str, str], *, moves: bool = True
+    ) -> None:
         self._chance = random.Random(f"{seed}:crew")
         contents = Contents(seed)
         self.operations = 0
@@ -28,7 +30,16 @@ class Crew:
         self._reached = threading.Event()
         self.packer = Packer(mountpoint, book, random.Random(f"{seed}:packer"), self._count)
         self.programs = [
-            Program(number, mountpoint, book, contents, far, random.Random(f"{seed}:{number}"), self._count)
+            Program(
+                number,
+                mountpoint,
+                book,
+                contents,
+                far,
+                random.Random(f"{seed}:{number}"),
+                self._count,
+                moves=moves,
+            )
             for number in range(PROGRAMS)
         ]
 

@@ -52,7 +52,14 @@ class _Life:
     """One disk with a store that is in use, and its copies."""
 
     def __init__(
-        self, directory: Path, outer: Path, seed: str, url: str, far: dict[str, str], totals: Totals
+        self,
+        directory: Path,
+        outer: Path,
+        seed: str,
+        url: str,
+        far: dict[str, str],
+        totals: Totals,
+        moves: bool,
     ) -> None:
         self._directory = directory
         self._outer = outer
@@ -65,7 +72,7 @@ class _Life:
         self._disk.make()
         self._place = directory / "disk"
         self._node = CrashNode(directory, self._place / "store", shares=[url])
-        self._crew = Crew(self._node.mountpoint, self._book, seed, far)
+        self._crew = Crew(self._node.mountpoint, self._book, seed, far, moves=moves)
 
     def run(self, count: int, report: Report) -> None:
         """So many copies, each looked at after the burst in which it was made."""
@@ -142,7 +149,9 @@ class _Life:
         return complaints
 
 
-def run_images(directory: Path, seed: str, images: int, end: float, report: Report) -> Totals:
+def run_images(
+    directory: Path, seed: str, images: int, end: float, report: Report, moves: bool = True
+) -> Totals:
     """`end` is a time of time.monotonic() after which no life is begun. What failed stays in `directory`."""
     totals = Totals()
     directory.mkdir(parents=True, exist_ok=True)
@@ -152,7 +161,7 @@ def run_images(directory: Path, seed: str, images: int, end: float, report: Repo
             place = directory / f"life{number}"
             place.mkdir()
             try:
-                _Life(place, outer, f"{seed}:{number}", url, far, totals).run(
+                _Life(place, outer, f"{seed}:{number}", url, far, totals, moves).run(
                     min(LIFE, images - totals.images), report
                 )
             except (AssertionError, Unexpected, OSError) as failure:

@@ -69,9 +69,11 @@ class _Life:
                 self._guarded(f"kill {number}", lambda number=number: self._round(number))  # type: ignore[misc]
                 report(totals)
                 if totals.violations:
-                    return False
-            self._guarded("the end", self._end)
-            node.kill9() if node.process is not None else None
+                    break
+            else:
+                self._guarded("the end", self._end)
+            if node.process is not None:  # it may be dead already
+                node.kill9()
         return not totals.violations
 
     def _guarded(self, where: str, step: Callable[[], list[Complaint]]) -> None:
