@@ -6,6 +6,7 @@ Times are seconds, sizes are bytes.
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import NewType
 
 from blobfs.model import CHUNK_SIZE
 
@@ -27,6 +28,10 @@ class ShareSetting:
     plain: bool = False
     group: int = 1
     """Shares of a group are asked only when none of a lower one can help."""
+
+
+ByteRate = NewType("ByteRate", int)
+"""Bytes a second; written as sizes are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,8 @@ class LoadSettings:
     allow_redirects: bool = False
     """Whether a share may redirect to another origin."""
 
+    scrub_rate: ByteRate = ByteRate(0)
+    """Bytes a second at which the daemon verifies what it holds, in rounds; 0 is not at all."""
     abandoned_after: float = 86400.0
     """After so long without progress an open transaction on a package is aborted."""
 

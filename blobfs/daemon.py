@@ -35,6 +35,7 @@ from blobfs.sync.known_shares import make_peers
 from blobfs.sync.packages.path_keeping import PathKeeping
 from blobfs.sync.packages.path_loading import PathLoading
 from blobfs.sync.peer import Peer
+from blobfs.sync.scrubber import Scrubber, make_scrubber
 from blobfs.sync.service import SyncService
 from blobfs.vfs.filesystem import FileSystem
 
@@ -53,6 +54,7 @@ class Node:
     fs: FileSystem
     adapter: Adapter
     listener: socket.socket | None
+    scrubber: Scrubber
     is_settled: bool
     """Whether the next start has nothing to redo."""
 
@@ -80,6 +82,7 @@ class Node:
                 "trees": self.sync.trees.statistics(),
                 "bundles": asdict(self.sync.bundles.statistics()),
             },
+            "scrub": self.scrubber.statistics(),
             "thread_hops": self.sync.disk.hops,
             "tasks": trio.lowlevel.current_statistics().tasks_living,
             "threads": threading.active_count(),
@@ -131,6 +134,7 @@ async def run_node(
         node.is_settled = False
         await background.start(node.sync.run)
         await background.start(node.fs.run)
+        await background.start(node.scrubber.run)
         await background.start(_serve_control, node)
         if node.listener is not None:
             await background.start(run_share_server, node.store.layout.share, node.listener)
@@ -153,7 +157,10 @@ async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
         _demand_room(settings, store)
         sync = SyncService(store, peers, settings.load, settings.seal_delay, space=settings.space)
         fs = FileSystem(sync, read_only=settings.read_only)
-        node = Node(settings, mountpoint, store, peers, sync, fs, Adapter(fs), listener, store.was_clean)
+        scrubber, adapter = make_scrubber(sync), Adapter(fs)
+        node = Node(
+            settings, mountpoint, store, peers, sync, fs, adapter, listener, scrubber, store.was_clean
+        )
         stack.callback(_close_store, node)
         for peer in peers:
             await stack.enter_async_context(peer.share)

@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 
 import click
 
-from blobfs.config import Fill, LoadSettings, ShareSetting, SpaceSettings
+from blobfs.config import ByteRate, Fill, LoadSettings, ShareSetting, SpaceSettings
 
 _GROUPED = re.compile(r"([^=:/]*)=(.*)", re.DOTALL)
 
@@ -79,10 +79,11 @@ def _fill(text: str) -> Fill:
     return Fill(text)
 
 
-_PARSERS: Mapping[type, Callable[[str], Any]] = {
+_PARSERS: Mapping[Any, Callable[[str], Any]] = {
     float: _number,
     int: _whole_number,
     bool: _switch,
+    ByteRate: _size,
     Fill: _fill,
 }
 

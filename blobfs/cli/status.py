@@ -50,6 +50,11 @@ def describe(found: dict[str, Any]) -> Iterator[str]:
         f"{loading['hedged']} hedged, {loading['moved']} moved, {loading['refused']} refused"
     )
     yield f"  packages  {'; '.join(_packages(found['packages']))}"
+    if (scrub := found["scrub"])["rate"]:
+        yield (
+            f"  verified  {count(scrub['blobs'], 'blob')}, {size(scrub['bytes'])} in {count(scrub['rounds'], 'round')}; "
+            f"{scrub['wrong']} wrong, {scrub['mended']} of them loaded again"
+        )
     yield f"  requests  {sum(operations.values())} from the kernel, errors {failed}"
     yield f"  runs      {count(found['tasks'], 'task')}, {count(found['threads'], 'thread')}"
     for share in found["shares"]:

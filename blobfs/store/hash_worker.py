@@ -9,6 +9,7 @@ to hash what was closed last before it ends.
 
 import contextlib
 import mmap
+import os
 import signal
 import socket
 import struct
@@ -19,6 +20,9 @@ from blobfs.merkle import hash_leaves
 REQUEST = struct.Struct("<QQ")
 ARENA_SIZE = 1 << 20
 """Bytes that are hashed in one request at most."""
+IDLE = "idle"
+LOWEST = 19
+"""The nice value of who has all the time in the world."""
 
 
 def serve(connection: socket.socket, arena: mmap.mmap) -> None:
@@ -30,7 +34,9 @@ def serve(connection: socket.socket, arena: mmap.mmap) -> None:
 
 
 def main() -> None:
-    """Arguments: the descriptors of the socket and of the arena."""
+    """Arguments: the descriptors of the socket and of the arena; `IDLE`, if others come first."""
+    if IDLE in sys.argv[3:]:
+        os.nice(LOWEST)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     with (

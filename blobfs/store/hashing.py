@@ -20,7 +20,7 @@ from pathlib import Path
 from blobfs.merkle import DIGEST_SIZE, hash_leaves
 from blobfs.model import LEAF_SIZE
 from blobfs.store.files import Buffer, read_at, write_all
-from blobfs.store.hash_worker import ARENA_SIZE, REQUEST
+from blobfs.store.hash_worker import ARENA_SIZE, IDLE, REQUEST
 
 _log = logging.getLogger(__name__)
 
@@ -38,9 +38,9 @@ _ROOT = os.fspath(Path(__file__).parents[2])
 
 
 class _Worker:
-    """One process, its socket and the memory it shares."""
+    """One process, its socket and the memory it shares. An idle one runs when nobody else wants to."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_idle: bool) -> None:
         with contextlib.ExitStack() as undo:
             self.arena_fd = os.memfd_create("blobfs-hashing", os.MFD_CLOEXEC)
             undo.callback(os.close, self.arena_fd)
@@ -52,7 +52,7 @@ class _Worker:
                 self._connection.settimeout(ANSWER_SECONDS)
                 inherited = (theirs.fileno(), self.arena_fd)
                 self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-c", _BOOT, _ROOT, *map(str, inherited)],
+                    [sys.executable, "-P", "-c", _BOOT, _ROOT, *map(str, inherited), *[IDLE] * is_idle],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     pass_fds=inherited,
@@ -97,8 +97,9 @@ class HashWorkers:
     """Hashes leaves; for any thread. Mutable: the workers, made when they are first needed; `pieces`
     counts."""
 
-    def __init__(self, most: int = WORKERS) -> None:
+    def __init__(self, most: int = WORKERS, *, is_idle: bool = False) -> None:
         self._most = most
+        self._is_idle = is_idle
         self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
         """None stands for a worker that is no more: whoever waits for one is to look again."""
         self._lock = threading.Lock()
@@ -178,7 +179,7 @@ class HashWorkers:
 
     def _start(self) -> _Worker | None:
         try:
-            return _Worker()
+            return _Worker(self._is_idle)
         except OSError as error:
             _log.warning("cannot start a hash worker: %s", error)
             self._lose()

@@ -5,9 +5,10 @@ it is met: a wrong blob is demoted (`blobfs.store.demotion`), a wrong tree made 
 """
 
 import contextlib
+import heapq
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
@@ -15,10 +16,11 @@ from pathlib import Path
 
 from blobfs import errors
 from blobfs.model import LEAF_SIZE, BlobId, Invalid, parse_blob_id
-from blobfs.store.failures import describe
+from blobfs.store.failures import describe, store_errors
 from blobfs.store.files import replace_file
 from blobfs.store.hashing import WORKERS, HashWorkers
 from blobfs.store.layout import Layout
+from blobfs.store.opening import Store
 from blobfs.store.verify.content import (
     STRETCH,
     Content,
@@ -74,6 +76,20 @@ def list_files(inspection: Inspection, directory: Path) -> Iterator[tuple[BlobId
                         yield blob, found.st_size
                         continue
                 yield stray(inspection, Path(entry.path)), 0
+
+
+@store_errors()
+def blobs_after(store: Store, position: str, most: int) -> list[BlobId]:
+    """The first `most` blobs whose ids come behind `position`, in order."""
+    with os.scandir(store.layout.blobs) as entries:
+        return heapq.nsmallest(most, _ids_after(entries, position))
+
+
+def _ids_after(entries: Iterable[os.DirEntry[str]], position: str) -> Iterator[BlobId]:
+    for entry in entries:
+        if entry.name > position:
+            with contextlib.suppress(Invalid):
+                yield parse_blob_id(entry.name)
 
 
 def stray(inspection: Inspection, path: Path, what: str = "it has no place here") -> Finding:
