@@ -29,6 +29,9 @@ class Row:
     tries: int = 0
 
     def note(self, outcome: Outcome) -> None:
+        """Counts it, unless nothing was refused: then it was no point."""
+        if not outcome.hits:
+            return
         self.points += 1
         self.ended[outcome.ended] += 1
         self.tries = max(self.tries, outcome.tries)

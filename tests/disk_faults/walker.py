@@ -19,16 +19,8 @@ from blobfs.store.partial import list_partials
 from tests.disk_faults.ledger import Folder, Link, Meaning
 
 _OF_THE_ROOT = {
-    "format",
-    "lock",
-    "clean",
-    "share",
-    "incoming",
-    "partial",
-    "needed",
-    "packages",
-    "quarantine",
-    "changing",
+    *("format", "lock", "log", "control", "clean"),
+    *("share", "incoming", "partial", "needed", "packages", "changing", "quarantine"),
 }
 
 
