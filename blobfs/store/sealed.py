@@ -83,8 +83,11 @@ def note_use(file: int | Path) -> None:
 
 @store_errors()
 def read_blob(store: Store, blob: BlobId) -> bytes:
-    """The whole of a blob that is here: only for small ones. Raises `StoreBroken` when it is not."""
-    return store.layout.blob(blob).read_bytes()
+    """The whole of a blob that is here: only for small ones. `StoreBroken`: it is not, or wrong."""
+    raw = store.layout.blob(blob).read_bytes()
+    if build_tree(store.hashing.hash_leaves(raw, 0), len(raw))[0] != blob:
+        raise errors.StoreBroken(f"the stored bytes of {blob} are wrong")
+    return raw
 
 
 @store_errors()
@@ -177,7 +180,19 @@ def _size(path: Path) -> int | None:
 def drop_blob_if_unnamed(store: Store, blob: BlobId) -> bool:
     """After a name is gone: removes a blob that no name, package, keep mark or pin holds. Whether it did."""
     with store.links:
-        return drop_unheld(store.layout, blob)
+        taken = _taken(store.layout.blob(blob))
+        was_dropped = drop_unheld(store.layout, blob)
+    if was_dropped:
+        store.usage.add(-taken)
+    return was_dropped
+
+
+def _taken(path: Path) -> int:
+    """Bytes on the disk."""
+    try:
+        return path.stat().st_blocks * 512
+    except FileNotFoundError:
+        return 0
 
 
 @store_errors()

@@ -355,3 +355,22 @@ async def test_what_is_known_takes_bounded_memory(store: Store, monkeypatch: pyt
             assert await read_all(sync, raw) == raw
         known: Any = sync.loads.stored._known
         assert [key[0] for key in known] == [blob_of(raw) for raw in raws[2:]]
+
+
+@pytest.mark.parametrize("cut", [False, True])
+async def test_the_manifest_of_a_package_is_mended_too(store: Store, cut: bool) -> None:
+    """P1: a tree is never made of bytes that were not verified."""
+    keywords = f"size={len(TINY)} time=1.000000000 contents={blob_of(TINY)}"
+    raw = f"#mtree\n./f type=file mode=0644 {keywords}\n".encode()
+    put_blob(store, raw)
+    if cut:
+        os.truncate(store.layout.blob(blob_of(raw)), 7)
+    else:
+        at_rest(store.layout.blob(blob_of(raw)), raw.index(b"size=") + 5)
+    share = FakeShare()
+    share.add_blob(raw)
+    async with running(store, share) as sync:
+        tree = await sync.trees.tree(blob_of(raw), ask_shares=True)
+        assert [entry.path for entry in tree.manifest.entries] == [b"f"]
+        await kept(sync)
+    assert is_kept(store, blob_of(raw), raw)

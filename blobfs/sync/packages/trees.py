@@ -6,7 +6,6 @@
 3. Whether a package may be seen is not decided here.
 """
 
-import os
 from collections import OrderedDict
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,6 @@ from blobfs.config import LoadSettings
 from blobfs.manifest import MAX_MANIFEST_BYTES, Directory, Entry, Manifest, parse_manifest
 from blobfs.model import EMPTY_BLOB, BlobId, Invalid
 from blobfs.store import sealed
-from blobfs.store.files import read_at
 from blobfs.store.opening import Store
 from blobfs.sync.catalogue import Catalogue
 from blobfs.sync.disk import DiskThreads
@@ -169,9 +167,11 @@ class PackageTrees:
     async def _find(self, package: BlobId, ask_shares: bool) -> PackageTree:
         try:
             raw = b"" if package == EMPTY_BLOB else await self._disk.run(_read_here, self._store, package)
-            is_here = raw is not None
+            is_here = isinstance(raw, bytes)
             if raw is None:
                 raw = await self._load(package, ask_shares)
+            elif isinstance(raw, int):
+                raw = await self._read_blob(package, await self._true_size(package, raw))
             if len(raw) <= PARSED_AT_ONCE:
                 tree = _tree_of(package, raw)
             else:
@@ -191,13 +191,23 @@ class PackageTrees:
         if size is None:
             raise errors.AbsentEverywhere(f"no share has the package {package}")
         _demand_fitting(size)
-        reader = await self._loads.open(package, size, None, None)
-        try:
-            raw = await _read_manifest(reader)
-        finally:
-            reader.close()
+        raw = await self._read_blob(package, size)
         self._loaded += 1
         return raw
+
+    async def _true_size(self, package: BlobId, found: int) -> int:
+        """Of a meta blob whose bytes here are wrong, and perhaps too few; it is mended when it is read."""
+        try:
+            return await self._catalogue.blob_size(package) or found
+        except errors.LoadFailed:
+            return found
+
+    async def _read_blob(self, package: BlobId, size: int) -> bytes:
+        reader = await self._loads.open(package, size, None, None)
+        try:
+            return await _read_manifest(reader)
+        finally:
+            reader.close()
 
     def _keep(self, tree: PackageTree) -> None:
         self._read += 1
@@ -211,17 +221,16 @@ class PackageTrees:
             self._shared.discard(package)
 
 
-def _read_here(store: Store, package: BlobId) -> bytes | None:
-    """A meta blob that is here. Raises `Invalid` for one that is too long."""
-    fd = sealed.open_blob(store, package)
-    if fd is None:
+def _read_here(store: Store, package: BlobId) -> bytes | int | None:
+    """A meta blob that is here; its size if the bytes are wrong. Raises `Invalid` for one too long."""
+    size = sealed.blob_size(store, package)
+    if size is None:
         return None
+    _demand_fitting(size)
     try:
-        size = os.fstat(fd).st_size
-        _demand_fitting(size)
-        return read_at(fd, 0, size)
-    finally:
-        os.close(fd)
+        return sealed.read_blob(store, package)
+    except errors.StoreBroken:
+        return size
 
 
 def _demand_fitting(size: int) -> None:
