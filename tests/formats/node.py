@@ -170,11 +170,18 @@ def look_up(shares: list[Share], name: str) -> Record | str:
 
 
 def newest_alive(records: list[Record]) -> Record | None:
-    """Steps 2 and 3, of records in the order of the shares."""
-    newest = max(records, key=lambda record: ns_of(record["published"]), default=None)
+    """Steps 2 and 3."""
+    newest = max(records, key=_order, default=None)
     if newest is None or newest["kind"] != "gone":
         return newest
-    return next((record for record in records if record["kind"] == "dir"), None)
+    return max((record for record in records if record["kind"] == "dir"), key=_order, default=None)
+
+
+def _order(record: Record) -> tuple[int, str, bytes, int, str, int]:
+    """Step 2: the later, then the one that says more."""
+    meaning = str(record.get("blob", record.get("target", ""))).encode()
+    rest = record.get("size", 0), record.get("mode", ""), ns_of(record.get("mtime", record["published"]))
+    return ns_of(record["published"]), record["kind"], meaning, *rest
 
 
 # 9. Writing a share; a whole one at once, nobody reads it yet

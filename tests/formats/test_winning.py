@@ -9,7 +9,7 @@ import pytest
 from blobfs import errors
 from blobfs.config import LoadSettings
 from blobfs.model import ROOT, parse_name
-from blobfs.record import BlobRecord, DirRecord, GoneRecord, parse_time
+from blobfs.record import BlobRecord, DirRecord, GoneRecord, SymlinkRecord, parse_time
 from blobfs.shares.address import ShareOptions, parse_share_url
 from blobfs.shares.client import Share as BlobfsShare
 from blobfs.store import names
@@ -31,6 +31,10 @@ def blob(number: int, published: str) -> values.Record:
     return {"v": 1, "kind": "blob", "blob": f"{number:064x}", "size": number, "mode": "0444", **times}
 
 
+def link(target: str, published: str) -> values.Record:
+    return {"v": 1, "kind": "symlink", "target": target, "mtime": OLD, "published": published}
+
+
 def gone(published: str) -> values.Record:
     return {"v": 1, "kind": "gone", "published": published}
 
@@ -39,6 +43,8 @@ FIRST = {
     "only first": blob(1, OLD),
     "newer on second": blob(1, OLD),
     "equal": blob(1, NEW),
+    "equal links": link("b", NEW),
+    "equal kinds": blob(1, NEW),
     "removed later": blob(1, OLD),
     "removed before": blob(1, NEW),
     "removed": gone(NEW),
@@ -49,6 +55,8 @@ FIRST = {
 SECOND = {
     "newer on second": blob(2, NEW),
     "equal": blob(2, NEW),
+    "equal links": link("a", NEW),
+    "equal kinds": gone(NEW),
     "removed later": gone(NEW),
     "removed before": gone(OLD),
     "directory": gone(NEW),
@@ -57,7 +65,9 @@ SECOND = {
 EXPECTED = {
     "only first": f"blob 1 {parse_time(OLD)}",
     "newer on second": f"blob 2 {parse_time(NEW)}",
-    "equal": f"blob 1 {parse_time(NEW)}",
+    "equal": f"blob 2 {parse_time(NEW)}",
+    "equal links": "symlink b",
+    "equal kinds": "absent",
     "removed later": "absent",
     "removed before": f"blob 1 {parse_time(NEW)}",
     "removed": "absent",
@@ -102,6 +112,8 @@ def said(found: object) -> str:
             return f"blob {int(found.blob, 16)} {found.published_ns}"
         case {"kind": "blob", "size": size, "published": str(published)}:
             return f"blob {size} {parse_time(published)}"
+        case {"kind": "symlink", "target": str(target)} | SymlinkRecord(target=target):
+            return f"symlink {target}"
         case {"kind": "dir"} | DirRecord():
             return "dir"
     return str(found)

@@ -6,14 +6,15 @@ import stat
 from dataclasses import replace
 
 import pytest
+import trio
 from trio.testing import MockClock
 
 from blobfs import errors
-from blobfs.model import CHUNK_SIZE
+from blobfs.model import CHUNK_SIZE, ROOT, Name
 from blobfs.record import GoneRecord, SymlinkRecord
 from blobfs.store.opening import Store
 from blobfs.vfs.attributes import Change
-from tests.sync.fake_share import FakeShare
+from tests.sync.fake_share import FakeShare, record_of
 from tests.sync.running import SETTINGS, kept, until
 from tests.sync.samples import BLOB, RAW, SMALL, chunk, part
 from tests.vfs.kernel import CALLER, mounted
@@ -134,17 +135,61 @@ async def test_a_name_that_is_replaced_elsewhere_is_another_file(store: Store, m
 
 
 async def test_a_name_that_is_removed_elsewhere_is_gone(store: Store, mock_clock: MockClock) -> None:
-    """Unless it was loaded: what is here stays."""
+    """Also what was loaded; who has it open reads on, and something new can be made in its place."""
     share = sharing()
     async with mounted(store, share) as kernel:
-        await kernel.read_file("small")
+        handle = await kernel.open("small")
+        assert await kernel.read_all(handle) == SMALL
         await kept(kernel.sync)
         for name in ("small", "d/large"):
             share.put(name, GoneRecord(100))
         mock_clock.jump(SETTINGS.listing_ttl)
-        assert await kernel.read_file("small") == SMALL
-        with pytest.raises(errors.NameMissing):
-            await kernel.lookup("d/large")
+        for name in ("small", "d/large"):
+            await kernel.sync.listing(Name(name.rpartition("/")[0]))
+            with pytest.raises(errors.NameMissing):
+                await kernel.lookup(name)
+        assert await kernel.read_all(handle) == SMALL
+        await kernel.write_file("small", b"new")
+        assert await kernel.read_file("small") == b"new"
+        await kernel.close(handle)
+
+
+async def test_the_kernel_is_told_of_what_changed(store: Store, mock_clock: MockClock) -> None:
+    """The inodes whose names mean something else; not what it never asked for, nor what says the same."""
+    share = sharing()
+    for name in ("same", "gone", "changed", "program"):
+        share.publish(name, name.encode(), 50)
+    async with mounted(store, share) as kernel:
+        asked = ("same", "gone", "changed", "program", "d")
+        inodes = {name: (await kernel.lookup(name)).inode for name in asked}
+        await kernel.sync.listing(ROOT)
+        with trio.move_on_after(0):
+            await kernel.fs.wait_stale()
+        share.publish("unknown", b"x", 60)
+        share.publish("same", b"same", 60)
+        share.put("gone", GoneRecord(60))
+        share.publish("changed", b"other", 60)
+        share.put("program", replace(record_of(b"program", 60), mode=0o555))
+        mock_clock.jump(SETTINGS.listing_ttl)
+        await kernel.sync.listing(ROOT)
+        stale = await kernel.fs.wait_stale()
+        assert sorted(stale) == sorted(inodes[name] for name in ("gone", "changed", "program"))
+        assert (await kernel.lookup("program")).inode == inodes["program"]
+
+
+async def test_what_is_written_here_is_not_told_of(store: Store, mock_clock: MockClock) -> None:
+    """It means what it is here until it is sealed, whatever others publish."""
+    share = sharing()
+    async with mounted(store, share) as kernel:
+        handle = await kernel.create("new")
+        await kernel.sync.listing(ROOT)
+        small = (await kernel.lookup("small")).inode
+        share.publish("new", b"theirs", 70)
+        share.publish("small", b"changed", 70)
+        mock_clock.jump(SETTINGS.listing_ttl)
+        await kernel.sync.listing(ROOT)
+        assert await kernel.fs.wait_stale() == [small]
+        await kernel.close(handle)
 
 
 async def test_a_symlink_that_was_read_is_shared_in_turn(store: Store) -> None:
