@@ -121,9 +121,10 @@ def hash_file(store: Store, fd: int, size: int) -> Content:
 
 @store_errors()
 def place_tree(store: Store, content: Content) -> None:
-    """Writes the tree file, over whatever is there; nothing for a blob of one leaf."""
-    if content.tree:
-        replace_file(store.layout, store.layout.tree(content.blob), content.tree)
+    """Writes the tree file, over whatever else is there; nothing for a blob of one leaf."""
+    path = store.layout.tree(content.blob)
+    if content.tree and (_size(path) != len(content.tree) or path.read_bytes() != content.tree):
+        replace_file(store.layout, path, content.tree)
 
 
 @store_errors()

@@ -14,7 +14,7 @@
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection
 
 import trio
 
@@ -23,7 +23,7 @@ from blobfs.record import BlobRecord
 from blobfs.store import packages, sealed
 from blobfs.store.opening import Store
 from blobfs.store.partial import place_partial
-from blobfs.store.sealed import Content
+from blobfs.store.sealed import Content, place_tree
 from blobfs.sync.arrivals import Arrivals
 from blobfs.sync.background import guarded
 from blobfs.sync.disk import DiskThreads
@@ -187,7 +187,10 @@ class Sealer:
             _log.exception("could not seal %s", job)
 
     async def _make_ready(self, job: Job) -> None:
-        if isinstance(job, SealJob) and not job.dropped and not job.already_durable:
+        if isinstance(job, KeepJob):
+            # Before the flush: no redo mark makes up for a tree that a power cut has taken.
+            await self._disk.run(place_tree, self._store, job.content)
+        elif not job.dropped and not job.already_durable:
             await self._disk.run(self.mark, job)
 
     def mark(self, job: SealJob) -> None:
@@ -199,14 +202,15 @@ class Sealer:
         record = BlobRecord(content.blob, content.size, job.sealed_mode(), job.mtime_ns, 0)
         job.incoming.set_intent(job.name, record, job.package)
 
-    async def _flush(self, group: Iterable[Job]) -> None:
+    async def _flush(self, group: Collection[Job]) -> None:
         files = [
             job.partial.fd if isinstance(job, KeepJob) else job.incoming.fd
             for job in group
             if isinstance(job, KeepJob) or not (job.dropped or job.already_durable)
         ]
         try:
-            if len(files) > GROUP_FLUSH_FROM:
+            has_trees = any(isinstance(job, KeepJob) and job.content.tree for job in group)
+            if has_trees or len(files) > GROUP_FLUSH_FROM:
                 await self._disk.run(self._store.flushes.everything)
             else:
                 async with trio.open_nursery() as nursery:
