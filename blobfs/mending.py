@@ -17,7 +17,7 @@ from blobfs.model import BlobId
 from blobfs.shares.resolver import install_resolver
 from blobfs.store import sealed
 from blobfs.store.opening import Store, open_store, open_unchanged
-from blobfs.store.verify.findings import Done, Finding, Inspection, Progress, Stopped
+from blobfs.store.verify.findings import Done, Finding, Inspection, Kind, Progress, Stopped
 from blobfs.store.verify.verifying import check_references, measure, verify
 from blobfs.sync.known_shares import make_peers
 from blobfs.sync.packages.progress import Progress as LoadProgress
@@ -69,9 +69,10 @@ def _load_lost(
     if not lost:
         return findings
     failed = load_again(inspection.store, shares, list(lost.values()), inspection.progress)
-    for _ in check_references(replace(inspection, progress=Progress())):
-        pass  # what links to the blobs that are here again is no news
-    return [_told(finding, failed) for finding in findings]
+    # That a name is linked to its blob again is no news; what a manifest tells again of its bundle is.
+    again = Inspection(inspection.store, inspection.mends, inspection.after_crash)
+    bundles = [finding for finding in check_references(again) if finding.kind is Kind.BUNDLE]
+    return [_told(finding, failed) for finding in findings] + bundles
 
 
 def _told(finding: Finding, failed: Mapping[BlobId, str]) -> Finding:

@@ -52,8 +52,9 @@ def describe(found: dict[str, Any]) -> Iterator[str]:
     yield f"  packages  {'; '.join(_packages(found['packages']))}"
     if (scrub := found["scrub"])["rate"]:
         yield (
-            f"  verified  {count(scrub['blobs'], 'blob')}, {size(scrub['bytes'])} in {count(scrub['rounds'], 'round')}; "
-            f"{scrub['wrong']} wrong, {scrub['mended']} of them loaded again"
+            f"  verified  {count(scrub['blobs'], 'blob')}, {size(scrub['bytes'])}, "
+            f"{count(scrub['rounds'], 'whole round')}; {scrub['wrong']} wrong, {scrub['mended']} of these "
+            "loaded again"
         )
     yield f"  requests  {sum(operations.values())} from the kernel, errors {failed}"
     yield f"  runs      {count(found['tasks'], 'task')}, {count(found['threads'], 'thread')}"

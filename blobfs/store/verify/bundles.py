@@ -21,7 +21,8 @@ def check_bundles(inspection: Inspection) -> Findings:
     for package, _ in list_files(inspection, inspection.store.layout.bundles):
         if isinstance(package, Finding):
             yield package
-        elif has(inspection.store, package):  # else nothing tells what should be in it
+        elif package not in inspection.wrong and has(inspection.store, package):
+            # Else nothing tells what should be in it.
             inspection.progress.count("bundles")
             yield from _check(inspection, package)
 
@@ -33,7 +34,7 @@ def _check(inspection: Inspection, package: BlobId) -> Findings:
     except Invalid:
         members = ()
     what = _what_is_wrong(path, members)
-    if not what or package in inspection.wrong:
+    if not what:
         return
     done = inspection.remove(path)
     if inspection.mends:

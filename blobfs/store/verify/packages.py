@@ -63,15 +63,16 @@ def _check_hold(inspection: Inspection, blob: BlobId, link: Path) -> Findings:
 def _check_whole(inspection: Inspection, package: BlobId) -> Findings:
     """That the package holds all its blobs."""
     directory = inspection.store.layout.package(package)
+    if package in inspection.wrong:
+        return  # nobody knows what it should hold
     if not has(inspection.store, package):
         yield from _lacks(inspection, package, package, None)
         return
     try:
         manifest = parse_manifest(read_blob(inspection.store, package))
     except Invalid as reason:
-        if package not in inspection.wrong:  # else the bytes are wrong, which was told
-            done = inspection.quarantine(directory)
-            yield Finding(Kind.PACKAGE, inspection.shown(directory), f"no package: {reason}", done)
+        done = inspection.quarantine(directory)
+        yield Finding(Kind.PACKAGE, inspection.shown(directory), f"no package: {reason}", done)
         return
     held = {text.removesuffix(WRITTEN_SUFFIX) for text in os.listdir(directory)}
     for blob, size in _all_of(package, manifest):

@@ -28,10 +28,10 @@ def verify(inspection: Inspection) -> Findings:
 
 
 def check_references(inspection: Inspection) -> Findings:
-    """What links to blobs that have just come here again: names and packages. Raises `StoreError`."""
+    """What refers to blobs that have just come here again. Raises `StoreError`."""
     with store_errors():
-        yield from check_names(inspection)
-        yield from check_packages(inspection)
+        for step in (check_names, check_packages, check_bundles):
+            yield from step(inspection)
 
 
 def measure(inspection: Inspection) -> int:
