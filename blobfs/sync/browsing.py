@@ -12,8 +12,8 @@ import trio
 from blobfs.record import GoneRecord, LogRecord
 from blobfs.store.names import LocalName
 from blobfs.sync.answers import Present
-from blobfs.sync.catalogue import Listing
 from blobfs.sync.peer import Peer
+from blobfs.sync.share_listings import Listing
 from blobfs.sync.winning import winner
 
 RUN = 8192

@@ -8,8 +8,7 @@ their tails only, and while they are fresh they answer lookups of what they list
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import trio
 
@@ -31,6 +30,7 @@ from blobfs.sync.failures import RecentFailures, failed_now
 from blobfs.sync.known_logs import KnownLog, KnownLogs, leads_out
 from blobfs.sync.news import News
 from blobfs.sync.peer import Peer
+from blobfs.sync.share_listings import Listing, Said, ShareListing
 from blobfs.sync.size_proof import proves_size
 from blobfs.sync.winning import winner
 
@@ -43,57 +43,6 @@ TAIL_BOUND = 0.5
 KEPT_ABSENCES = 65536
 KEPT_UNKNOWN = 1024
 """Names and blobs that could not be looked up, with the reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a share's kept log of a directory says of one name in it."""
-
-    record: LogRecord | None
-    read: float | None
-    """When it was last read (trio's clock); None is never, or there is no such directory."""
-    failure: Attempt | None
-    """Why it could not be read since."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShareListing:
-    """How much of a directory's listing is one share's, and of when."""
-
-    peer: Peer
-    read: float | None
-    """When its log was read to the end (trio's clock); None is never, or there is no such directory."""
-    is_fresh: bool
-    """It answered when it was asked last."""
-    names: int
-    """Tombstones among them."""
-    failure: Attempt | None
-    """Why it could not be read since."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """A directory over all shares. What a name means is found out when it is asked for, not before."""
-
-    logs: tuple[tuple[Peer, KnownLog], ...]
-    exists: bool
-    failures: tuple[Attempt, ...]
-
-    @property
-    def components(self) -> list[Collection[str]]:
-        """Of each share, tombstones among them; they may grow while somebody reads on in that log."""
-        return [known.reading.entries.keys() for _, known in self.logs]
-
-    def records(self, component: str) -> list[tuple[LogRecord, Peer]]:
-        """Every share's record of a component, in the order of the shares."""
-        found = ((known.record(component), peer) for peer, known in self.logs)
-        return [(record, peer) for record, peer in found if record is not None]
-
-    @property
-    def entries(self) -> dict[str, tuple[LogRecord, Peer]]:
-        """The one that counts of each, all at once: for directories of few names."""
-        names: set[str] = set().union(*self.components)
-        return {component: winner(found) for component in names if (found := self.records(component))}
 
 
 class Catalogue:
@@ -212,24 +161,11 @@ class Catalogue:
         One small request for a whole directory that is being read, instead of one for each of its files.
         """
         directory, _ = split(name)
-        if self.newer_than(name, -1) is None or any(peer.is_down() for peer in self._peers):
+        if not self.kept(name) or any(peer.is_down() for peer in self._peers):
             return None
         with trio.move_on_after(TAIL_BOUND):
             await self.listing(directory)
         return self._listed(name)
-
-    def newer_than(self, name: Name, published_ns: int) -> ShareAnswer | None:
-        """What the kept logs, fresh or not, know of a name that was published later. No request."""
-        directory, component = split(name)
-        best: ShareAnswer | None = None
-        for peer in self._peers:
-            known = self._logs.get(peer, directory)
-            published = known.published(component) if known is not None else None
-            if known is None or published is None or published <= published_ns:
-                continue
-            if (record := known.record(component)) is not None:
-                best, published_ns = ShareAnswer(peer, record=record), published
-        return best
 
     def kept(self, name: Name) -> list[tuple[LogRecord, Peer]]:
         """Every record of a name that the kept logs, fresh or not, know of. No request."""
@@ -300,10 +236,6 @@ class Catalogue:
             elif not peer.is_plain:
                 found.append(ShareListing(peer, None, False, 0, None))
         return found
-
-    def listing_statistics(self) -> dict[str, int]:
-        """Of the logs that are kept in memory."""
-        return self._logs.statistics()
 
     async def blob_size(self, blob: BlobId) -> int | None:
         """The size of a blob; None when every share says it has not got it.

@@ -10,14 +10,14 @@ from blobfs import errors
 from blobfs.model import Attempt
 from blobfs.record import format_time
 from blobfs.store import sealed
-from blobfs.sync.catalogue import ShareListing
 from blobfs.sync.packages.transaction import LastError
+from blobfs.sync.share_listings import ShareListing
 from blobfs.sync.source import plain_key
 from blobfs.vfs.files import wait_sealed
 from blobfs.vfs.needed_nodes import MissingNode, NeededNode, StateNode, TransactionNode
 from blobfs.vfs.nodes import DirectoryNode, FileNode, Node, PlainContent, Settled, Writing
 from blobfs.vfs.package_nodes import PackageFile
-from blobfs.vfs.stat import present_bytes
+from blobfs.vfs.stat import is_wrong, present_bytes
 from blobfs.vfs.state import MountState
 
 NAMESPACE = b"user."
@@ -132,7 +132,7 @@ def _state(state: MountState, node: FileNode) -> str:
     if isinstance(content, Writing):
         return "writing"
     size = content.record.size if isinstance(content, Settled) else content.file.size
-    if isinstance(content, Settled) and content.is_own:
+    if isinstance(content, Settled) and content.is_own and not is_wrong(state, content):
         return "sealed"
     present = present_bytes(state, node)
     if present == size and (size or _is_here(state, node)):
