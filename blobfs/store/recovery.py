@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from blobfs import errors
 from blobfs.model import ROOT, BlobId, Invalid, Name, parse_blob_id, parse_name, split
 from blobfs.record import BlobRecord, DirRecord, decode_record, encode_record
 from blobfs.store.failures import store_errors
@@ -42,9 +43,28 @@ class Intent:
     """It was written for the transaction of this package."""
 
 
+def finish_seals(store: Store) -> int:
+    """At start: redoes what was accepted, and says how many files that were. What the disk refuses stays."""
+    done = []
+    for intent in find_intents(store):
+        try:
+            redo(store, intent)
+            done.append(intent)
+        except errors.StoreError as failure:
+            _log.warning("could not finish sealing %s: %s", intent, failure)
+    if done:
+        forget_intents(store, done)
+        for intent in done:  # its name may have been removed or replaced before the end
+            drop_blob_if_unnamed(store, intent.record.blob)
+    return len(done)
+
+
 @store_errors()
 def find_intents(store: Store) -> list[Intent]:
-    """What to redo, in the order of publication. Removes everything else in `incoming/`: only at start."""
+    """What to redo, in the order of publication. Removes everything else in `incoming/`: only at start.
+
+    What is found is on the disk when this returns: one flush for all, there may be thousands.
+    """
     found = []
     for path in store.layout.incoming.iterdir():
         if path.name.startswith(TEMP_PREFIX):
@@ -54,6 +74,8 @@ def find_intents(store: Store) -> list[Intent]:
             path.unlink()
         else:
             found.append(intent)
+    if found:
+        store.flushes.everything()
     # What never got its time is newer than what did.
     return sorted(found, key=lambda intent: (intent.record.published_ns == 0, intent.record.published_ns))
 
@@ -99,7 +121,6 @@ def _verified(store: Store, intent: Intent) -> Content | None:
     try:
         content = hash_file(store, fd, os.fstat(fd).st_size)
         if (content.blob, content.size) == (intent.record.blob, intent.record.size):
-            store.flushes.file(fd)
             return content
     finally:
         os.close(fd)

@@ -146,19 +146,9 @@ class SyncService:
         return is_settled and self._repairs.is_done
 
     async def _redo(self) -> None:
-        intents = await self.disk.run(recovery.find_intents, self.store)
-        done = []
-        for intent in intents:
-            try:
-                await self.disk.run(recovery.redo, self.store, intent)
-                done.append(intent)
-            except errors.StoreError as failure:
-                _log.warning("could not finish sealing %s: %s", intent, failure)
+        done = await self.disk.run(recovery.finish_seals, self.store)
         if done:
-            await self.disk.run(recovery.forget_intents, self.store, done)
-            for intent in done:  # its name may have been removed or replaced before the end
-                await self.disk.run(sealed.drop_own_if_unnamed, self.store, intent.record.blob)
-            _log.info("sealed %d files that the last run had accepted", len(done))
+            _log.info("sealed %d files that the last run had accepted", done)
 
     # Names
 

@@ -17,7 +17,7 @@ import xattr
 from blobfs.store.opening import Store, open_store
 
 _CHANGES = (
-    *("mkdir", "rmdir", "link", "rename", "unlink"),
+    *("mkdir", "rmdir", "link", "symlink", "rename", "unlink"),
     *("write", "pwrite", "ftruncate", "fsync", "utime", "chmod", "fchmod"),
 )
 

@@ -13,7 +13,7 @@ from blobfs.store.incoming import Incoming
 from blobfs.store.marks import PACKAGE, RECORD, set_mark
 from blobfs.store.names import LocalName
 from blobfs.store.opening import Store
-from blobfs.store.recovery import Intent, find_intents, forget_intents, redo
+from blobfs.store.recovery import Intent, find_intents, finish_seals, forget_intents, redo
 from tests.store.conftest import Reopen
 from tests.store.killing import crashes
 from tests.store.sealing import content_of, mark_sealed, put_name, record_of
@@ -49,8 +49,21 @@ def test_redone_after_the_flush(store: Store, reopen: Reopen) -> None:
     assert sealed.read_tree_file(again, record.blob) == content_of(RAW).tree
     assert names.read_directory(again, ROOT) == {"a": LocalName(record, loaded=False)}
     assert list(again.layout.incoming.iterdir()) == []
-    assert again.flushes.group_flushes == 1
-    assert again.flushes.file_flushes == 1
+    assert again.flushes.group_flushes == 2
+    assert again.flushes.file_flushes == 0
+
+
+def test_all_that_was_accepted_is_sealed_with_two_flushes(store: Store, reopen: Reopen) -> None:
+    """However many files: one so that what is hashed is on the disk, one before they are forgotten."""
+    for number in range(5):
+        raw = b"content %d" % number
+        mark_sealed(store, Name(f"name{number}"), raw, record_of(raw, 0))
+    again = reopen(store, False)
+    assert finish_seals(again) == 5
+    assert (again.flushes.file_flushes, again.flushes.group_flushes) == (0, 2)
+    assert again.layout.named(Name("name3")).read_bytes() == b"content 3"
+    assert list(again.layout.incoming.iterdir()) == []
+    assert finish_seals(again) == 0
 
 
 @pytest.mark.parametrize("done", ["blob", "link", "record", "all"])
@@ -193,7 +206,7 @@ def test_killed_while_it_is_redone_for_a_package(tmp_path: Path) -> None:
         assert list(store.layout.incoming.iterdir()) == []
         packages.abort_transaction(store, NEEDED_BY)
         assert sealed.list_blobs(store) == []
-    assert starts > 10
+    assert starts >= 10
 
 
 @pytest.mark.parametrize("newer", [GoneRecord(3_000), SymlinkRecord("x", 1, 3_000)])
