@@ -274,6 +274,23 @@ def test_record_of_which_only_the_file_is_left(root: Path, looking: Callable[[],
     assert looking() == []
 
 
+@pytest.mark.parametrize("name", ["leaf", "link", "removed"])
+def test_record_that_a_damaged_log_tells_of(
+    root: Path, looking: Callable[[], list[Finding]], name: str
+) -> None:
+    """Its line in the log is taken if it is what the record's check mark speaks of."""
+    record = root / NAMES / name
+    before = record.read_bytes()
+    flip(record, 30)
+    flip(root / NAMES / ".blobfs-log", 30)
+    assert {(each.kind, each.done) for each in mend(root)} == {
+        (Kind.RECORD, Done.RESTORED),
+        (Kind.LOG, Done.REBUILT),
+    }
+    assert record.read_bytes() == before
+    assert looking() == []
+
+
 def test_after_a_crash_such_a_file_goes(root: Path) -> None:
     """Its name was being published, and was promised to nobody: it goes, the blob stays."""
     (root / "clean").unlink()

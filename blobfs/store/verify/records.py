@@ -3,11 +3,13 @@
 A record is the truth, and its check mark vouches for it. Where it is broken or missing it is restored from
 
 1. its line in the log, if the log is what was written;
-2. its line in any log, if that means the very blob whose file stands in the share under the name;
+2. its line in any log, if that is what the record's check mark vouches for, or means the very blob whose file
+   stands in the share under the name;
 3. that file: of its time, its mode 0444, published when it was last modified, so that whatever another node
    knows of the name is newer.
 """
 
+import contextlib
 import os
 import stat
 from collections.abc import Generator
@@ -15,11 +17,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blobfs.model import Name, join
-from blobfs.record import BlobRecord, DirRecord, LogEntry, Record, decode_log_entries, encode_log_entry
-from blobfs.store.checks import get_directory_mark, set_directory_mark, vouched_length
+from blobfs.record import (
+    BlobRecord,
+    DirRecord,
+    LogEntry,
+    Record,
+    decode_log_entries,
+    encode_log_entry,
+    encode_record,
+)
+from blobfs.store.checks import check_of, get_directory_mark, set_directory_mark, vouched_length
 from blobfs.store.loaded_names import is_loaded
 from blobfs.store.logs import read_log
-from blobfs.store.marks import RECORD, get_mark
+from blobfs.store.marks import CHECK, RECORD, get_mark
 from blobfs.store.names import LocalName, list_components, read_record, write_record
 from blobfs.store.sealed import Content, has, hash_file
 from blobfs.store.verify.findings import Done, Finding, Findings, Inspection, Kind
@@ -127,16 +137,20 @@ class RecordCheck:
         entry = self.log.entries.get(component)
         if entry is not None and not isinstance(entry.record, DirRecord):
             logged = LocalName(entry.record, entry.loaded)
-            if self.log.is_sound or self._is_linked(component, entry.record):
+            if self.log.is_sound or self._is_vouched(component, entry.record):
                 return logged
         return self.from_file(component)
 
-    def _is_linked(self, component: str, record: Record) -> bool:
-        """Whether the file under a name is the blob that a record speaks of."""
+    def _is_vouched(self, component: str, record: Record) -> bool:
+        """Whether a record is the one that was broken, or means the file under its name."""
+        name = join(self._directory, component)
+        with contextlib.suppress(FileNotFoundError):
+            if get_mark(self._layout.record(name), CHECK) == check_of(encode_record(record)):
+                return True
         if not isinstance(record, BlobRecord):
             return False
         try:
-            found = self._layout.named(join(self._directory, component)).lstat()
+            found = self._layout.named(name).lstat()
             blob = self._layout.blob(record.blob).lstat()
         except FileNotFoundError:
             return False
