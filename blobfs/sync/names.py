@@ -200,6 +200,13 @@ class Names:
             except errors.StoreError as failure:
                 _log.warning("%r was removed by its publisher, and cannot be removed here: %s", name, failure)
 
+    async def bury_hidden(self, directory: Name) -> None:
+        """Ends what is still here below a directory though others have removed it. The lock is held."""
+        for name, entry in await self._namespace.entries_below(directory):
+            if not isinstance(entry.record, DirRecord) and await self.known(name) is None:
+                gone = GoneRecord(await self._namespace.next_published_as(name))
+                await self._namespace.put(name, gone, loaded=True)
+
     def _removal_of(self, name: Name, here: LocalName | None) -> GoneRecord | None:
         """The tombstone that takes away what this node shares in turn."""
         if here is None or not here.loaded:

@@ -119,7 +119,7 @@ class Sharing:
             case None | GoneRecord():
                 return None
             case BlobRecord() as record:
-                return record
+                return None if await self._namespace.is_outdated(name, record) else record
             case DirRecord():
                 raise errors.IsADirectory(f"{name} is a directory")
             case _:

@@ -155,6 +155,7 @@ async def _rename_directory(
     old, new = node.name, name_in(new_directory, new_component)
     namespace = state.sync.namespace
     async with namespace.lock:
+        await state.sync.names.bury_hidden(old)
         await _move_names(namespace, old, new)
         _place(state, node, directory, component, new_directory, new_component)
         node.parent, node.component = new_directory, new_component

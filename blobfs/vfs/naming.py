@@ -188,5 +188,6 @@ async def rmdir(state: MountState, container: Container, raw: bytes, pid: int) -
         known = await state.sync.namespace.entry(node.name)
         if known is None or known.loaded or not isinstance(known.record, DirRecord):
             raise errors.ForeignName(f"{node.name} is another node's directory")
+        await state.sync.names.bury_hidden(node.name)
         await state.sync.namespace.remove_directory(node.name)
         state.inodes.detach(node, directory, component)

@@ -8,11 +8,12 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from blobfs import errors
-from blobfs.model import EMPTY_BLOB, MAX_COMPONENT_BYTES, Name
+from blobfs.model import EMPTY_BLOB, MAX_COMPONENT_BYTES, Name, split
 from blobfs.record import BlobRecord, DirRecord, GoneRecord, SymlinkRecord
 from blobfs.store import sealed
 from blobfs.store.opening import Store, open_store
 from blobfs.sync import sharing
+from blobfs.sync.answers import Absent, Present
 from blobfs.sync.service import SyncService
 from tests.sync.fake_share import FakeShare, blob_of
 from tests.sync.running import ScriptedDisk, content, is_kept, open_descriptors, running, until
@@ -312,3 +313,16 @@ async def test_cancelled_while_it_waits_for_another(store: Store) -> None:
         resume.set()
         await until(lambda: sealed.has(store, blob_of(b"one")), sync.sealer.hurry)
     assert not sealed.has(store, blob_of(b"two"))
+
+
+async def test_what_others_removed_is_shared_again(store: Store) -> None:
+    """Though this node has it still under that name: it is published anew, for all."""
+    share = FakeShare()
+    async with running(store, share) as sync:
+        first = await sync.share_blob(NAME, b"content")
+        share.put(NAME, GoneRecord(first.published_ns + 1))
+        await sync.listing(split(Name(NAME))[0])
+        assert await sync.lookup(Name(NAME)) == Absent()
+        again = await sync.share_blob(NAME, b"content")
+        assert again.published_ns > first.published_ns + 1
+        assert await sync.lookup(Name(NAME)) == Present(again, None, loaded=False)

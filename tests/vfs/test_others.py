@@ -10,8 +10,9 @@ import trio
 from trio.testing import MockClock
 
 from blobfs import errors
-from blobfs.model import CHUNK_SIZE, ROOT, Name
+from blobfs.model import CHUNK_SIZE, ROOT, BlobId, Name
 from blobfs.record import GoneRecord, SymlinkRecord
+from blobfs.store import sealed
 from blobfs.store.opening import Store
 from blobfs.vfs.attributes import Change
 from tests.sync.fake_share import FakeShare, record_of
@@ -190,6 +191,28 @@ async def test_what_is_written_here_is_not_told_of(store: Store, mock_clock: Moc
         await kernel.sync.listing(ROOT)
         assert await kernel.fs.wait_stale() == [small]
         await kernel.close(handle)
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["rmdir", "rename"])
+async def test_a_directory_whose_names_others_removed(
+    store: Store, mock_clock: MockClock, moved: bool
+) -> None:
+    """It is empty, although this node has published something in it: `mv` brings nothing back."""
+    share = sharing()
+    async with mounted(store, share) as kernel:
+        await kernel.mkdir("own")
+        await kernel.write_file("own/x", b"own")
+        blob = BlobId(await kernel.sealed_id("own/x"))
+        share.put("own/x", GoneRecord(2**62))
+        mock_clock.jump(SETTINGS.listing_ttl)
+        assert await kernel.listdir("own") == []
+        if moved:
+            await kernel.rename("own", "other")
+            assert await kernel.listdir("other") == []
+        else:
+            await kernel.rmdir("own")
+        assert await kernel.sync.namespace.directory(Name("own")) is None
+        assert sealed.has(store, blob)
 
 
 async def test_a_symlink_that_was_read_is_shared_in_turn(store: Store) -> None:
