@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blobfs import errors
+from blobfs.merkle import build_tree, hash_leaves
 from blobfs.model import LEAF_SIZE, BlobId, Invalid, Name, parse_blob_id, parse_name
 from blobfs.record import BlobRecord
 from blobfs.store.chunk_map import claim_all, map_length, write_map
@@ -46,7 +47,7 @@ class Became(enum.Enum):
     QUARANTINED = enum.auto()
     """They are kept for the operator only; the blob is missing."""
     GONE = enum.auto()
-    """Nothing: the blob was not in the share any more, or another file had taken its place."""
+    """Nothing: the blob was not in the share any more, another file had taken its place, or it is right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,8 @@ def demote(store: Store, blob: BlobId, size: int | None = None, inode: int | Non
                 return Demoted(blob, Became.GONE)
             if size is None:
                 size = found.st_size
+            if size == found.st_size <= LEAF_SIZE and _is_right(path, blob):
+                return Demoted(blob, Became.GONE)
             for each in waiting:
                 with _disk_may_be_full():
                     add_waiting(store.layout, blob, each)
@@ -85,6 +88,14 @@ def demote(store: Store, blob: BlobId, size: int | None = None, inode: int | Non
     except FileNotFoundError:
         return Demoted(blob, Became.GONE)
     return Demoted(blob, became, size, tuple(each.name for each in waiting))
+
+
+def _is_right(path: Path, blob: BlobId) -> bool:
+    """Of a blob of one leaf. Nothing of it is kept for its load, so it must not be given up for what the disk
+    could not read once; nor for what it cannot read now: that is raised. OSError.
+    """
+    raw = path.read_bytes()
+    return build_tree(hash_leaves(raw, 0), len(raw))[0] == blob
 
 
 def _take_out(layout: Layout, blob: BlobId, size: int, links: list[Path]) -> Became:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from blobfs.merkle import DIGEST_SIZE, hash_leaves
 from blobfs.model import LEAF_SIZE
+from blobfs.store.failures import store_errors
 from blobfs.store.files import Buffer, read_at, write_all
 from blobfs.store.hash_worker import ARENA_SIZE, IDLE, REQUEST
 
@@ -59,6 +60,7 @@ class _Worker:
                 )
             undo.pop_all()
 
+    @store_errors()
     def fill_from(self, fd: int, offset: int, length: int) -> int:
         """Bytes of a file, as many as there are."""
         filled = 0

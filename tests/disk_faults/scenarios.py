@@ -33,10 +33,12 @@ def other_node() -> FakeShare:
 
 
 async def share(kernel: Kernel, ledger: Ledger) -> None:
-    """A file is written, fsynced and closed; a small one is shared by a call."""
+    """A file is written, fsynced and closed; a small one is shared by a call. Both are read."""
     await _write(kernel, ledger, "big", BIG)
     with ledger.change(d=Folder(), d__small=SMALL):
         await kernel.sync.share_blob("d/small", SMALL)
+    for name, raw in (("d/small", SMALL), ("big", BIG)):
+        assert await kernel.read_file(name) == raw
 
 
 async def load(kernel: Kernel, ledger: Ledger) -> None:

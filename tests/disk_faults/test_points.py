@@ -72,3 +72,13 @@ def test_a_change_that_breaks_off_is_brought_in_line(call: str, path: str) -> No
     """Records, links, logs and what the node has in memory say the same as soon as the disk works again,
     without a restart and without anybody changing the name again."""
     assert _wrong("names", Fault.EDQUOT, call, path) == []
+
+
+def test_a_read_that_fails_once_costs_no_blob() -> None:
+    """P2: a blob of one leaf that nobody else has is not given up for a disk that could not read it."""
+    assert _wrong("share", Fault.EIO, "pread", "share/.blobfs/blobs/*") == []
+
+
+def test_a_file_that_cannot_be_hashed() -> None:
+    """EIO, as any other read, also where a hash worker was to have it; nothing unexpected."""
+    assert _wrong("share", Fault.EIO, "preadv", "incoming/*") == []
