@@ -77,6 +77,10 @@ class Demoting:
             "to_restore": len(self._restoring),
         }
 
+    def is_to_restore(self, blob: BlobId) -> bool:
+        """Whether it was found wrong, and is not whole again."""
+        return blob in self._restoring
+
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Owns the looks, until it is cancelled."""
         for blob, size in await self._disk.run(list_demoted, self._store):

@@ -42,6 +42,9 @@ class Restoring:
     def __len__(self) -> int:
         return len(self._wrong)
 
+    def __contains__(self, blob: BlobId) -> bool:
+        return blob in self._wrong
+
     def add(self, blob: BlobId, size: int) -> None:
         self._wrong[blob] = _Wrong(size, trio.current_time())
         self._stirred.set()
