@@ -117,6 +117,11 @@ def _file(state: MountState, node: FileNode) -> Attributes:
             )
 
 
+def is_wrong(state: MountState, content: Settled) -> bool:
+    """Whether the blob of a file was found wrong here, and is not whole again."""
+    return state.sync.loads.demoting.is_to_restore(content.record.blob)
+
+
 def present_bytes(state: MountState, node: FileNode) -> int:
     """How much of a file's content is on this node."""
     if isinstance(node, PackageFile):
@@ -125,7 +130,7 @@ def present_bytes(state: MountState, node: FileNode) -> int:
         case Writing() as writing:
             return writing.incoming.size
         case Settled(record) as settled:
-            if settled.peer is None:
+            if settled.is_own and not is_wrong(state, settled):
                 return record.size
             return state.sync.loads.present_bytes(record.blob, record.size)
         case PlainContent(file, peer):
