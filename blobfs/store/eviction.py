@@ -32,7 +32,7 @@ class Kept(enum.StrEnum):
     MISSING = "it is not here"
     OWN = "this node published it"
     PINNED = "it is pinned"
-    HELD = "a package or a transaction holds it"
+    HELD = "a package or a name of this node holds it"
     OPEN = "somebody is reading it"
 
 

@@ -9,7 +9,7 @@ import logging
 from pathlib import Path
 
 from blobfs.model import Invalid, Name, parse_name
-from blobfs.store.marks import LOADED, NAMES, YES, get_mark, remove_mark, set_mark
+from blobfs.store.marks import KEEP, LOADED, NAMES, PINNED, YES, get_mark, remove_mark, set_mark
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +24,16 @@ _NO_ROOM = (errno.ENOSPC, errno.E2BIG, errno.ERANGE)
 def is_loaded(blob: Path) -> bool:
     """Whether a blob, or the content of a partial one, came from a share. Raises OSError."""
     return get_mark(blob, LOADED) == YES
+
+
+def may_go(blob: Path, links: int) -> bool:
+    """Whether it looks as if a blob with so many links, or the content of a partial one, could be evicted."""
+    return (
+        is_loaded(blob)
+        and get_mark(blob, PINNED) != YES
+        and not get_mark(blob, KEEP)
+        and (links == 1 or links <= 1 + len(noted_names(blob)))
+    )
 
 
 def noted_names(blob: Path) -> list[Name]:

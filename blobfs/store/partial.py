@@ -20,6 +20,7 @@ from blobfs.store.files import Buffer, read_at, read_at_nowait, write_all
 from blobfs.store.layout import PRIVATE_FILE_MODE, Layout
 from blobfs.store.marks import DEMOTED, LOADED, YES, get_mark, remove_mark, set_mark
 from blobfs.store.opening import Store
+from blobfs.store.partial_tree import REFUSALS, PartialTree
 from blobfs.store.sealed import Content, place_blob
 from blobfs.store.waiting import WaitingName, add_waiting, read_waiting
 
@@ -35,12 +36,21 @@ class Partial:
     """
 
     def __init__(
-        self, store: Store, key: str, size: int, fd: int, found: ChunkMap | None, is_demoted: bool = False
+        self,
+        store: Store,
+        key: str,
+        size: int,
+        fd: int,
+        found: ChunkMap | None,
+        is_demoted: bool = False,
+        is_volatile: bool = False,
     ) -> None:
         self.key = key
         self.size = size
         self.is_demoted = is_demoted
         """It was whole once, and wrong (`blobfs.store.demotion`)."""
+        self.is_volatile = is_volatile
+        """The disk has no room even for its file: nothing of it can be kept."""
         self.chunks = chunk_count(size)
         self.fd = fd
         self.present_bytes = 0
@@ -51,7 +61,7 @@ class Partial:
         self._states = bytearray(self.chunks)
         self._unsaved = (len(self._bits), 0)
         self._lock = threading.Lock()
-        self._tree_fd = -1
+        self._tree = PartialTree(store.layout, key, in_memory=is_volatile)
         for chunk in found.chunks() if found is not None else ():
             self._states[chunk] = _CLAIMED
 
@@ -145,6 +155,8 @@ class Partial:
     @store_errors()
     def save_map(self) -> None:
         """Writes what changed; without a map the load is not resumed after a restart. One at a time."""
+        if self.is_volatile:
+            return
         with self._lock:
             low, high = self._unsaved if self._saved else (0, len(self._bits))
             content = bytes(self._bits[low:high])
@@ -163,23 +175,15 @@ class Partial:
 
     def read_tree(self, offset: int, length: int) -> bytes:
         """What never came reads as zeros, which are no digests."""
-        content = read_at(self._tree(), offset, length)
-        return content + bytes(length - len(content))
+        return self._tree.read(offset, length)
 
-    @store_errors()
     def write_tree(self, offset: int, content: Buffer) -> None:
-        write_all(self._tree(), content, offset)
-
-    @store_errors()
-    def _tree(self) -> int:
-        with self._lock:
-            if self._tree_fd < 0:
-                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-                self._tree_fd = os.open(self._layout.partial_tree(self.key), flags, PRIVATE_FILE_MODE)
-            return self._tree_fd
+        self._tree.write(offset, content)
 
     def add_name(self, name: Name, record: BlobRecord, share: str) -> None:
         """Remembers a name to publish when the blob is whole; a second time with what is newer."""
+        if self.is_volatile:
+            return
         add_waiting(self._layout, self.key, WaitingName(name, record, share))
 
     def names(self) -> list[WaitingName]:
@@ -188,10 +192,10 @@ class Partial:
 
     def close(self) -> None:
         """Closes the descriptors; the files stay."""
-        for fd in (self.fd, self._tree_fd):
-            if fd >= 0:
-                os.close(fd)
-        self.fd = self._tree_fd = -1
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.fd = -1
+        self._tree.close()
 
     @store_errors()
     def drop(self) -> None:
@@ -205,7 +209,17 @@ def open_partial(store: Store, key: str, size: int) -> Partial:
     """Resumes the load of `key` (a blob id, or the key of a plain file), or starts it.
 
     A map that is broken or of another size makes it start anew. Of what was whole once, it is made again.
+    On a disk that takes nothing more it can be loaded all the same, to be passed on.
     """
+    try:
+        return _open_on_disk(store, key, size)
+    except OSError as failure:
+        if failure.errno not in REFUSALS:
+            raise
+    return Partial(store, key, size, os.memfd_create(key, os.MFD_CLOEXEC), None, is_volatile=True)
+
+
+def _open_on_disk(store: Store, key: str, size: int) -> Partial:
     path = store.layout.partial_content(key)
     found = _read_map(store.layout, key, size)
     if found is not None:

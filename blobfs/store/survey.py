@@ -13,7 +13,7 @@ from pathlib import Path
 
 from blobfs import merkle
 from blobfs.store.failures import store_errors
-from blobfs.store.loaded_names import is_loaded
+from blobfs.store.loaded_names import may_go
 from blobfs.store.opening import Store
 
 BLOCK = 512
@@ -50,12 +50,12 @@ def survey(store: Store, wanted: int, busy: Container[str] = frozenset()) -> Sur
         taken = found.st_blocks * BLOCK + merkle.Geometry(found.st_size).tree_size
         used += taken
         if entry.name not in busy:
-            oldest.offer(Path(entry.path), Candidate(found.st_atime_ns, entry.name, taken, False))
+            oldest.offer(entry, found, Candidate(found.st_atime_ns, entry.name, taken, False))
     for entry, found in _files(store.layout.partial):
         used += found.st_blocks * BLOCK
         if "." not in entry.name and entry.name not in busy:
             candidate = Candidate(found.st_mtime_ns, entry.name, found.st_blocks * BLOCK, True)
-            oldest.offer(Path(entry.path), candidate)
+            oldest.offer(entry, found, candidate)
     for directory in (store.layout.incoming, store.layout.bundles):
         # Of what is placed already the blob was counted.
         used += sum(found.st_blocks * BLOCK for _, found in _files(directory) if found.st_nlink == 1)
@@ -71,11 +71,11 @@ class _Oldest:
         self._bytes = 0
         self._youngest_first: list[tuple[int, Candidate]] = []
 
-    def offer(self, path: Path, candidate: Candidate) -> None:
+    def offer(self, entry: os.DirEntry[str], found: os.stat_result, candidate: Candidate) -> None:
         if self._bytes >= self._wanted and self._is_younger(candidate):
             return
         with contextlib.suppress(FileNotFoundError):
-            if not is_loaded(path):
+            if not may_go(Path(entry.path), found.st_nlink):
                 return
             heapq.heappush(self._youngest_first, (-candidate.used_ns, candidate))
             self._bytes += candidate.bytes

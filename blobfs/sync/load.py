@@ -334,7 +334,7 @@ class Load:
         return not self.failures.is_failing(chunk)
 
     def _fail(self, span: Span, error: errors.BlobfsError) -> None:
-        missing = [chunk for chunk in range(span.first, span.stop) if not self._is_here(chunk)]
+        missing = [chunk for chunk in range(span.first, span.stop) if chunk in self.in_flight]
         self.failures.remember(missing, error)
         shown = next((repr(str(name)) for name in self.names), self.key)
         self.failures.complain(shown, error, is_waited_for=span.urgency is not Urgency.FILL)
@@ -371,7 +371,8 @@ class Load:
         self._waiters.changed()
 
     def missing(self, first: int, stop: int) -> list[tuple[int, int]]:
-        return list(runs(first, stop, lambda chunk: not self._is_here(chunk), stop - first))
+        """What has not landed yet of the chunks of a span."""
+        return list(runs(first, stop, self.in_flight.__contains__, stop - first))
 
     def length_of(self, first: int, stop: int) -> int:
         return stretch(first, stop, self.size)[1]

@@ -196,13 +196,16 @@ class Loads:
             return LoadReader(load, self._settings.read_ahead, self._release, self._open_kept)
 
     async def _remember_name(self, reader: Reader, name: Name, record: BlobRecord) -> None:
-        """Shares a name in turn: now if its blob is here, otherwise when it is."""
-        if not isinstance(reader, LoadReader):
-            await self.adopt(name, record)
-        elif name not in reader.load.names:
-            reader.load.names[name] = record
-            if reader.size > NAMES_SAVED_FROM:
-                await self._disk.run(reader.load.partial.add_name, name, record, "")
+        """Shares a name in turn: now if its blob is here, or when it is. Reading does not depend on it."""
+        try:
+            if not isinstance(reader, LoadReader):
+                await self.adopt(name, record)
+            elif name not in reader.load.names:
+                reader.load.names[name] = record
+                if reader.size > NAMES_SAVED_FROM:
+                    await self._disk.run(reader.load.partial.add_name, name, record, "")
+        except (errors.StoreFull, errors.QuotaExceeded, errors.StoreReadOnly) as failure:
+            _log.info("%r is not shared in turn for now: %s", name, failure)
 
     async def open_plain(self, name: Name, file: PlainFile, peer: Peer) -> Reader:
         """A reader of one version of a file on a plain share."""

@@ -33,8 +33,10 @@ ASK_AGAIN = 0.5
 """Seconds for which the file system's answer is believed: other programs write there too."""
 MEASURE_EVERY = 300.0
 """Seconds between two measurements, if there is a quota: what was counted meanwhile may be too much."""
-REST = 10.0
-"""Seconds until eviction is tried again after it could free nothing."""
+LEAST_REST, REST_PER_ROUND = 1.0, 10.0
+"""Seconds until eviction is tried again after it could free nothing; and as a multiple of what that took."""
+UNCOUNTED = 64
+"""One part in so many of the quota is for what is not counted along: trees, names, directories."""
 PATIENCE = 2.0
 """Seconds for which whoever needs room waits for eviction before he goes without."""
 
@@ -75,7 +77,9 @@ class Space:
         """Bytes that may still be kept of what is loaded; negative when it is too much already."""
         left = self._free_now() - self._reserve
         quota = self._store.usage.quota
-        return left if quota is None else min(left, quota - self._store.usage.used)
+        if quota is None:
+            return left
+        return min(left, quota - quota // UNCOUNTED - self._store.usage.used)
 
     @property
     def has_plenty(self) -> bool:
@@ -110,7 +114,11 @@ class Space:
             f"{self._free} bytes are free on the partition of the store, {self._reserve} are to stay free"
         )
 
-    async def make_room(self, amount: int) -> bool:
+    async def obtain(self, amount: int) -> bool:
+        """As `take`, after a while if something can be evicted."""
+        return self.take(amount) or await self._make_room(amount)
+
+    async def _make_room(self, amount: int) -> bool:
         """Waits a little until there is room for so many bytes, and takes them; whether it could."""
         self._asked = -math.inf  # somebody else may have made room
         with trio.move_on_after(PATIENCE):
@@ -120,8 +128,8 @@ class Space:
         return self.take(amount)
 
     async def relieve(self) -> bool:
-        """After the disk, or the quota, refused a write: waits while something is evicted. False: that is no
-        use."""
+        """After the disk, or the quota, refused a write: waits while something is evicted, and measured. False:
+        that is no use."""
         if trio.current_time() < self._rests_until:
             return False
         self._pressed.set()
@@ -148,6 +156,7 @@ class Space:
     async def _round(self, free: Free) -> None:
         """Looks through the store, and evicts if that is still needed then."""
         self.rounds += 1
+        begin = trio.current_time()
         try:
             freed = await free(lambda: self._lacking(2))
         except errors.StoreError as failure:
@@ -155,7 +164,8 @@ class Space:
             freed = 0
         self._asked = -math.inf
         if not freed and self._lacking(1) > 0:
-            self._rests_until = trio.current_time() + REST
+            now = trio.current_time()
+            self._rests_until = now + max(LEAST_REST, REST_PER_ROUND * (now - begin))
 
     def _lacking(self, times: int) -> int:
         """Bytes that are missing from so many times the headroom."""

@@ -105,7 +105,9 @@ def _file(state: MountState, node: FileNode) -> Attributes:
             # Where there are shares, another node may publish something newer under a name of ours.
             is_alone = settled.is_own and not state.sync.peers
             entry = LASTING if is_alone or _is_by_id(node) else PASSING
-            steady = LASTING if present == record.size else PASSING
+            # What was loaded may be evicted.
+            may_go = present < record.size or not (settled.is_own or isinstance(node, PackageFile))
+            steady = PASSING if may_go else LASTING
             mode = stat.S_IFREG | record.mode
             blocks = blocks_of(present)
             return _make(state, node, mode, record.size, blocks, record.mtime_ns, links, entry, steady)

@@ -4,7 +4,6 @@ A name means what it means to `path_loading`: a blob, everything below a directo
 id. What is not here cannot be pinned or evicted; of a directory that is no error, nor is what has to stay.
 """
 
-from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -27,7 +26,7 @@ class Touched:
     """Pinned, unpinned or evicted."""
     bytes: int = 0
     """Freed on the disk."""
-    kept: Counter[str] = field(default_factory=Counter)
+    kept: dict[str, int] = field(default_factory=dict)
     """Why something below a directory was left as it is, and how often."""
 
 
@@ -66,7 +65,7 @@ class PathKeeping:
                 done.blobs += 1
                 done.bytes += outcome
             elif outcome is not Kept.MISSING:
-                done.kept[outcome.value] += 1
+                done.kept[outcome.value] = done.kept.get(outcome.value, 0) + 1
         return done
 
     async def _below(self, directory: Name) -> AsyncIterator[BlobId]:
