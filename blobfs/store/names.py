@@ -228,24 +228,29 @@ def make_directory(store: Store, directory: Name, record: DirRecord, loaded: boo
     layout.named(directory).chmod(PUBLIC_DIRECTORY_MODE)
     if directory_exists(store, directory):
         return False
-    # It comes into sight with its log in it: that is how a reader knows a directory.
-    temp = layout.new_temp()
-    temp.mkdir(mode=PRIVATE_DIRECTORY_MODE)
-    try:
-        _fill_directory(temp, LogEntry(split(directory)[1], record, loaded))
-        if (removed_ns := _removed_ns(store, directory)) is not None:
-            set_mark(temp, SINCE, str(removed_ns).encode())
-        layout.record(directory).unlink(missing_ok=True)
-        os.rename(temp, layout.record(directory))
-    except BaseException:
-        remove_temp(temp)
-        raise
+    with store.changes.changing(directory):  # a power cut may leave it with an empty log
+        _put_directory(store, directory, LogEntry(split(directory)[1], record, loaded))
     _log_entry(store, directory, record, loaded)
     return True
 
 
+def _put_directory(store: Store, directory: Name, entry: LogEntry) -> None:
+    """It comes into sight with its log in it: that is how a reader knows a directory."""
+    temp = store.layout.new_temp()
+    temp.mkdir(mode=PRIVATE_DIRECTORY_MODE)
+    try:
+        _fill_directory(temp, entry)
+        if (removed_ns := _removed_ns(store, directory)) is not None:
+            set_mark(temp, SINCE, str(removed_ns).encode())
+        store.layout.record(directory).unlink(missing_ok=True)
+        os.rename(temp, store.layout.record(directory))
+    except BaseException:
+        remove_temp(temp)
+        raise
+
+
 def _removed_ns(store: Store, directory: Name) -> int | None:
-    """When the directory that had this name before was removed: redo marks older than that were meant for it."""
+    """When an earlier directory of this name was removed: older redo marks were meant for that one."""
     before = read_record(store, directory)
     return before.record.published_ns if before and isinstance(before.record, GoneRecord) else None
 
