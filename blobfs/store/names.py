@@ -156,6 +156,7 @@ def list_directories(store: Store) -> list[Name]:
 @_changes_parent
 def put_blob_name(store: Store, name: Name, record: BlobRecord, loaded: bool = False) -> None:
     """Makes `name` mean a blob that is here, in a directory that is here; replaces what it meant."""
+    os.stat(store.layout.blob(record.blob))  # it must not get a record if it cannot get a link
     _put_record(store, name, record, loaded)
     link_name(store, name, record, loaded)
 
