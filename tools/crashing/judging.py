@@ -13,7 +13,7 @@ from tools.crashing.soundness import Soundness
 from tools.crashing.totals import Totals
 from tools.crashing.transactions import Packer, observe_packages
 
-REST_SECONDS = 10.0
+REST_SECONDS = 30.0
 """Within which records, links and logs agree after a start: the repair may go on behind the mount."""
 REST_PAUSE = 0.05
 SHOWN = 20
