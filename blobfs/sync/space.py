@@ -36,7 +36,8 @@ MEASURE_EVERY = 300.0
 LEAST_REST, REST_PER_ROUND = 1.0, 10.0
 """Seconds until eviction is tried again after it could free nothing; and as a multiple of what that took."""
 UNCOUNTED = 64
-"""One part in so many of the quota is for what is not counted along: trees, names, directories."""
+"""One part in so many of the quota, 1 MiB at least, is for what is not counted along: trees, names,
+directories."""
 PATIENCE = 2.0
 """Seconds for which whoever needs room waits for eviction before he goes without."""
 
@@ -79,7 +80,7 @@ class Space:
         quota = self._store.usage.quota
         if quota is None:
             return left
-        return min(left, quota - quota // UNCOUNTED - self._store.usage.used)
+        return min(left, quota - max(quota // UNCOUNTED, MIB) - self._store.usage.used)
 
     @property
     def has_plenty(self) -> bool:
@@ -173,7 +174,7 @@ class Space:
         lacking = times * wanted + self._reserve - self._free_now()
         quota = self._store.usage.quota
         if quota is not None:
-            wanted = max(min(quota // HEADROOM, MOST_HEADROOM), LEAST_HEADROOM)
+            wanted = max(min(quota // HEADROOM, MOST_HEADROOM), 2 * LEAST_HEADROOM)
             lacking = max(lacking, times * wanted + self._store.usage.used - quota)
         return lacking
 

@@ -110,7 +110,11 @@ def test_what_is_evicted_is_missing_and_comes_again(a: BlobfsNode, start_node: S
     assert not (b.share / name).exists()
     assert list((b.share / ".blobfs/trees").iterdir()) == []
     after = b.path(name).stat()
-    assert (after.st_size, after.st_mtime_ns, after.st_ino) == (before.st_size, before.st_mtime_ns, before.st_ino)
+    assert (after.st_size, after.st_mtime_ns, after.st_ino) == (
+        before.st_size,
+        before.st_mtime_ns,
+        before.st_ino,
+    )
     assert attribute(b.path(name), "state") == "missing"
     until(lambda: b.path(name).stat().st_blocks == 0, "du knows")
     assert os.listdir(b.path("again")) == ["00"]
@@ -162,7 +166,10 @@ def test_pin_brings_it_here(a: BlobfsNode, start_node: StartNode):
     b.restart()
     assert {attribute(b.path(name), "pinned") for name in names} == {"1"}
     done = blobfs("evict", b.mountpoint, "pins")
-    assert done.stdout.splitlines() == ["evicted pins, 0 blobs, 0 bytes freed", "  2 blobs left: it is pinned"]
+    assert done.stdout.splitlines() == [
+        "evicted pins, 0 blobs, 0 bytes freed",
+        "  2 blobs left: it is pinned",
+    ]
     done = blobfs("pin", b.mountpoint, "nothing")
     assert done.returncode == 1
     assert_one_line(done)

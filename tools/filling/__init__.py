@@ -1,0 +1,1 @@
+"""What becomes of a node that reads more than it may keep: `tools/quota`."""
