@@ -153,8 +153,6 @@ class KnownLogs:
         known.failure = None
         known.exists = known.exists or reading.known is not None
         match found:
-            case Attempt():
-                known.failure = found
             case None:
                 detail = f"a long log: {known.names} names so far, the rest when it is asked for again"
                 known.failure = failed_attempt(peer.shown, "log", Kind.TOO_LATE, detail)
@@ -169,6 +167,8 @@ class KnownLogs:
             case True:
                 known.doubted = None
                 known.exists, known.checked = True, known.asked
+            case failure:
+                known.failure = failure
 
     async def _tell(self, peer: Peer, directory: Name, known: KnownLog, is_first: bool) -> None:
         """What is new, to whom it may concern; of a log that was not known, most is not."""
