@@ -13,12 +13,14 @@ import trio
 
 from blobfs import errors
 from blobfs.config import Fill, LoadSettings, ShareSetting, SpaceSettings
-from blobfs.model import BlobId
+from blobfs.model import BlobId, Name
+from blobfs.record import BlobRecord
 from blobfs.shares.resolver import install_resolver
 from blobfs.store import sealed
 from blobfs.store.opening import Store, open_store, open_unchanged
 from blobfs.store.verify.findings import Done, Finding, Inspection, Kind, Progress, Stopped
 from blobfs.store.verify.verifying import check_references, measure, verify
+from blobfs.sync.answers import Present
 from blobfs.sync.known_shares import make_peers
 from blobfs.sync.packages.progress import Progress as LoadProgress
 from blobfs.sync.service import SyncService
@@ -66,16 +68,19 @@ def _load_lost(
         for finding in findings
         if finding.blob is not None and finding.is_left
     }
-    if not lost:
+    names = [finding.name for finding in findings if finding.name is not None]
+    if not lost and not names:
         return findings
-    failed = load_again(inspection.store, shares, list(lost.values()), inspection.progress)
+    failed = load_again(inspection.store, shares, list(lost.values()), names, inspection.progress)
     # That a name is linked to its blob again is no news; what a manifest tells again of its bundle is.
     again = Inspection(inspection.store, inspection.mends, inspection.after_crash)
     bundles = [finding for finding in check_references(again) if finding.kind is Kind.BUNDLE]
     return [_told(finding, failed) for finding in findings] + bundles
 
 
-def _told(finding: Finding, failed: Mapping[BlobId, str]) -> Finding:
+def _told(finding: Finding, failed: Mapping[str, str]) -> Finding:
+    if finding.name is not None and finding.name not in failed:
+        return replace(finding, done=Done.RESTORED, what=f"{finding.what}; a share knows it")
     if finding.blob is None or not finding.is_left:
         return finding
     if finding.blob not in failed:
@@ -93,12 +98,19 @@ class Wanted:
 
 
 def load_again(
-    store: Store, shares: Sequence[ShareSetting], wanted: Sequence[Wanted], progress: Progress
-) -> Mapping[BlobId, str]:
-    """What could not be loaded, and why. Blocks until each has ended. Raises `StartRefused`, `Stopped`."""
+    store: Store,
+    shares: Sequence[ShareSetting],
+    wanted: Sequence[Wanted],
+    names: Sequence[Name],
+    progress: Progress,
+) -> Mapping[str, str]:
+    """What could not be loaded, and why. `names` are those whose records are lost.
+
+    Blocks until each has ended. Raises `StartRefused`, `Stopped`.
+    """
     progress.lost = len(wanted)
-    failed: dict[BlobId, str] = {}
-    trio.run(_load_all, store, shares, wanted, failed, progress)
+    failed: dict[str, str] = {}
+    trio.run(_load_all, store, shares, wanted, names, failed, progress)
     if progress.stopped.is_set():
         raise Stopped
     return failed
@@ -108,7 +120,8 @@ async def _load_all(
     store: Store,
     shares: Sequence[ShareSetting],
     wanted: Sequence[Wanted],
-    failed: dict[BlobId, str],
+    names: Sequence[Name],
+    failed: dict[str, str],
     progress: Progress,
 ) -> None:
     install_resolver()
@@ -127,6 +140,9 @@ async def _load_all(
         async with trio.open_nursery() as nursery:
             for each in wanted:
                 nursery.start_soon(load, sync, each)
+        for name in names:
+            if not await _learn(sync, name):
+                failed[name] = "no share knows it"
         await sync.finish(FINISH_SECONDS)
         watching.cancel_scope.cancel()
 
@@ -150,6 +166,18 @@ async def _cancel_when_stopped(scope: trio.CancelScope, progress: Progress) -> N
         await trio.sleep(LOOK_SECONDS)
         if progress.stopped.is_set():
             scope.cancel()
+
+
+async def _learn(sync: SyncService, name: Name) -> bool:
+    """Whether a share knows what a name means; shared in turn where that is here."""
+    try:
+        answer = await sync.names.lookup(name, sync.catalogue)
+    except errors.BlobfsError:
+        return False
+    match answer:
+        case Present(record=BlobRecord() as record) if await sync.is_here(record.blob):
+            await sync.loads.adopt(name, record)
+    return isinstance(answer, Present)
 
 
 async def _load(sync: SyncService, wanted: Wanted) -> None:

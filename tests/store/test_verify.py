@@ -282,11 +282,24 @@ def test_record_that_a_damaged_log_tells_of(
     record = root / NAMES / name
     before = record.read_bytes()
     flip(record, 30)
+    flip(record, 40)
     flip(root / NAMES / ".blobfs-log", 30)
     assert {(each.kind, each.done) for each in mend(root)} == {
         (Kind.RECORD, Done.RESTORED),
         (Kind.LOG, Done.REBUILT),
     }
+    assert record.read_bytes() == before
+    assert looking() == []
+
+
+@pytest.mark.parametrize("name", ["leaf", "link", "removed"])
+def test_record_with_one_flipped_bit(root: Path, looking: Callable[[], list[Finding]], name: str) -> None:
+    """Its check mark tells which bit it was, whatever has become of the log."""
+    record = root / NAMES / name
+    before = record.read_bytes()
+    flip(record, 30)
+    (root / NAMES / ".blobfs-log").write_bytes(b"")
+    assert (Kind.RECORD, Done.RESTORED) in {(each.kind, each.done) for each in mend(root)}
     assert record.read_bytes() == before
     assert looking() == []
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from blobfs.model import BlobId
+from blobfs.model import BlobId, Name
 from blobfs.store.demotion import Became, demote
 from blobfs.store.opening import Store
 
@@ -60,6 +60,8 @@ class Finding:
     """Bytes of that blob, where they are known."""
     good: int | None = None
     """How many of them were right."""
+    name: Name | None = None
+    """Of a record that is lost."""
 
     @property
     def is_left(self) -> bool:
@@ -76,6 +78,7 @@ class Finding:
             "blob": self.blob,
             "size": self.size,
             "good": self.good,
+            "name": self.name,
         }
         return {key: value for key, value in every.items() if value is not None}
 

@@ -2,7 +2,8 @@
 
 A record is the truth, and its check mark vouches for it. Where it is broken or missing it is restored from
 
-1. its line in the log, if the log is what was written;
+1. its line in the log, if the log is what was written; itself, if one bit of it flipped: its check mark tells
+   which;
 2. its line in any log, if that is what the record's check mark vouches for, or means the very blob whose file
    stands in the share under the name;
 3. that file: of its time, its mode 0444, published when it was last modified, so that whatever another node
@@ -16,20 +17,27 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from blobfs.model import Name, join
+from blobfs.model import Invalid, Name, join
 from blobfs.record import (
     BlobRecord,
     DirRecord,
     LogEntry,
     Record,
     decode_log_entries,
+    decode_record,
     encode_log_entry,
     encode_record,
 )
-from blobfs.store.checks import check_of, get_directory_mark, set_directory_mark, vouched_length
+from blobfs.store.checks import (
+    check_of,
+    get_directory_mark,
+    set_directory_mark,
+    vouched_length,
+    without_flipped_bit,
+)
 from blobfs.store.loaded_names import is_loaded
 from blobfs.store.logs import read_log
-from blobfs.store.marks import CHECK, RECORD, get_mark
+from blobfs.store.marks import CHECK, LOADED, RECORD, YES, get_mark
 from blobfs.store.names import LocalName, list_components, read_record, write_record
 from blobfs.store.sealed import Content, has, hash_file
 from blobfs.store.verify.findings import Done, Finding, Findings, Inspection, Kind
@@ -130,16 +138,28 @@ class RecordCheck:
             what += "; nothing here vouches for what the name meant"
         elif self._inspection.mends and not isinstance(found.record, DirRecord):
             write_record(self._store, name, found.record, found.loaded)
-        return Finding(Kind.RECORD, self._inspection.shown(path), what, done)
+        lost = name if found is None else None
+        return Finding(Kind.RECORD, self._inspection.shown(path), what, done, name=lost)
 
     def _vouched(self, component: str) -> LocalName | None:
         """What a name whose record is broken or missing means: cases 1, 2 and 3 of the module."""
+        mended = self._without_flipped_bit(join(self._directory, component))
+        if mended is not None:
+            return mended
         entry = self.log.entries.get(component)
         if entry is not None and not isinstance(entry.record, DirRecord):
             logged = LocalName(entry.record, entry.loaded)
             if self.log.is_sound or self._is_vouched(component, entry.record):
                 return logged
         return self.from_file(component)
+
+    def _without_flipped_bit(self, name: Name) -> LocalName | None:
+        path = self._layout.record(name)
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError, Invalid):
+            raw = without_flipped_bit(path, path.read_bytes())
+            if raw is not None:
+                return LocalName(decode_record(raw), get_mark(path, LOADED) == YES)
+        return None
 
     def _is_vouched(self, component: str, record: Record) -> bool:
         """Whether a record is the one that was broken, or means the file under its name."""
