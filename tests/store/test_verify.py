@@ -2,6 +2,7 @@
 
 import os
 import random
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,12 +17,16 @@ from blobfs.store import names, packages
 from blobfs.store.bundles import write_bundle
 from blobfs.store.opening import Store, open_store, open_unchanged
 from blobfs.store.partial import open_partial
-from blobfs.store.verify.content import STRETCH
+from blobfs.store.verify import blobs as verify_blobs
+from blobfs.store.verify import content as verify_content
+from blobfs.store.verify import partials as verify_partials
 from blobfs.store.verify.findings import Done, Finding, Inspection, Kind
 from blobfs.store.verify.verifying import measure, verify
 from tests.store.sealing import content_of, put_blob, put_name, record_of
 
-SIZES = {"leaf": 5_000, "small": 300_000, "large": 2 * STRETCH + 70_001}
+STRETCH = CHUNK_SIZE
+"""Hashed at a time here: no hash worker has to be started for so little."""
+SIZES = {"leaf": 5_000, "small": 200_001, "large": 3 * STRETCH + 70_001}
 BLOBS = {name: random.Random(name).randbytes(size) for name, size in SIZES.items()}
 PARTIAL = random.Random("partial").randbytes(5 * CHUNK_SIZE + 1)
 HERE = (0, 1, 4)
@@ -60,10 +65,10 @@ def put_package(store: Store) -> BlobId:
     return package
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store that holds of everything one, at rest."""
-    store = open_store(tmp_path / "store")
+    store = open_store(tmp_path_factory.mktemp("template") / "store")
     names.make_directory(store, Name("dir"), DirRecord(1, 2))
     for name, raw in BLOBS.items():
         put_name(store, f"dir/{name}" if name == "small" else name, raw)
@@ -74,6 +79,15 @@ def root(tmp_path: Path) -> Path:
     put_package(store)
     store.close()
     return store.layout.root
+
+
+@pytest.fixture
+def root(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, with links, holes and attributes."""
+    for module in (verify_blobs, verify_content, verify_partials):
+        monkeypatch.setattr(module, "STRETCH", STRETCH)
+    subprocess.run(["cp", "-a", "--", template, tmp_path / "store"], check=True, timeout=30)
+    return tmp_path / "store"
 
 
 @pytest.fixture
@@ -142,7 +156,7 @@ def layout_paths(root: Path) -> dict[str, tuple[Path, int, Kind]]:
     bundle = next((reserved / "bundles").iterdir())
     return {
         "leaf": (reserved / "blobs" / blob_of("leaf"), -1, Kind.BLOB),
-        "chunk": (reserved / "blobs" / blob_of("small"), 200_000, Kind.BLOB),
+        "chunk": (reserved / "blobs" / blob_of("small"), 150_000, Kind.BLOB),
         "stretch": (reserved / "blobs" / blob_of("large"), STRETCH + 1, Kind.BLOB),
         "last byte": (reserved / "blobs" / blob_of("large"), -1, Kind.BLOB),
         "tree": (reserved / "trees" / blob_of("small"), 40, Kind.TREE),
