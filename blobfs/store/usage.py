@@ -18,6 +18,7 @@ class Usage:
         self._lock = threading.Lock()
         self._measured: int | None = None
         self._added = 0
+        self._expected = 0
 
     def __repr__(self) -> str:
         return f"Usage(used={self.used}, quota={self.quota}, measured={self.is_measured})"
@@ -31,11 +32,22 @@ class Usage:
     def used(self) -> int:
         """Bytes."""
         with self._lock:
-            return max((self._measured or 0) + self._added, 0)
+            return max((self._measured or 0) + self._added + self._expected, 0)
 
     def add(self, amount: int) -> None:
         """So many bytes came to the store; negative: went."""
         with self._lock:
+            self._added += amount
+
+    def expect(self, amount: int) -> None:
+        """So many bytes will come, and count already; negative: they will not."""
+        with self._lock:
+            self._expected += amount
+
+    def arrived(self, amount: int) -> None:
+        """So many bytes that were expected have been written."""
+        with self._lock:
+            self._expected -= amount
             self._added += amount
 
     def demand(self, amount: int) -> None:

@@ -68,6 +68,7 @@ class Landing:
         finally:
             if saves:
                 self._is_saving = False
+        self._space.used(len(content))
         count = -(-len(content) // CHUNK_SIZE)
         self._partial.mark(chunk, count)
         self._unsaved += count

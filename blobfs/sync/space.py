@@ -94,12 +94,16 @@ class Space:
         if self.room < amount:
             return False
         self._free -= amount
-        self._store.usage.add(amount)
+        self._store.usage.expect(amount)
         return True
+
+    def used(self, amount: int) -> None:
+        """They were taken, and are written."""
+        self._store.usage.arrived(amount)
 
     def give_back(self, amount: int) -> None:
         """They were taken, and could not be written."""
-        self._store.usage.add(-amount)
+        self._store.usage.expect(-amount)
 
     def press(self) -> None:
         """Has room made in the background."""
@@ -129,8 +133,8 @@ class Space:
         return self.take(amount)
 
     async def relieve(self) -> bool:
-        """After the disk, or the quota, refused a write: waits while something is evicted, and measured. False:
-        that is no use."""
+        """After the disk, or the quota, refused a write: waits while something is evicted, and all is measured.
+        False: that is no use."""
         if trio.current_time() < self._rests_until:
             return False
         self._pressed.set()
