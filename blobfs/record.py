@@ -9,7 +9,7 @@ crash may have cut it short). Everything here is pure.
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,6 +66,8 @@ class DirRecord:
 
     mtime_ns: int
     published_ns: int
+    loaded: bool = field(default=False, compare=False)
+    """Who says so has it only for what it loaded: it does not keep it."""
 
 
 Record = BlobRecord | SymlinkRecord | GoneRecord
@@ -228,7 +230,7 @@ def _from_fields(fields: dict[str, Any]) -> LogRecord:
         case "gone":
             return GoneRecord(published)
         case "dir":
-            return DirRecord(_mtime(fields, published), published)
+            return DirRecord(_mtime(fields, published), published, fields.get("loaded") is True)
         case other:
             raise Invalid(f"a record of kind {_shown(other)}")
 

@@ -25,7 +25,7 @@ Packed = bytes
 """One record; `unpack` knows what stands in it."""
 
 _NS = 1_000_000_000
-_FILE, _PROGRAM, _SYMLINK, _DIRECTORY, _GONE = range(5)
+_FILE, _PROGRAM, _SYMLINK, _DIRECTORY, _GONE, _LOADED_DIRECTORY = range(6)
 _TIME = "qI"  # seconds since the epoch, which may be before it, and nanoseconds
 _HEAD = struct.Struct(f"<B{_TIME}")
 """What it is and when it was published; a tombstone has no more."""
@@ -84,8 +84,9 @@ def pack(record: LogRecord) -> Packed:
             return _BLOB.pack(kind, *published, *divmod(mtime_ns, _NS), size, bytes.fromhex(blob))
         case SymlinkRecord(target, mtime_ns):
             return _DATED.pack(_SYMLINK, *published, *divmod(mtime_ns, _NS)) + target.encode("utf-8")
-        case DirRecord(mtime_ns):
-            return _DATED.pack(_DIRECTORY, *published, *divmod(mtime_ns, _NS))
+        case DirRecord(mtime_ns, loaded=loaded):
+            kind = _LOADED_DIRECTORY if loaded else _DIRECTORY
+            return _DATED.pack(kind, *published, *divmod(mtime_ns, _NS))
         case GoneRecord():
             return _HEAD.pack(_GONE, *published)
 
@@ -101,7 +102,9 @@ def unpack(packed: Packed) -> LogRecord:
             return GoneRecord(seconds * _NS + ns)
     kind, seconds, ns, mtime, mtime_ns = _DATED.unpack_from(packed)
     dates = mtime * _NS + mtime_ns, seconds * _NS + ns
-    return DirRecord(*dates) if kind == _DIRECTORY else SymlinkRecord(packed[_DATED.size :].decode(), *dates)
+    if kind == _SYMLINK:
+        return SymlinkRecord(packed[_DATED.size :].decode(), *dates)
+    return DirRecord(*dates, loaded=kind == _LOADED_DIRECTORY)
 
 
 def published_of(packed: Packed) -> int:

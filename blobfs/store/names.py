@@ -41,7 +41,7 @@ from blobfs.store.files import replace_file
 from blobfs.store.layout import LOG_MODE, PRIVATE_DIRECTORY_MODE, PUBLIC_DIRECTORY_MODE, SHARED_FILE_MODE
 from blobfs.store.loaded_names import forget_name, note_name
 from blobfs.store.logs import append_log, encode_log, read_log, write_log
-from blobfs.store.marks import CHECK, LOADED, SINCE, YES, get_mark, set_mark
+from blobfs.store.marks import CHECK, LOADED, SINCE, YES, get_mark, remove_mark, set_mark
 from blobfs.store.opening import Store
 from blobfs.store.sealed import replace_by_link, set_keep
 from blobfs.store.temps import remove_temp
@@ -271,9 +271,11 @@ def _fill_directory(path: Path, entry: LogEntry) -> None:
 @store_errors()
 @_changes_parent
 def put_directory(store: Store, directory: Name, record: DirRecord) -> None:
-    """Gives a directory that is here and that this node made a new record."""
+    """Gives a directory that is here a new record; it is this node's own from then on."""
     entry = LogEntry(split(directory)[1], record)
-    set_directory_mark(store.layout.record(directory), encode_log_entry(entry).rstrip(b"\n"))
+    path = store.layout.record(directory)
+    set_directory_mark(path, encode_log_entry(entry).rstrip(b"\n"))
+    remove_mark(path, LOADED)
     _log_entry(store, directory, record, loaded=False)
 
 

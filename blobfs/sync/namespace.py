@@ -7,6 +7,7 @@ the disk first, then into the memory.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import trio
 
@@ -117,7 +118,7 @@ class Namespace:
         here = await self.entry(name)
         if here is not None and isinstance(here.record, DirRecord):
             raise errors.IsADirectory(f"{name} is a directory on this node")
-        await self.ensure_directory(directory, loaded=loaded)
+        await self.ensure_directory(directory, loaded=loaded or isinstance(record, GoneRecord))
         before = await self.entry(name)
         blobs = [
             each.blob
@@ -161,7 +162,11 @@ class Namespace:
 
         With `loaded` it is made for what is shared in turn: then it is another node's, as it is known there.
         """
-        if directory == ROOT or await self.directory(directory) is not None:
+        if directory == ROOT:
+            return
+        if await self.directory(directory) is not None:
+            if not loaded:
+                await self._keep_directory(directory)
             return
         parent, component = split(directory)
         await self.ensure_directory(parent, loaded=loaded)
@@ -172,9 +177,17 @@ class Namespace:
         if stands is not None and (newest is None or not is_later(newest, stands)):
             raise errors.NotADirectory(f"{directory} is not a directory")
         if loaded and newest is not None:
-            await self._make_directory(directory, component, newest, loaded=True)
+            await self._make_directory(directory, component, replace(newest, loaded=True), loaded=True)
         else:
             await self.make_directory(directory, component)
+
+    async def _keep_directory(self, directory: Name) -> None:
+        """One that was made for what is shared in turn holds something of this node's own from now on."""
+        here = await self.entry(directory)
+        if here is not None and here.loaded and isinstance(here.record, DirRecord):
+            await self.ensure_directory(split(directory)[0])
+            published = await self.next_published_as(directory)
+            await self.put_directory(directory, DirRecord(here.record.mtime_ns, published))
 
     async def make_directory(self, directory: Name, component: str) -> DirRecord:
         """Makes one directory in a parent that is here. The lock is held."""

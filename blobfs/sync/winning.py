@@ -4,7 +4,7 @@
 2. Of equally old ones the greater in a fixed order of what they say: two nodes that publish at once agree
    on the winner, whatever the order in which each knows the shares.
 3. A tombstone takes no directory away that somebody keeps: one node's ``rmdir`` does not bury what others
-   have in theirs.
+   have in theirs. Who has a directory only for what he loaded does not keep it.
 
 So the winner follows from the set of records alone, and rule 3 wants all of them: a directory that lost
 against a file wins against the tombstone of that file.
@@ -23,7 +23,7 @@ def winner(records: Sequence[tuple[LogRecord, Holder]]) -> tuple[LogRecord, Hold
     newest = _newest(records)
     if len(records) == 1 or not isinstance(newest[0], GoneRecord):
         return newest
-    directories = [pair for pair in records if isinstance(pair[0], DirRecord)]
+    directories = [pair for pair in records if isinstance(pair[0], DirRecord) and not pair[0].loaded]
     return _newest(directories) if directories else newest
 
 

@@ -174,7 +174,8 @@ def newest_alive(records: list[Record]) -> Record | None:
     newest = max(records, key=_order, default=None)
     if newest is None or newest["kind"] != "gone":
         return newest
-    return max((record for record in records if record["kind"] == "dir"), key=_order, default=None)
+    kept = (record for record in records if record["kind"] == "dir" and record.get("loaded") is not True)
+    return max(kept, key=_order, default=None)
 
 
 def _order(record: Record) -> tuple[int, str, bytes, int, str, int]:

@@ -8,7 +8,7 @@ from trio.testing import MockClock
 
 from blobfs import errors
 from blobfs.model import ROOT, Name
-from blobfs.record import BlobRecord, DirRecord, GoneRecord, LogRecord
+from blobfs.record import BlobRecord, DirRecord, GoneRecord, LogEntry, LogRecord
 from blobfs.store import sealed
 from blobfs.store.names import LocalName
 from blobfs.store.opening import Store
@@ -262,6 +262,47 @@ async def test_a_directory_with_something_of_this_node_s_own_stays(
         assert meaning(await sync.lookup(Name("d/own"))) == own
 
 
+async def test_who_only_loaded_keeps_no_directory(store: Store, mock_clock: MockClock) -> None:
+    """A tombstone takes it away at once, before he has heard of it; what he makes in it, he keeps."""
+    share, other = FakeShare(), FakeShare("http://two/")
+    record = share.publish("d/x", b"x")
+    for directory in (ROOT, Name("d")):
+        other.ensure_log(directory)
+    async with running(store, share, other) as sync:
+        await sync.listing(ROOT)
+        await loaded_here(sync, record, "d/x")
+        kept = await sync.namespace.directory(ROOT)
+        assert kept is not None
+        assert kept["d"].loaded
+        other.rebuild_log(ROOT, [LogEntry("d", DirRecord(500, 500), loaded=True)])
+        share.put("d", GoneRecord(9_000))
+        await heard(sync, mock_clock)
+        assert await sync.listing(ROOT) == {}
+        assert await sync.lookup(Name("d")) == Absent()
+        await sealed_here(sync, b"own", "d/own")
+        entry = await sync.namespace.entry(Name("d"))
+        assert entry is not None
+        assert not entry.loaded
+        assert entry.record.published_ns > 9_000
+
+
+async def test_a_loaded_directory_is_own_once_something_own_is_in_it(store: Store) -> None:
+    """It keeps its time, and all above it become own too; the next run knows it."""
+    share = FakeShare()
+    record = share.publish("d/e/x", b"x")
+    async with running(store, share) as sync:
+        for directory in (ROOT, Name("d"), Name("d/e")):
+            await sync.listing(directory)
+        await loaded_here(sync, record, "d/e/x")
+        await sealed_here(sync, b"own", "d/e/own")
+    async with running(store) as sync:
+        for name in ("d", "d/e"):
+            entry = await sync.namespace.entry(Name(name))
+            assert entry is not None
+            assert isinstance(entry.record, DirRecord)
+            assert (entry.loaded, entry.record.loaded, entry.record.mtime_ns) == (False, False, 500)
+
+
 async def test_a_file_and_a_directory_of_one_name(store: Store, mock_clock: MockClock) -> None:
     """The newer one counts, for a listing and for a lookup; the other one is there again when that goes."""
     share = FakeShare()
@@ -302,6 +343,21 @@ async def test_a_file_is_not_made_where_this_node_has_a_directory(
         async with sync.namespace.lock:
             with pytest.raises(errors.IsADirectory):
                 await sync.namespace.put(Name("n"), record_of(b"own", FAR))
+
+
+async def test_a_file_is_not_adopted_where_this_node_has_a_directory(
+    store: Store, mock_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is read and kept, without the name, and nobody is warned."""
+    share = FakeShare()
+    async with running(store, share) as sync:
+        own = await sealed_here(sync, b"own", "n/own")
+        file = share.publish("n", b"file", FAR)
+        with caplog.at_level(logging.WARNING):
+            await loaded_here(sync, file, "n")
+        assert is_kept(store, file.blob, b"file")
+        assert await sync.namespace.entry(Name("n/own")) == LocalName(own, loaded=False)
+    assert caplog.records == []
 
 
 async def test_mkdir_on_two_nodes_is_one_directory(store: Store) -> None:

@@ -21,7 +21,7 @@ blobs = st.builds(
 )
 links = st.builds(SymlinkRecord, st.sampled_from(["a", "b", "é"]), st.integers(0, 1), times)
 tombstones = st.builds(GoneRecord, times)
-directories = st.builds(DirRecord, st.integers(0, 1), times)
+directories = st.builds(DirRecord, st.integers(0, 1), times, st.booleans())
 files = blobs | links | tombstones
 records = files | directories
 some = st.lists(records, min_size=1, max_size=6)
@@ -85,3 +85,5 @@ def test_a_directory_outlives_a_tombstone_but_not_a_file() -> None:
     assert counts([directory, GoneRecord(2)]) == directory
     assert counts([directory, file]) == file
     assert counts([directory, file, gone]) == directory
+    assert counts([DirRecord(1, 1, loaded=True), gone]) == gone
+    assert counts([DirRecord(1, 1, loaded=True), directory, gone]) == directory
