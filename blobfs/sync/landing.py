@@ -42,6 +42,35 @@ class Landing:
         self.refusal: errors.StoreError | None = None
         """None: what came last was kept."""
 
+    # What has landed
+
+    def has(self, chunk: int) -> bool:
+        """Kept, or in memory for its reader."""
+        return self._partial.present(chunk) or self._passing.has(self._partial.key, chunk)
+
+    def has_all(self, first: int, stop: int) -> bool:
+        return self._partial.all_present(first, stop - first) or (
+            self._passing.bytes > 0 and all(self.has(chunk) for chunk in range(first, stop))
+        )
+
+    def has_kept(self, first: int, stop: int) -> bool:
+        """Raises why what came last was not kept."""
+        if self._partial.all_present(first, stop - first):
+            return True
+        if self.refusal is not None:
+            raise self.refusal
+        return False
+
+    def begin_keeping(self) -> None:
+        """Somebody wants it kept: there may be room by now."""
+        self.refusal = None
+        self.forget_passed()
+
+    def forget_passed(self) -> None:
+        self._passing.forget(self._partial.key)
+
+    # What lands
+
     async def land(self, chunk: int, content: Buffer) -> Landed:
         """Whole chunks, from `chunk` on. Raises `StoreError` when the disk fails in another way than by being
         full or read-only."""

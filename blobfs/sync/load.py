@@ -117,20 +117,11 @@ class Load:
     # What readers call
 
     def is_here(self, offset: int, length: int) -> bool:
-        return self._are_here(*chunk_range(offset, length, self.size))
+        return self._landing.has_all(*chunk_range(offset, length, self.size))
 
     def is_kept(self, offset: int, length: int) -> bool:
         first, stop = chunk_range(offset, length, self.size)
         return self.partial.all_present(first, stop - first)
-
-    def _are_here(self, first: int, stop: int) -> bool:
-        """Kept, or in memory for their reader."""
-        return self.partial.all_present(first, stop - first) or (
-            self.passing.bytes > 0 and all(self._is_here(chunk) for chunk in range(first, stop))
-        )
-
-    def _is_here(self, chunk: int) -> bool:
-        return self.partial.present(chunk) or self.passing.has(self.key, chunk)
 
     @property
     def is_passing(self) -> bool:
@@ -145,22 +136,14 @@ class Load:
         if not self.is_here(offset, length):
             self.last_needed = trio.current_time()
             deadline = trio.current_time() + self.settings.read_timeout
-            await self._bring_until(deadline, offset, length, Urgency.READER, self._are_here)
+            await self._bring_until(deadline, offset, length, Urgency.READER, self._landing.has_all)
             self.last_needed = trio.current_time()
 
     async def bring(self, offset: int, length: int, urgency: Urgency, deadline: float) -> None:
         """Until these bytes are kept here, however many. Raises `LoadFailed`, and `StoreError` when there is
         no room for them; never waits beyond the deadline."""
-        self._landing.refusal = None  # there may be room by now
-        self.passing.forget(self.key)
-        await self._bring_until(deadline, offset, length, urgency, self._are_kept)
-
-    def _are_kept(self, first: int, stop: int) -> bool:
-        if self.partial.all_present(first, stop - first):
-            return True
-        if self._landing.refusal is not None:
-            raise self._landing.refusal
-        return False
+        self._landing.begin_keeping()
+        await self._bring_until(deadline, offset, length, urgency, self._landing.has_kept)
 
     async def _bring_until(
         self, deadline: float, offset: int, length: int, urgency: Urgency, are_here: AreHere
@@ -231,7 +214,7 @@ class Load:
     def forget_goals(self) -> None:
         """Nobody reads it any more."""
         self._goals.forget_ahead()
-        self.passing.forget(self.key)
+        self._landing.forget_passed()
 
     # Spans
 
@@ -329,7 +312,7 @@ class Load:
             peer.strike(self.key, attempt.detail)
 
     def _is_wanted(self, chunk: int) -> bool:
-        if self._is_here(chunk) or chunk in self.in_flight:
+        if self._landing.has(chunk) or chunk in self.in_flight:
             return False
         return not self.failures.is_failing(chunk)
 
