@@ -3,6 +3,7 @@
 import argparse
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -17,12 +18,15 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=40, help="the most operations in one example")
     parser.add_argument("--seed", type=int, default=None, help="the same seed draws the same examples")
     parser.add_argument("--nodes", choices=("a", "ab"), default="ab", help="one node, or two")
+    parser.add_argument("--minutes", type=float, default=60.0, help="no example is begun after so many")
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else random.randrange(1 << 20)
     directory = Path(tempfile.mkdtemp(prefix="blobfs-model-"))
     begun = time.monotonic()
     print(f"seed {seed}", flush=True)
-    tally = run_campaign(directory, Extent(options.examples, options.steps, options.nodes, seed))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the nodes are taken down then
+    extent = Extent(options.examples, options.steps, options.nodes, seed, options.minutes)
+    tally = run_campaign(directory, extent)
     shutil.rmtree(directory)
     seconds = time.monotonic() - begun
     print(f"{tally.examples} examples, {tally.operations} operations, {seconds:.0f} s, seed {seed}")

@@ -3,6 +3,7 @@
 Paths are relative to the mount; descriptors that stay open are known by a slot, a small number.
 """
 
+import contextlib
 import ctypes
 import errno
 import mmap
@@ -78,6 +79,18 @@ class Calls:
                 os.write(descriptor, raw[start : start + STEP])
         finally:
             os.close(descriptor)
+
+    def write_exact(self, path: str, raw: bytes) -> None:
+        """The first error is the one of the open, a write or the close."""
+        descriptor = os.open(self._at(path), os.O_WRONLY | os.O_CREAT, 0o644)
+        try:
+            for start in range(0, len(raw), STEP):
+                os.write(descriptor, raw[start : start + STEP])
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+            raise
+        os.close(descriptor)
 
     def cat(self, path: str) -> bytes:
         descriptor = os.open(self._at(path), os.O_RDONLY)

@@ -1,6 +1,8 @@
 """Examples, drawn by hypothesis and run one after the other, until one fails or enough were run."""
 
 import itertools
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,8 @@ class Extent:
     nodes: str = "a"
     seed: int | None = None
     """None: always the same examples."""
+    minutes: float = math.inf
+    """No example is begun after so many."""
 
 
 @dataclass
@@ -75,6 +79,7 @@ def run_campaign(directory: Path, extent: Extent) -> Tally:
     """Ends with the first example that fails."""
     with Nodes(directory, extent.nodes) as nodes:
         campaign = Campaign(nodes)
+        end = time.monotonic() + 60 * extent.minutes
         failed: list[tuple[list[Operation], AssertionError]] = []
 
         @settings(
@@ -87,7 +92,7 @@ def run_campaign(directory: Path, extent: Extent) -> Tally:
         )
         @given(sequences(extent.nodes, extent.steps))
         def example(steps: list[Operation]) -> None:
-            if failed:
+            if failed or time.monotonic() > end:
                 return  # hypothesis would like to see it fail again
             operations = [*start(extent.nodes), *steps]
             try:

@@ -4,6 +4,7 @@ import os
 
 from hypothesis import strategies as st
 
+from tests.model.blobs import WAYS
 from tests.model.script import Operation, Raw
 
 PATHS = ["x", "y", "d", "d/x", "d/y", "d/e", "d/e/x", "b", "b/x"]
@@ -41,6 +42,8 @@ mode = st.sampled_from([0o644, 0o755, 0o600, 0o444])
 raw = st.builds(Raw, size, st.integers(0, 5))
 some = st.builds(Raw, st.sampled_from(SIZES[1:]), st.integers(0, 5))
 name = st.sampled_from(["id", "state"])
+two = st.integers(0, 1)
+way = st.sampled_from(WAYS)
 mtime = st.integers(0, 2**60)
 
 _ARGUMENTS: dict[str, tuple[int, tuple[st.SearchStrategy, ...]]] = {
@@ -73,6 +76,15 @@ _ARGUMENTS: dict[str, tuple[int, tuple[st.SearchStrategy, ...]]] = {
     "utimens": (1, (path, mtime)),
     "getxattr": (1, (path, name)),
     "sync_directory": (1, (directory,)),
+    "incoming": (1, (two, way)),
+    "blob_cat": (1, (two,)),
+    "needed_open": (2, (two,)),
+    "needed_meta": (2, (two, way)),
+    "needed_blob": (3, (two, two, way)),
+    "needed_list": (1, (two,)),
+    "needed_state": (1, (two,)),
+    "needed_abort": (1, (two,)),
+    "package_cat": (2, (two, two)),
 }
 
 
@@ -89,7 +101,7 @@ def sequences(nodes: str, steps: int) -> st.SearchStrategy[list[Operation]]:
     """Some bursts of operations, and after each of them, perhaps, what happens to a whole node."""
     who = st.sampled_from(list(nodes))
     bursts = st.lists(operation(who), min_size=1, max_size=2 * BURST)
-    among = EVENTS if len(nodes) == 1 else [*EVENTS, "down", "up", "up"]
+    among = EVENTS if len(nodes) == 1 else [*EVENTS, "down", "up", "up", "evict"]
     events = st.tuples(who, st.sampled_from(among)).map(lambda event: [event] if event[1] else [])
     parts = st.lists(st.tuples(bursts, events), min_size=1, max_size=max(steps // BURST, 1))
     return parts.map(lambda drawn: [each for burst, event in drawn for each in burst + event])

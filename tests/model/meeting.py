@@ -1,7 +1,7 @@
 """What one node hears of another: soon the newest, until then something that was, never anything else."""
 
 import time
-from errno import EHOSTUNREACH, ENODATA, ENOENT, ESTALE, ETIMEDOUT
+from errno import EHOSTUNREACH, ENODATA, ENOENT, ENOTDIR, ESTALE, ETIMEDOUT
 
 from tests.model.nodes import Nodes
 from tests.model.world import Directory, File, Link, Node, World
@@ -44,6 +44,7 @@ def meet(nodes: Nodes, world: World, who: str) -> None:
     for path in sorted(world.news[who]):
         if path not in world.private[who]:
             _meet_name(nodes, world, who, path, end)
+            _meet_listing(nodes, world, who, path, end)
     world.news[who].clear()
 
 
@@ -59,6 +60,28 @@ def _meet_name(nodes: Nodes, world: World, who: str, path: str, end: float) -> N
     node = world.names.get(path)
     if isinstance(node, File):
         node.is_settled = True  # it is shared, or it could not be seen
+
+
+def _meet_listing(nodes: Nodes, world: World, who: str, path: str, end: float) -> None:
+    """Listings come from logs, names from their records: one may be known before the other."""
+    directory, _, component = path.rpartition("/")
+    is_there = path in world.names
+    while is_there != (component in _listed(nodes, who, directory)):
+        if time.monotonic() > end:
+            does = "does not list" if is_there else "lists"
+            raise NotHeard(f"{who} {does} {path} for {SECONDS:g} s")
+        time.sleep(PAUSE)
+
+
+def _listed(nodes: Nodes, who: str, directory: str) -> list[str]:
+    try:
+        listed = nodes.call(who, "listdir", directory)
+    except OSError as error:
+        if error.errno in NOT_NOW or error.errno == ENOTDIR:
+            return []
+        raise
+    assert isinstance(listed, list)
+    return listed
 
 
 def _glimpse(nodes: Nodes, who: str, path: str) -> tuple[object, ...] | None:

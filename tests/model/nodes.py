@@ -7,6 +7,7 @@ from typing import Self
 
 from tests.model.worker import Hung, Worker
 from tests.mount.node import BlobfsNode
+from tests.mount.probes import blobfs
 
 OPTIONS = (
     "fill=never",
@@ -119,6 +120,12 @@ class Nodes:
 
     def start(self, who: str) -> None:
         self._nodes[who].start()
+
+    def evict(self, who: str, name: str) -> None:
+        """Drops what was loaded of a name, or below it; that there is nothing is no failure."""
+        done = blobfs("evict", self._nodes[who].mountpoint, name)
+        assert done.returncode in (0, 1), done.stderr
+        assert "Traceback" not in done.stderr, done.stderr
 
     def kill9(self, who: str) -> None:
         self._nodes[who].kill9()

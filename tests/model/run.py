@@ -7,9 +7,11 @@ hypothesis may drop whatever it likes from a sequence that fails.
 import errno
 from collections.abc import Sequence
 
+from tests.model.blobs import Blobs
+from tests.model.descriptors import UNREACHABLE, OneOf, Perhaps
 from tests.model.meeting import meet
 from tests.model.nodes import Nodes
-from tests.model.rules import UNREACHABLE, OneOf, Perhaps, Rules
+from tests.model.rules import Rules
 from tests.model.script import Operation, Raw, script
 from tests.model.world import Directory, File, Link, Node, Refused, Unclear
 from tests.mount.probes import blob_id
@@ -23,7 +25,7 @@ PATHS_OF = {
 SLOT_FIRST = frozenset(
     ("close", "close_copy", "pwrite", "append", "pread", "ftruncate", "fsync", "map_write", "map_read")
 )
-WHOLE = frozenset(("look", "forget", "restart", "kill9", "down", "up"))
+WHOLE = frozenset(("look", "forget", "restart", "kill9", "down", "up", "evict"))
 """Verbs that are about a whole node, and have methods here."""
 LOOKING = frozenset(("cat", "cat_range", "stat", "readlink", "getxattr", "pread"))
 """Verbs that change nothing: while the other node is down, these are tried on its names too."""
@@ -42,6 +44,7 @@ class Run:
         self.prefix = f"ex{salt}"
         self.rules = Rules(nodes.names, self.prefix)
         self.world = self.rules.world
+        self.blobs = Blobs(nodes.names, salt)
         self.done = 0
         self.absent: set[str] = set()
         self._script: list[Operation] = []
@@ -66,6 +69,9 @@ class Run:
             self._note(operation)
             getattr(self, verb)(who)
             return
+        if hasattr(self.blobs, verb):
+            self._apply_blob(operation)
+            return
         if not self.absent:
             meet(self.nodes, self.world, who)
         arguments = self._real(verb, drawn)
@@ -83,6 +89,16 @@ class Run:
         value, number = self._outcome(who, verb, arguments)
         if is_certain or not (number in UNREACHABLE or self.world.news[who]):
             self._compare(expected, value, number)
+
+    def _apply_blob(self, operation: Operation) -> None:
+        who, verb, *drawn = operation
+        try:
+            step = getattr(self.blobs, verb)(who, *drawn)
+        except Unclear:
+            return
+        self._note(operation)
+        call, *arguments = step.call
+        self._compare(step.expected, *self._outcome(who, str(call), arguments))
 
     def _is_own(self, who: str, verb: str, arguments: Sequence[object]) -> bool:
         """Whether only names that `who` published take part, and none of which there is news."""
@@ -142,12 +158,12 @@ class Run:
 
     @staticmethod
     def _compare(expected: object, value: object, number: int) -> None:
+        if isinstance(expected, Perhaps) and number in expected.errnos:
+            return
         if isinstance(expected, Refused):
             if number != expected.number:
                 raise Differs(f"{expected} expected, not {errno.errorcode.get(number, value)}")
         elif number:
-            if isinstance(expected, Perhaps) and number in expected.errnos:
-                return
             raise Differs(f"{errno.errorcode.get(number, number)}, but {_short(expected)} expected")
         elif isinstance(expected, Perhaps):
             Run._compare(expected.value, value, number)
@@ -191,6 +207,10 @@ class Run:
 
     def forget(self, who: str) -> None:
         self.nodes.call(who, "forget")
+
+    def evict(self, who: str) -> None:
+        """What was loaded is dropped; all names mean what they meant, and are loaded again."""
+        self.nodes.evict(who, self.prefix)
 
     def restart(self, who: str) -> None:
         """What was being written is gone, what was closed is there."""

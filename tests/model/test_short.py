@@ -8,8 +8,9 @@ from tests.model.campaign import Extent, run_campaign
 
 
 @pytest.mark.timeout(110)
-def test_one_node_is_what_the_model_says(tmp_path: Path) -> None:
-    """P2, P3: whatever programs do to a mount, each call ends as docs/semantics.md says."""
-    tally = run_campaign(tmp_path, Extent(examples=15, steps=40))
+@pytest.mark.parametrize("nodes", ["a", "ab"])
+def test_mounts_are_what_the_model_says(tmp_path: Path, nodes: str) -> None:
+    """P2, P3, P4: whatever programs do to one node or two, each call ends as docs/semantics.md says."""
+    tally = run_campaign(tmp_path, Extent(examples=8, steps=40, nodes=nodes))
     assert tally.failure == ""
-    assert tally.operations > 150
+    assert tally.operations > 50
