@@ -21,6 +21,7 @@ from blobfs.store.loaded_names import is_loaded, noted_names
 from blobfs.store.marks import KEEP, LOADED, PINNED, YES, get_mark
 from blobfs.store.names import link_name
 from blobfs.store.opening import Store
+from blobfs.store.sealed import is_pinned
 from blobfs.store.survey import BLOCK
 
 _log = logging.getLogger(__name__)
@@ -117,10 +118,10 @@ def let_go_package(store: Store, package: BlobId) -> Kept | None:
     try:
         if get_mark(path, LOADED) != YES:
             return Kept.OWN if path.exists() else Kept.MISSING
-        if get_mark(store.layout.blob(package), PINNED) == YES:
-            return Kept.PINNED
     except FileNotFoundError:
         return Kept.MISSING
+    if is_pinned(store, package):
+        return Kept.PINNED
     aborted = store.layout.new_aborted()
     os.rename(path, aborted)
     tear_down(store.layout, aborted, store.links)

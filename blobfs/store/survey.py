@@ -19,6 +19,9 @@ from blobfs.store.opening import Store
 BLOCK = 512
 """Bytes of a block as stat(2) counts them."""
 
+PAGE = 4096
+"""Bytes in which file systems hand out their room."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Candidate:
@@ -47,7 +50,8 @@ def survey(store: Store, wanted: int, busy: Container[str] = frozenset()) -> Sur
     oldest = _Oldest(wanted)
     used = 0
     for entry, found in _files(store.layout.blobs):
-        taken = found.st_blocks * BLOCK + merkle.Geometry(found.st_size).tree_size
+        tree = merkle.Geometry(found.st_size).tree_size
+        taken = found.st_blocks * BLOCK + -(-tree // PAGE) * PAGE
         used += taken
         if entry.name not in busy:
             oldest.offer(entry, found, Candidate(found.st_atime_ns, entry.name, taken, False))
