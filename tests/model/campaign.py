@@ -28,6 +28,8 @@ class Extent:
     """None: always the same examples."""
     minutes: float = math.inf
     """No example is begun after so many."""
+    shrinking: float = 180.0
+    """Seconds for making what failed small; what is smallest by then is shown."""
 
 
 @dataclass
@@ -58,7 +60,7 @@ class Campaign:
             self.tally.examples += 1
             self.tally.operations += run.done
 
-    def explain(self, operations: Sequence[Operation], first: AssertionError) -> None:
+    def explain(self, operations: Sequence[Operation], first: AssertionError, seconds: float) -> None:
         """Finds the smallest sequence that fails, and says what it ends in."""
         last = [first]
 
@@ -71,7 +73,7 @@ class Campaign:
             return False
 
         if fails(operations):
-            smallest(operations, fails)
+            smallest(operations, fails, seconds)
         self.tally.failure = "\n".join([str(last[0]), *getattr(last[0], "__notes__", [])])
 
 
@@ -104,5 +106,5 @@ def run_campaign(directory: Path, extent: Extent) -> Tally:
             example = hypothesis.seed(extent.seed)(example)
         example()
         for operations, error in failed:
-            campaign.explain(operations, error)
+            campaign.explain(operations, error, extent.shrinking)
         return campaign.tally

@@ -9,13 +9,11 @@ from collections.abc import Callable, Sequence
 
 from tests.model.script import Operation
 
-SECONDS = 180.0
-"""What is smallest by then is shown."""
-
 
 def smallest(
-    operations: Sequence[Operation], fails: Callable[[Sequence[Operation]], bool], seconds: float = SECONDS
+    operations: Sequence[Operation], fails: Callable[[Sequence[Operation]], bool], seconds: float
 ) -> list[Operation]:
+    """The smallest after `seconds`, if not before."""
     end = time.monotonic() + seconds
     rest, step = list(operations), max(len(operations) // 2, 1)
     while step:
