@@ -33,7 +33,8 @@
                                          Any other magic, length or size: the load starts anew. Each chunk
                                          that a map speaks of is verified again before anyone reads it.
                                          No map: the partial file is removed at start.
-    <store>/partial/<key>.tree           the blob's tree file as far as it came; sparse. Verified when read.
+    <store>/partial/<key>.tree           the blob's tree file as far as it came, sparse. Verified when read. Of
+                                         a plain file, which has no id yet, the digests of its leaves.
     <store>/partial/<key>.names          names to publish when the blob is whole, one JSON object a line:
                                          {"name":<whole name>,"record":<name record>,"share":<URL>}.
                                          A line that does not parse: skipped. It outlives the partial file
@@ -68,6 +69,8 @@ name       incoming/<hex>              beside a redo mark: the whole name, UTF-8
 package    incoming/<hex>              beside a redo mark: the package whose transaction this was written
                                        for; if it is open still, it holds the blob again.
 record     names/<dir>/                the directory's log line. Absent: the times of the directory count.
+record     names/<name>                a copy of the file's bytes. They are not what ``check`` says, and the copy
+                                       is: it counts, and repair writes the file again.
 check      names/<name>, names/<dir>/, what it was when it was written: see `blobfs.store.checks`. Absent:
            .blobfs-log, <key>.names    it is taken as it is. Wrong: the file counts as broken.
 loaded     names/<name>, names/<dir>/  "1": this node is not the publisher

@@ -79,4 +79,4 @@ def _is_right(partial: Partial, source: Source, chunk: int) -> bool:
     except errors.StoreBroken as failure:
         _log.warning("%s: what is stored at %d cannot be read: %s", partial.key, offset, failure)
         return False
-    return source.is_right(chunk, content)
+    return source.is_as_kept(chunk, content)

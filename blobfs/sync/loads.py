@@ -218,7 +218,9 @@ class Loads:
                     return here
             if load is None:
                 partial = await self._disk.run(open_partial, self._store, key, file.size)
-                load = self._start(key, partial, PlainSource(name, file, peer, partial), [peer])
+                load = self._start(
+                    key, partial, PlainSource(name, file, peer, partial, self._store.hashing), [peer]
+                )
             load.names[name] = None
             return LoadReader(load, self._settings.read_ahead, self._release)
 

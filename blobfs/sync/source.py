@@ -16,7 +16,7 @@ from blobfs.model import BlobId, Name
 from blobfs.shares.plain import PlainFile
 from blobfs.store.hashing import HashWorkers
 from blobfs.store.partial import Partial
-from blobfs.store.tree_nodes import KnownNodes
+from blobfs.store.tree_nodes import LEAVES_PER_CHUNK, KnownNodes
 from blobfs.sync.background import lone_failure
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.peer import Body, Peer
@@ -67,6 +67,9 @@ class Source(Protocol):
 
     def is_right(self, first: int, content: merkle.Buffer) -> bool:
         """Whether whole chunks are what they should be; what they are verified with is prepared. Blocks."""
+
+    def is_as_kept(self, first: int, content: merkle.Buffer) -> bool:
+        """The same of whole chunks that an earlier run kept. Blocks."""
 
     def keep(self, first: int, content: merkle.Buffer) -> bool:
         """Verifies whole chunks and writes them; False when they are wrong. Blocks."""
@@ -198,6 +201,9 @@ class MerkleSource:
     def is_right(self, first: int, content: merkle.Buffer) -> bool:
         return self._nodes.are_right(self._partial.read_tree, first, content)
 
+    def is_as_kept(self, first: int, content: merkle.Buffer) -> bool:
+        return self.is_right(first, content)
+
     def tree(self) -> bytes:
         """The whole tree file, once every chunk is here. Blocks."""
         return self._partial.read_tree(0, self._geometry.tree_size)
@@ -212,10 +218,16 @@ def plain_key(peer: Peer, name: Name, file: PlainFile) -> str:
 
 
 class PlainSource:
-    """A file of a plain share, in the one version that was pinned."""
+    """A file of a plain share, in the one version that was pinned.
 
-    def __init__(self, name: Name, file: PlainFile, peer: Peer, partial: Partial) -> None:
+    So that a later run can tell what it has of it, the digests of its leaves are kept in place of a tree.
+    """
+
+    def __init__(
+        self, name: Name, file: PlainFile, peer: Peer, partial: Partial, hashing: HashWorkers
+    ) -> None:
         self.size = file.size
+        self._hashing = hashing
         self.mtime_ns = file.last_modified_ns
         self._name = name
         self._file = file
@@ -236,11 +248,21 @@ class PlainSource:
         """There is nothing to get."""
 
     def is_right(self, first: int, content: merkle.Buffer) -> bool:
-        return False  # of what an earlier run loaded nothing can tell: it is loaded again
+        return True
+
+    def is_as_kept(self, first: int, content: merkle.Buffer) -> bool:
+        digests = self._hashing.hash_leaves(content, first * LEAVES_PER_CHUNK)
+        return self._partial.read_tree(_digests_at(first), len(digests)) == digests
 
     def body(self, peer: Peer, offset: int, length: int) -> Body:
         return peer.share.plain(self._name, self._file, offset, length)
 
     def keep(self, first: int, content: merkle.Buffer) -> bool:
         self._partial.write_chunks(first, content)
+        digests = self._hashing.hash_leaves(content, first * LEAVES_PER_CHUNK)
+        self._partial.write_tree(_digests_at(first), digests)
         return True
+
+
+def _digests_at(chunk: int) -> int:
+    return chunk * LEAVES_PER_CHUNK * merkle.DIGEST_SIZE

@@ -59,6 +59,26 @@ async def test_a_whole_plain_file_gets_its_id_and_is_shared_in_turn(store: Store
     assert share.counts() == {"size": 1, "blob": 1}
 
 
+async def test_what_a_run_before_loaded_is_as_it_was_kept(store: Store) -> None:
+    """Nothing vouches for a plain file but what it was when it came: a turned bit is loaded again."""
+    share = plain_share()
+    async with running(store, share) as sync:
+        reader = await sync.loads.open_plain(NAME, await found(sync), sync.peers[0])
+        assert await reader.read(*chunk(2, 4)) == part(2, 4)
+        await sync.loads.save_maps()
+        reader.close()
+    (partial,) = (path for path in store.layout.partial.iterdir() if not path.suffix)
+    with partial.open("r+b") as file:
+        file.seek(3 * CHUNK_SIZE)
+        file.write(bytes([RAW[3 * CHUNK_SIZE] ^ 1]))
+    again = plain_share()
+    async with running(store, again) as sync:
+        reader = await sync.loads.open_plain(NAME, await found(sync), sync.peers[0])
+        assert await reader.read(*chunk(2, 4)) == part(2, 4)
+        reader.close()
+    assert again.ranges() == [chunk(3)]
+
+
 async def test_two_versions_are_never_mixed(store: Store) -> None:
     """ESTALE for what is missing of the old version; what is here of it can still be read."""
     share = plain_share()
