@@ -33,8 +33,8 @@
                                          Any other magic, length or size: the load starts anew. Each chunk
                                          that a map speaks of is verified again before anyone reads it.
                                          No map: the partial file is removed at start.
-    <store>/partial/<key>.tree           the blob's tree file as far as it came, sparse. Verified when read. Of
-                                         a plain file, which has no id yet, the digests of its leaves.
+    <store>/partial/<key>.tree           the blob's tree file as far as it came, sparse. Verified when read.
+                                         Of a plain file, which has no id yet, the digests of its leaves.
     <store>/partial/<key>.names          names to publish when the blob is whole, one JSON object a line:
                                          {"name":<whole name>,"record":<name record>,"share":<URL>}.
                                          A line that does not parse: skipped. It outlives the partial file
