@@ -238,8 +238,7 @@ async def _cancel_on_signal(
 
 async def _serve_control(node: Node, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
     listener = bind_listener(f"unix:{node.store.layout.root / 'control'}")
-    await serve_asgi_late(
-        ControlApp(node.status, node.why, PathLoading(node.sync).load, PathKeeping(node.sync)),
-        listener,
-        task_status=task_status,
-    )
+    keeping = PathKeeping(node.sync)
+    touching = {"pin": keeping.pin, "unpin": keeping.unpin, "evict": keeping.evict}
+    app = ControlApp(node.status, node.why, PathLoading(node.sync).load, touching)
+    await serve_asgi_late(app, listener, task_status=task_status)

@@ -1,6 +1,6 @@
 """``POST /evict``, ``/pin`` and ``/unpin``: what came of each name.
 
-The body is ``{"names": [PATH, ...]}`` as for ``/load``. The answer is ``{"results": [...]}``, in the same order:
+The body is ``{"names": [PATH, ...]}`` as for ``/load``. The answer is ``{"results": [...]}``, in its order:
 
     {"name":, "state":"done", "kind":, "blobs":, "bytes":, "kept": {REASON: NUMBER}}
     {"name":, "state":"failed", "error":, "errno":}

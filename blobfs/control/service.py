@@ -11,29 +11,31 @@ mount is stuck. An answer is one JSON object; when it is not 200, ``error`` in i
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs
 
 from blobfs.control.keeping import Touch, touch_all
 from blobfs.control.load_stream import Load, LoadStream, Malformed, read_names
 from blobfs.model import Invalid
-from blobfs.sync.packages.path_keeping import PathKeeping
 
 Status = Callable[[], Mapping[str, Any]]
 Why = Callable[[str], Awaitable[Mapping[str, Any]]]
 _Reply = tuple[int, Mapping[str, Any]]
 _METHODS = {"/status": ("GET", "HEAD"), "/why": ("GET", "HEAD"), "/load": ("POST",)}
-_TOUCHING = ("/pin", "/unpin", "/evict")
 
 
 class ControlApp:
     """The ASGI application. Has no state of its own."""
 
-    def __init__(self, status: Status, why: Why, load: Load, keeping: PathKeeping) -> None:
+    def __init__(
+        self, status: Status, why: Why, load: Load, touching: Mapping[str, Touch] = MappingProxyType({})
+    ) -> None:
+        """`touching`: what is done with names, by the word for it (``pin``)."""
         self._status = status
         self._why = why
         self._load = load
-        self._touching = dict(zip(_TOUCHING, (keeping.pin, keeping.unpin, keeping.evict), strict=True))
+        self._touching = {f"/{word}": touch for word, touch in touching.items()}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":

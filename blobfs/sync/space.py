@@ -133,8 +133,10 @@ class Space:
         return self.take(amount)
 
     async def relieve(self) -> bool:
-        """After the disk, or the quota, refused a write: waits while something is evicted, and all is measured.
-        False: that is no use."""
+        """After the disk, or the quota, refused a write: waits while something is evicted, and measured.
+
+        False: that is no use.
+        """
         if trio.current_time() < self._rests_until:
             return False
         self._pressed.set()

@@ -12,12 +12,13 @@ import trio
 
 from blobfs import errors
 from blobfs.control import load_stream
-from blobfs.control.client import fetch_explanation, fetch_status, loading
+from blobfs.control.client import fetch_explanation, fetch_status, loading, touch
 from blobfs.control.service import ControlApp
 from blobfs.model import BlobId, Invalid, Kind
 from blobfs.shares.asgi import serve_asgi
 from blobfs.shares.listening import bind_listener
 from blobfs.shares.retry_rules import failed_attempt
+from blobfs.sync.packages.path_keeping import Touched
 from blobfs.sync.packages.path_loading import LoadedPath
 from blobfs.sync.packages.progress import Progress
 
@@ -44,7 +45,15 @@ async def load(path: str, progress: Progress) -> LoadedPath:
     return LoadedPath("blob", BlobId("ab" * 32), 1, 1, 20, 1, 5)
 
 
-APP = ControlApp(lambda: {"pid": 7}, why, load)
+async def pin(path: str) -> Touched:
+    if path == "broken":
+        raise ZeroDivisionError("a defect")
+    if path != "d/f":
+        raise errors.NameMissing("it is not here")
+    return Touched("blob", blobs=1)
+
+
+APP = ControlApp(lambda: {"pid": 7}, why, load, {"pin": pin})
 
 
 async def asked(path: str, query: bytes = b"", method: str = "GET") -> tuple[int, dict[str, Any]]:
@@ -221,3 +230,32 @@ async def test_the_client_says_what_went_wrong(store: Path) -> None:
         await trio.to_thread.run_sync(fetch_explanation, store, "broken")
     with pytest.raises(errors.StartRefused, match="does not answer"):
         fetch_status(store / "nowhere")
+
+
+async def test_names_are_touched_one_after_the_other(
+    tmp_path: Path, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What came of each name, in the same order; one that fails keeps nobody from the others."""
+    await nursery.start(serve_asgi, APP, bind_listener(f"unix:{tmp_path}/control"))
+    found = await trio.to_thread.run_sync(touch, tmp_path, "pin", ["gone", "broken", "d/f"])
+    assert found == [
+        {"name": "gone", "state": "failed", "error": "it is not here", "errno": "ENOENT"},
+        {"name": "broken", "state": "failed", "error": "unexpected; see the log", "errno": "EIO"},
+        {"name": "d/f", "state": "done", "kind": "blob", "blobs": 1, "bytes": 0, "kept": {}},
+    ]
+    assert "ZeroDivisionError: a defect" in caplog.text
+
+
+async def test_what_is_not_touched_so(tmp_path: Path, nursery: trio.Nursery) -> None:
+    """Another word, another method, no list of names."""
+    await nursery.start(serve_asgi, APP, bind_listener(f"unix:{tmp_path}/control"))
+    assert (await asked("/evict", method="POST"))[0] == 404
+    assert (await asked("/pin"))[0] == 405
+
+    def send_nonsense() -> int:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(f"{tmp_path}/control")
+            connection.sendall(b"POST /pin HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n[]")
+            return int(connection.recv(100).split()[1])
+
+    assert await trio.to_thread.run_sync(send_nonsense) == 400

@@ -148,5 +148,6 @@ def test_loading_to_a_full_disk(node: BlobfsNode, disk: SmallDisk, start_node: S
     assert node.path("mine").read_bytes() == b"mine"
     assert_sound(node.share)
     disk.make_room()
-    assert blobfs("load", node.mountpoint, "f").returncode == 0  # what the kernel has still is not asked for again
+    # What the kernel has still would not be asked for again.
+    assert blobfs("load", node.mountpoint, "f").returncode == 0
     until(lambda: blob_id(content) in stored(node.share), "it is shared in turn")
