@@ -108,35 +108,37 @@ class Namespace:
         records = [*self._elsewhere(name), *([here.record] if here is not None else [])]
         return self.next_published(max(records, key=lambda record: record.published_ns, default=None))
 
-    async def put(self, name: Name, record: Record, *, loaded: bool = False) -> None:
+    async def put(self, name: Name, record: Record, *, loaded: bool = False, redone: bool = False) -> None:
         """Makes `name` mean `record`, replacing what it meant. The lock is held.
 
         With `loaded` another node has said so. What this node published before is not dropped then, but may
         be evicted: the two may have published at once, and neither have known what it replaced.
+        `redone`: a redo mark makes up for it as long as it is not known to be on the disk.
         """
         directory, component = split(name)
         here = await self.entry(name)
         if here is not None and isinstance(here.record, DirRecord):
             raise errors.IsADirectory(f"{name} is a directory on this node")
-        await self.ensure_directory(directory, loaded=loaded or isinstance(record, GoneRecord))
+        shared_in_turn = loaded or isinstance(record, GoneRecord)
+        await self.ensure_directory(directory, record if shared_in_turn else None)
         before = await self.entry(name)
         blobs = [
             each.blob
             for each in (record, None if before is None else before.record)
             if isinstance(each, BlobRecord)
         ]
-        await self.mending.change([directory], blobs, self._put, name, record, loaded)
+        await self.mending.change([directory], blobs, self._put, name, record, loaded, redone)
         loaded = loaded and not isinstance(record, GoneRecord)  # a tombstone is everybody's
         self._directories.remember(directory, component, LocalName(record, loaded))
 
-    def _put(self, name: Name, record: Record, loaded: bool) -> None:
+    def _put(self, name: Name, record: Record, loaded: bool, redone: bool) -> None:
         before = names.read_record(self._store, name)
         gives_way = loaded and before is not None and not before.loaded
         if before is not None and gives_way and isinstance(before.record, BlobRecord):
             sealed.set_evictable(self._store, before.record.blob)
         match record:
             case BlobRecord():
-                names.put_blob_name(self._store, name, record, loaded)
+                names.put_blob_name(self._store, name, record, loaded, redone)
             case SymlinkRecord():
                 names.put_symlink(self._store, name, record, loaded)
             case GoneRecord():
@@ -149,7 +151,7 @@ class Namespace:
     async def is_outdated(self, name: Name, record: Record) -> bool:
         """Whether something later is known of a name here, or that it was removed elsewhere since.
 
-        Or a directory is here: whatever the name means, it stays one as long as this node has something in it.
+        Or a directory is here: whatever the name means, it stays one while this node has something in it.
         """
         here = await self.entry(name)
         if here is not None and (isinstance(here.record, DirRecord) or is_later(here.record, record)):
@@ -157,29 +159,31 @@ class Namespace:
         removed = (other for other in self._elsewhere(name) if isinstance(other, GoneRecord))
         return any(is_later(gone, record) for gone in removed)
 
-    async def ensure_directory(self, directory: Name, *, loaded: bool = False) -> None:
+    async def ensure_directory(self, directory: Name, loaded: Record | None = None) -> None:
         """Makes a directory and its parents where they are missing. The lock is held.
 
-        With `loaded` it is made for what is shared in turn: then it is another node's, as it is known there.
+        With `loaded` it is made for that record, which is shared in turn: then it is another node's, as it is
+        known there, or else as old as what is in it.
         """
         if directory == ROOT:
             return
         if await self.directory(directory) is not None:
-            if not loaded:
+            if loaded is None:
                 await self._keep_directory(directory)
             return
         parent, component = split(directory)
-        await self.ensure_directory(parent, loaded=loaded)
+        await self.ensure_directory(parent, loaded)
         there = [record for record in self._elsewhere(directory) if isinstance(record, DirRecord)]
         newest = max(there, key=lambda record: record.published_ns, default=None)
         before = await self.entry(directory)
         stands = before.record if before is not None and not isinstance(before.record, GoneRecord) else None
         if stands is not None and (newest is None or not is_later(newest, stands)):
             raise errors.NotADirectory(f"{directory} is not a directory")
-        if loaded and newest is not None:
-            await self._make_directory(directory, component, replace(newest, loaded=True), loaded=True)
-        else:
+        if loaded is None:
             await self.make_directory(directory, component)
+        else:
+            newest = newest or DirRecord(loaded.published_ns, loaded.published_ns)
+            await self._make_directory(directory, component, replace(newest, loaded=True), loaded=True)
 
     async def _keep_directory(self, directory: Name) -> None:
         """One that was made for what is shared in turn holds something of this node's own from now on."""

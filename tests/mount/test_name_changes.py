@@ -14,6 +14,7 @@ import pytest
 from blobfs.model import BlobId
 from blobfs.record import BlobRecord, LogEntry, encode_log_entry, encode_log_header, encode_record
 from tests.mount.conftest import StartNode
+from tests.mount.node import BlobfsNode
 from tests.mount.probes import blob_id, put, until
 from tests.servers.nginx import Nginx
 
@@ -73,14 +74,20 @@ def hand_made(tmp_path: Path) -> Iterator[tuple[HandMade, str]]:
         yield share, nginx.url
 
 
-def test_names_change_while_they_are_used(
-    start_node: StartNode, hand_made: tuple[HandMade, str], tmp_path: Path
-):
+@pytest.fixture(scope="module")
+def changing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HandMade, BlobfsNode]]:
+    """A share, and a node that knows it."""
+    directory = tmp_path_factory.mktemp("changing")
+    share = HandMade(directory / "hand-made")
+    with Nginx(share.root) as nginx, BlobfsNode(directory, shares=[nginx.url]) as node:
+        yield share, node
+
+
+def test_names_change_while_they_are_used(changing: tuple[HandMade, BlobfsNode], tmp_path: Path):
     """[S109] Ten thousand at once, under eight readers: none hangs, none sees half a change, all see it."""
-    share, url = hand_made
+    share, node = changing
     names = [f"n{number}" for number in range(NAMES)]
     share.publish(names, share.record(b"old", 1_000))
-    node = start_node(shares=[url])
     assert sum(entry.stat().st_size for entry in os.scandir(node.path())) == 3 * NAMES
     ended = tmp_path / "ended"
     ended.touch()
@@ -107,13 +114,13 @@ def test_names_change_while_they_are_used(
     assert node.status()["operations"]["errors"] == {}
 
 
-def test_an_inode_is_one_version(start_node: StartNode, hand_made: tuple[HandMade, str]):
-    """[S109] Replaced, made executable, removed: what the kernel had noted down is asked for again."""
-    share, url = hand_made
+def test_an_inode_is_one_version(changing: tuple[HandMade, BlobfsNode]):
+    """[S109] Made executable, replaced: what the kernel had noted down is asked for again."""
+    share, node = changing
     record = share.record(b"old", 1_000)
     share.publish(["f"], record)
-    node = start_node(shares=[url])
     path = node.path("f")
+    until(path.exists, "it is seen")
     before = path.stat()
     share.publish(["f"], replace(record, mode=0o555, published_ns=2_000))
     until(lambda: path.stat().st_mode & 0o777 == 0o555, "the mode is seen")
@@ -152,7 +159,8 @@ def test_a_name_that_waits_holds_nothing_up(start_node: StartNode, hand_made: tu
     share, url = hand_made
     share.publish(["f"], share.record(b"old", 1_000))
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        node = start_node(shares=[url, f"http://127.0.0.1:{silent.getsockname()[1]}/"])
+        shares = [url, f"http://127.0.0.1:{silent.getsockname()[1]}/"]
+        node = start_node(shares=shares, options=["fill=never", "lookup_timeout=1.5"])
         node.expect_log("is down", perhaps=True)
         assert node.path("f").read_bytes() == b"old"
         waiting = threading.Thread(target=node.path("not there").exists)

@@ -286,6 +286,15 @@ async def test_who_only_loaded_keeps_no_directory(store: Store, mock_clock: Mock
         assert entry.record.published_ns > 9_000
 
 
+async def test_a_directory_that_nobody_told_of_is_as_old_as_what_is_in_it(store: Store) -> None:
+    """It was found by asking for the name; its line in the log was not read."""
+    share = FakeShare(log="u*")
+    record = share.publish("d/x", b"x", 800)
+    async with running(store, share) as sync:
+        await loaded_here(sync, record, "d/x")
+        assert await sync.namespace.entry(Name("d")) == LocalName(DirRecord(800, 800), loaded=True)
+
+
 async def test_a_loaded_directory_is_own_once_something_own_is_in_it(store: Store) -> None:
     """It keeps its time, and all above it become own too; the next run knows it."""
     share = FakeShare()
