@@ -60,9 +60,10 @@ class Nodes:
 
     @staticmethod
     def _expect(node: BlobfsNode) -> None:
-        """Trouble in the log that is no trouble here: the other node is down at times."""
+        """Trouble in the log that is no trouble here: a node is down at times, or removes what is read."""
         for text in (
             "no share that may have it can be reached",
+            "no share has it",
             "could not be looked up",
             "is down",
             "not here after",
