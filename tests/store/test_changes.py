@@ -38,17 +38,17 @@ def filled(store: Store) -> Store:
 
 
 def test_every_change_marks_the_directory_it_is_in(filled: Store) -> None:
-    """And no other; of a directory that is made, changed or removed it is the one above."""
-    for change, directory in (
+    """And no other; of a directory that is made, changed or removed it is the one above, and a new one."""
+    for change, *directories in (
         (lambda: names.put_symlink(filled, Name("d/link"), LINK), "d"),
         (lambda: names.put_gone(filled, Name("d/link"), GoneRecord(2)), "d"),
         (lambda: names.put_directory(filled, Name("d/e"), DirRecord(3, 3)), "d"),
         (lambda: names.remove_directory(filled, Name("d/e"), GoneRecord(4)), "d"),
-        (lambda: names.make_directory(filled, Name("new"), DirRecord(5, 5)), ""),
+        (lambda: names.make_directory(filled, Name("new"), DirRecord(5, 5)), "", "new"),
         (lambda: names.put_symlink(filled, Name("d/link"), LINK), "d"),
     ):
         change()
-        assert suspects(filled) == [directory]
+        assert suspects(filled) == directories
         settle(filled)
 
 
