@@ -13,6 +13,10 @@ names/<dir>/.blobfs-log      8 hex digits, a blank, a number in decimal: CRC-32 
 partial/<key>.names          8 hex digits: CRC-32 of the file's bytes
 ===========================  ==========================================================================
 
+A record may have a *copy* as well, all of it as the attribute `marks.RECORD`. File systems write attributes
+to their journal, in one order with names, and a file's bytes elsewhere and later: after a power cut the name
+may be there with zeros in it, also where it had replaced another file. The copy is then what was written.
+
 What has no mark is older than marks are, and is taken as it is. Pure but for `get_mark` and `set_mark`.
 """
 
@@ -21,6 +25,9 @@ import zlib
 
 from blobfs.store.marks import CHECK, RECORD, File, get_mark, remove_mark, set_mark
 
+LARGEST_COPY = 512
+"""Bytes of a record that gets a copy: what any file system takes as an attribute. Only a symlink with a long
+target has more."""
 MOST_MENDED = 8192
 """Bytes of a file whose flipped bit is looked for: it takes a CRC of all of it for each bit."""
 
@@ -36,6 +43,14 @@ def is_as_written(file: File, content: bytes) -> bool:
     """Whether a whole file's content is what its mark says; True where it has none. Raises OSError."""
     mark = get_mark(file, CHECK)
     return mark is None or mark == check_of(content)
+
+
+def as_written(file: File, content: bytes) -> bytes | None:
+    """A record's content as its mark has it: these bytes or else its copy; None: neither. Raises OSError."""
+    if is_as_written(file, content):
+        return content
+    copy = get_mark(file, RECORD)
+    return copy if copy is not None and check_of(copy) == get_mark(file, CHECK) else None
 
 
 def without_flipped_bit(file: File, content: bytes) -> bytes | None:

@@ -3,7 +3,7 @@
 import errno
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from blobfs.store.failures import store_errors
@@ -70,8 +70,12 @@ def replace_file(
     content: Buffer,
     mode: int = SHARED_FILE_MODE,
     marks: Mapping[str, bytes] | None = None,
+    flush: Callable[[int], object] | None = None,
 ) -> None:
-    """Puts a whole file at `path`, which is seen complete or not at all. Raises OSError."""
+    """Puts a whole file at `path`, which is seen complete or not at all. Raises OSError.
+
+    `flush` gets its descriptor before that: a power cut then leaves what was there, or all of it.
+    """
     temp = layout.new_temp()
     fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -80,6 +84,8 @@ def replace_file(
             for key, value in (marks or {}).items():
                 set_mark(fd, key, value)
             os.fchmod(fd, mode)
+            if flush is not None:
+                flush(fd)
         finally:
             os.close(fd)
         os.rename(temp, path)

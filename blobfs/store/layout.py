@@ -69,8 +69,8 @@ name       incoming/<hex>              beside a redo mark: the whole name, UTF-8
 package    incoming/<hex>              beside a redo mark: the package whose transaction this was written
                                        for; if it is open still, it holds the blob again.
 record     names/<dir>/                the directory's log line. Absent: the times of the directory count.
-record     names/<name>                a copy of the file's bytes. They are not what ``check`` says, and the copy
-                                       is: it counts, and repair writes the file again.
+record     names/<name>                a copy of the file's bytes. Where they are not what ``check`` says, and
+                                       the copy is, it counts, and repair writes the file again.
 check      names/<name>, names/<dir>/, what it was when it was written: see `blobfs.store.checks`. Absent:
            .blobfs-log, <key>.names    it is taken as it is. Wrong: the file counts as broken.
 loaded     names/<name>, names/<dir>/  "1": this node is not the publisher

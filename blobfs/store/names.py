@@ -5,6 +5,10 @@ link to what the name meant stays, and holds it. The log is an index that can be
 brought in line with the records by repair (`blobfs.store.repair`). Callers hold one lock of theirs, so no two
 changes run at once, and they know the rules of what may replace what.
 
+A record of this node's has a copy in an attribute (`blobfs.store.checks`), so that a power cut costs no name
+that it replaces or that is removed after it, as in a rename; no flush is waited for. It needs none while a
+redo mark would bring it back.
+
 A tombstone is a record file; it gives way when a directory of its name is made, and stands there again
 when that is removed. Symlinks are records only: a web server must not follow them.
 """
@@ -35,13 +39,21 @@ from blobfs.record import (
     encode_log_entry,
     encode_record,
 )
-from blobfs.store.checks import check_of, get_directory_mark, is_as_written, log_check_of, set_directory_mark
+from blobfs.store.checks import (
+    LARGEST_COPY,
+    as_written,
+    check_of,
+    get_directory_mark,
+    is_as_written,
+    log_check_of,
+    set_directory_mark,
+)
 from blobfs.store.failures import store_errors
 from blobfs.store.files import replace_file
 from blobfs.store.layout import LOG_MODE, PRIVATE_DIRECTORY_MODE, PUBLIC_DIRECTORY_MODE, SHARED_FILE_MODE
 from blobfs.store.loaded_names import forget_name, note_name
 from blobfs.store.logs import append_log, encode_log, read_log, write_log
-from blobfs.store.marks import CHECK, LOADED, SINCE, YES, get_mark, remove_mark, set_mark
+from blobfs.store.marks import CHECK, LOADED, RECORD, SINCE, YES, get_mark, remove_mark, set_mark
 from blobfs.store.opening import Store
 from blobfs.store.sealed import replace_by_link, set_keep
 from blobfs.store.temps import remove_temp
@@ -115,15 +127,15 @@ def read_record(store: Store, name: Name) -> LocalName | None:
     try:
         raw = path.read_bytes()
         loaded = get_mark(path, LOADED) == YES
-        is_as_it_was = is_as_written(path, raw)
+        written = as_written(path, raw)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except IsADirectoryError:
         return _read_directory_record(path)
     try:
-        if not is_as_it_was:
+        if written is None:
             raise Invalid("it is not what was written")
-        return LocalName(decode_record(raw), loaded)
+        return LocalName(decode_record(written), loaded)
     except Invalid as reason:
         _log.warning("the record of %r is broken: %s", name, reason)
         return None
@@ -154,10 +166,15 @@ def list_directories(store: Store) -> list[Name]:
 
 @store_errors()
 @_changes_parent
-def put_blob_name(store: Store, name: Name, record: BlobRecord, loaded: bool = False) -> None:
-    """Makes `name` mean a blob that is here, in a directory that is here; replaces what it meant."""
+def put_blob_name(
+    store: Store, name: Name, record: BlobRecord, loaded: bool = False, redone: bool = False
+) -> None:
+    """Makes `name` mean a blob that is here, in a directory that is here; replaces what it meant.
+
+    `redone`: until this is on the disk there is a redo mark that does it again.
+    """
     os.stat(store.layout.blob(record.blob))  # it must not get a record if it cannot get a link
-    _put_record(store, name, record, loaded)
+    _put_record(store, name, record, loaded, redone)
     link_name(store, name, record, loaded)
 
 
@@ -194,16 +211,30 @@ def link_name(store: Store, name: Name, record: BlobRecord, loaded: bool = False
         replace_file(store.layout, target, source.read_bytes(), SHARED_FILE_MODE)
 
 
-def _put_record(store: Store, name: Name, record: Record, loaded: bool) -> None:
-    write_record(store, name, record, loaded)
+def _put_record(store: Store, name: Name, record: Record, loaded: bool, redone: bool = False) -> None:
+    write_record(store, name, record, loaded, redone)
     _log_entry(store, name, record, loaded)
 
 
-def write_record(store: Store, name: Name, record: Record, loaded: bool) -> None:
+def write_record(store: Store, name: Name, record: Record, loaded: bool, redone: bool = False) -> None:
     """The record alone: its line in the log is the caller's business. Raises OSError."""
     raw = encode_record(record)
     marks = {CHECK: check_of(raw)} | ({LOADED: YES} if loaded else {})
-    replace_file(store.layout, store.layout.record(name), raw, marks=marks)
+    # What was loaded can be loaded again, and without its tombstone a name is gone as well.
+    must_last = not (loaded or redone or isinstance(record, GoneRecord))
+    if must_last and len(raw) <= LARGEST_COPY:
+        marks[RECORD] = raw
+        must_last = False
+    flush = store.flushes.file if must_last else None
+    replace_file(store.layout, store.layout.record(name), raw, marks=marks, flush=flush)
+
+
+def is_from_copy(store: Store, name: Name) -> bool:
+    """Whether a name that has a record has it as a copy only: its file is to be written again."""
+    path = store.layout.record(name)
+    if not path.is_file() or get_mark(path, RECORD) is None:
+        return False
+    return not is_as_written(path, path.read_bytes())
 
 
 def _log_entry(store: Store, name: Name, record: LogRecord, loaded: bool) -> None:

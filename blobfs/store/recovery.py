@@ -144,7 +144,7 @@ def _redo_name(store: Store, intent: Intent, name: Name) -> bool:
         _log.info("%r is not sealed anew: its directory was moved or removed later", name)
         drop_blob_if_unnamed(store, record.blob)
         return False
-    put_blob_name(store, name, record)
+    put_blob_name(store, name, record, redone=True)
     if present is not None and isinstance(present.record, BlobRecord) and present.record.blob != record.blob:
         drop_blob_if_unnamed(store, present.record.blob)
     return True

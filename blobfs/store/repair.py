@@ -11,6 +11,7 @@ from blobfs.store.failures import store_errors
 from blobfs.store.opening import Store
 from blobfs.store.verify.findings import Done, Inspection, Kind
 from blobfs.store.verify.names import check_directory
+from blobfs.store.verify.records import FROM_COPY
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ def repair_directory(store: Store, directory: Name) -> bool:
     with store.changes.changing(directory):
         for finding in check_directory(Inspection(store, mends=True, after_crash=True), directory):
             repaired |= finding.done is not Done.NOTHING
-            if finding.done in _TOLD or finding.kind is Kind.RECORD:
+            if finding.done in _TOLD or (finding.kind is Kind.RECORD and finding.what != FROM_COPY):
                 _log.warning("%s: %s: %s (%s)", finding.kind, finding.path, finding.what, finding.done)
     store.changes.mended(directory)
     return repaired

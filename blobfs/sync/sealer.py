@@ -251,7 +251,7 @@ class Sealer:
         record = BlobRecord(content.blob, content.size, job.sealed_mode(), job.mtime_ns, published)
         await self._disk.run(self._place, job, record)
         if name is not None:
-            await self._namespace.put(name, record)
+            await self._namespace.put(name, record, redone=True)
         self._unconfirmed.append(job)
         self._published.set()
         return record

@@ -37,7 +37,7 @@ def put_name(store: Store, text: str, raw: bytes, published_ns: int = 1_000) -> 
     """A named blob, as it is after its seal."""
     put_blob(store, raw)
     record = record_of(raw, published_ns)
-    names.put_blob_name(store, parse_name(text), record)
+    names.put_blob_name(store, parse_name(text), record, redone=True)
     return record
 
 

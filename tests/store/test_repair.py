@@ -9,7 +9,7 @@ import pytest
 from blobfs.model import ROOT, Name
 from blobfs.record import BlobRecord, DirRecord, GoneRecord, SymlinkRecord
 from blobfs.store import names, sealed
-from blobfs.store.marks import LOADED, YES, set_mark
+from blobfs.store.marks import LOADED, RECORD, YES, get_mark, set_mark
 from blobfs.store.names import LocalName
 from blobfs.store.opening import Store
 from blobfs.store.repair import repair_directory
@@ -257,3 +257,34 @@ def test_quarantined_names_are_readable(store: Store) -> None:
     kept = sorted(path.name.partition("-")[2] for path in store.layout.quarantine.iterdir())
     assert [name for name in kept if name == "a b"] == ["a b"]
     assert max(map(len, kept)) == 80
+
+
+def test_a_record_without_its_bytes_has_a_copy(filled: Store, caplog: pytest.LogCaptureFixture) -> None:
+    """P2: a power cut may leave a record with zeros in it, or with nothing: its copy counts, at once. Repair
+    writes the file anew, which is no news. One with a redo mark has no copy, nor has what was loaded."""
+    record = record_of(RAW)
+    names.put_blob_name(filled, Name("blob"), record)
+    before = names.read_records(filled, ROOT)
+    for name, raw in (("blob", bytes(200)), ("link", b"")):
+        path = filled.layout.record(Name(name))
+        written = path.read_bytes()
+        path.chmod(0o644)
+        path.write_bytes(raw)
+        assert names.read_records(filled, ROOT) == before
+        assert repair_directory(filled, ROOT)
+        assert path.read_bytes() == written
+        assert not repair_directory(filled, ROOT)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    names.put_blob_name(filled, Name("blob"), record, redone=True)
+    assert get_mark(filled.layout.record(Name("blob")), RECORD) is None
+    names.put_blob_name(filled, Name("blob"), record, loaded=True)
+    assert get_mark(filled.layout.record(Name("blob")), RECORD) is None
+
+
+def test_a_long_symlink_is_on_the_disk_before_it_is_seen(filled: Store) -> None:
+    """What is too long for an attribute is flushed instead."""
+    flushed = filled.flushes.file_flushes
+    names.put_symlink(filled, Name("long"), SymlinkRecord("t" * 600, 1, 2))
+    assert filled.flushes.file_flushes == flushed + 1
+    names.put_symlink(filled, Name("short"), SymlinkRecord("t", 1, 2))
+    assert filled.flushes.file_flushes == flushed + 1

@@ -1,14 +1,18 @@
 """P2 at the mount: what a SIGKILL leaves of files that were fsynced, closed, renamed or removed."""
 
+import os
 from pathlib import Path
 
+import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from blobfs.model import LEAF_SIZE
-from blobfs.store.opening import Store
+from blobfs.model import LEAF_SIZE, Name
+from blobfs.record import BlobRecord, SymlinkRecord
+from blobfs.store.names import read_record
+from blobfs.store.opening import Store, open_store
 from blobfs.vfs.attributes import Change
-from tests.sync.crashes import SteppingDisk, after_a_crash, marks
+from tests.sync.crashes import SteppingDisk, after_a_crash, marks, restarted
 from tests.sync.running import content, jumping, until
 from tests.vfs.kernel import mounted
 
@@ -141,3 +145,47 @@ async def test_an_fsynced_file_that_is_unlinked_does_not_come_back(store: Store,
         await kernel.fs.flush(handle)
         assert marks(store) == []
         await kernel.fs.release(handle)
+
+
+def texts(directory: Path) -> dict[Path, bytes]:
+    """Records and logs, as they are on the disk at a moment when nothing waits to be written."""
+    return {path.relative_to(directory): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def overtake(directory: Path, on_disk: dict[Path, bytes], zeros: bool) -> None:
+    """A power cut: names, links and attributes are there, the bytes of what was written lately are not."""
+    for path, raw in texts(directory).items():
+        if on_disk.get(path) != raw:
+            os.chmod(directory / path, 0o644)
+            (directory / path).write_bytes(bytes(len(raw)) if zeros else b"")
+
+
+@pytest.mark.parametrize("zeros", [True, False])
+async def test_what_has_a_new_name_outlives_a_power_cut(store: Store, tmp_path: Path, zeros: bool) -> None:
+    """P2: files, and whole directories, that were on the disk are there under the old name or the new one at
+    every step of a rename, and what it replaced until then. It waits for no flush."""
+    disk = SteppingDisk(store.layout.root, tmp_path / "copies")
+    async with mounted(store, disk=disk) as kernel:
+        await kernel.mkdir("old")
+        await kernel.write_file("old/file", RAW, 0o755)
+        await kernel.symlink("old/link", "file")
+        await kernel.write_file("moved", b"moved")
+        await kernel.write_file("name", b"replaced")
+        await kernel.sync_directory("")
+        on_disk, flushed = texts(store.layout.names), repr(store.flushes)
+        disk.crashes.clear()
+        await kernel.rename("moved", "name")
+        await kernel.rename("old", "new")
+        assert repr(store.flushes) == flushed
+    assert len(disk.crashes) > 5
+    for crash in disk.crashes:
+        overtake(crash.root / "share/.blobfs/names", on_disk, zeros)
+        found = await restarted(crash.root)
+        assert b"moved" in (found.get("moved"), found.get("name"))
+        assert RAW in (found.get("old/file"), found.get("new/file")), crash.steps
+        again = open_store(crash.root)
+        kinds = [read_record(again, Name(f"{directory}/link")) for directory in ("old", "new")]
+        assert any(kind and isinstance(kind.record, SymlinkRecord) for kind in kinds), crash.steps
+        modes = [read_record(again, Name(f"{directory}/file")) for directory in ("old", "new")]
+        assert {mode.record.mode for mode in modes if mode and isinstance(mode.record, BlobRecord)} == {0o555}
+        again.close(clean=False)

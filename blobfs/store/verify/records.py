@@ -1,6 +1,7 @@
 """Verifies the records of one directory of names.
 
-A record is the truth, and its check mark vouches for it. Where it is broken or missing it is restored from
+A record is the truth, and its check mark vouches for it. One that has a copy is written again from that.
+Where it is broken or missing it is restored from
 
 1. its line in the log, if the log is what was written; itself, if one bit of it flipped: its check mark tells
    which;
@@ -38,9 +39,12 @@ from blobfs.store.checks import (
 from blobfs.store.loaded_names import is_loaded
 from blobfs.store.logs import read_log
 from blobfs.store.marks import CHECK, LOADED, RECORD, YES, get_mark
-from blobfs.store.names import LocalName, list_components, read_record, write_record
+from blobfs.store.names import LocalName, is_from_copy, list_components, read_record, write_record
 from blobfs.store.sealed import Content, has, hash_file
 from blobfs.store.verify.findings import Done, Finding, Findings, Inspection, Kind
+
+FROM_COPY = "its bytes are not what was written, its copy is"
+"""What a power cut leaves of a record whose bytes it has overtaken."""
 
 Records = dict[str, LocalName]
 """What a directory should have, by component."""
@@ -99,6 +103,7 @@ class RecordCheck:
             if entry is not None:
                 records[component] = entry
                 yield from self._check_directory_record(name, component, entry)
+                yield from self._check_copied(name, entry)
                 continue
             found = self._vouched(component)
             if found is not None:
@@ -126,6 +131,14 @@ class RecordCheck:
         yield Finding(
             Kind.RECORD, self._inspection.shown(path), "its attribute is not what was written", done
         )
+
+    def _check_copied(self, name: Name, entry: LocalName) -> Findings:
+        if isinstance(entry.record, DirRecord) or not is_from_copy(self._store, name):
+            return
+        if self._inspection.mends:
+            write_record(self._store, name, entry.record, entry.loaded)
+        path = self._layout.record(name)
+        yield self._inspection.finding(Kind.RECORD, path, FROM_COPY, Done.RESTORED)
 
     def _restore(self, name: Name, found: LocalName | None) -> Finding:
         path = self._layout.record(name)
