@@ -48,9 +48,16 @@ from blobfs.store.checks import (
     log_check_of,
     set_directory_mark,
 )
+from blobfs.store.exchanging import exchange
 from blobfs.store.failures import store_errors
 from blobfs.store.files import replace_file
-from blobfs.store.layout import LOG_MODE, PRIVATE_DIRECTORY_MODE, PUBLIC_DIRECTORY_MODE, SHARED_FILE_MODE
+from blobfs.store.layout import (
+    LOG_MODE,
+    PRIVATE_DIRECTORY_MODE,
+    PUBLIC_DIRECTORY_MODE,
+    SHARED_FILE_MODE,
+    Layout,
+)
 from blobfs.store.loaded_names import forget_name, note_name
 from blobfs.store.logs import append_log, encode_log, read_log, write_log
 from blobfs.store.marks import CHECK, LOADED, RECORD, SINCE, YES, get_mark, remove_mark, set_mark
@@ -218,6 +225,12 @@ def _put_record(store: Store, name: Name, record: Record, loaded: bool, redone: 
 
 def write_record(store: Store, name: Name, record: Record, loaded: bool, redone: bool = False) -> None:
     """The record alone: its line in the log is the caller's business. Raises OSError."""
+    _write_record(store, store.layout.record(name), record, loaded, redone)
+
+
+def _write_record(
+    store: Store, path: Path, record: Record, loaded: bool = False, redone: bool = False
+) -> None:
     raw = encode_record(record)
     marks = {CHECK: check_of(raw)} | ({LOADED: YES} if loaded else {})
     # What was loaded can be loaded again, and without its tombstone a name is gone as well.
@@ -226,7 +239,7 @@ def write_record(store: Store, name: Name, record: Record, loaded: bool, redone:
         marks[RECORD] = raw
         must_last = False
     flush = store.flushes.file if must_last else None
-    replace_file(store.layout, store.layout.record(name), raw, marks=marks, flush=flush)
+    replace_file(store.layout, path, raw, marks=marks, flush=flush)
 
 
 def is_from_copy(store: Store, name: Name) -> bool:
@@ -331,11 +344,22 @@ def remove_directory(store: Store, directory: Name, record: GoneRecord) -> None:
             raise
         raise errors.DirectoryNotEmpty(f"{directory!r} holds files that are no names") from failure
     temp = layout.new_temp()
-    os.rename(layout.record(directory), temp)
     try:
-        _put_record(store, directory, record, loaded=False)
+        _write_record(store, temp, record)
+        # In one step: without directory and tombstone a redo mark would bring back what was removed from it.
+        if not exchange(temp, layout.record(directory)):
+            _exchange_in_steps(layout, temp, layout.record(directory))
+    finally:
+        remove_temp(temp)
+    _log_entry(store, directory, record, loaded=False)
+
+
+def _exchange_in_steps(layout: Layout, temp: Path, path: Path) -> None:
+    aside = layout.new_temp()
+    os.rename(path, aside)
+    try:
+        os.rename(temp, path)
     except BaseException:
-        if not layout.record(directory).exists():
-            os.rename(temp, layout.record(directory))
+        os.rename(aside, path)
         raise
-    remove_temp(temp)
+    os.rename(aside, temp)

@@ -3,12 +3,17 @@
 import time
 from pathlib import Path
 
+import pytest
+
 from blobfs.model import Name
 from blobfs.record import BlobRecord, DirRecord, GoneRecord
+from blobfs.store import names
 from blobfs.store.incoming import Incoming
-from blobfs.store.names import make_directory, read_record, remove_directory
-from blobfs.store.opening import open_store
-from blobfs.store.recovery import find_intents, redo
+from blobfs.store.names import make_directory, put_gone, read_record, remove_directory
+from blobfs.store.opening import Store, open_store
+from blobfs.store.recovery import find_intents, finish_seals, redo
+from tests.store.killing import crashes
+from tests.store.sealing import mark_sealed, put_name, record_of
 
 DIRECTORY, NAME = Name("d"), Name("d/f")
 
@@ -42,3 +47,35 @@ def test_a_directory_made_again_gets_nothing_of_the_earlier_one(tmp_path: Path):
     assert redo(store, intent)
     assert (store.layout.share / NAME).read_bytes() == b"new"
     store.close(clean=False)
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_a_kill_while_a_directory_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_exchange: bool
+):
+    """P2: the directory is there, without the file that was removed from it, or its tombstone is; so a redo
+    mark brings nothing back. A file system that cannot exchange two names removes it in two steps."""
+    if not can_exchange:
+        monkeypatch.setattr(names, "exchange", lambda one, other: False)
+
+    def prepare(store: Store) -> None:
+        make_directory(store, DIRECTORY, DirRecord(1, 1))
+        raw = b"removed"
+        record = record_of(raw, 2)
+        mark_sealed(store, NAME, raw, record)
+        put_name(store, NAME, raw, 2)
+        put_gone(store, NAME, GoneRecord(3))
+
+    def remove(store: Store) -> None:
+        remove_directory(store, DIRECTORY, GoneRecord(4))
+
+    found = []
+    for store in crashes(tmp_path, prepare, remove):
+        before = read_record(store, DIRECTORY)
+        found.append(None if before is None else type(before.record))
+        finish_seals(store)
+        if can_exchange:
+            assert not isinstance(getattr(read_record(store, NAME), "record", None), BlobRecord)
+        assert list(store.layout.incoming.iterdir()) == []
+    assert (found[0], found[-1]) == (DirRecord, GoneRecord)
+    assert (None in found) != can_exchange
