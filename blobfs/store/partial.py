@@ -12,6 +12,7 @@ import os
 import threading
 from pathlib import Path
 
+from blobfs import errors
 from blobfs.model import CHUNK_SIZE, BlobId, Name
 from blobfs.record import BlobRecord
 from blobfs.store.chunk_map import HEADER, ChunkMap, chunk_count, claim_all, map_length, read_map, write_map
@@ -20,7 +21,7 @@ from blobfs.store.files import Buffer, read_at, read_at_nowait, write_all
 from blobfs.store.layout import PRIVATE_FILE_MODE, Layout
 from blobfs.store.marks import DEMOTED, LOADED, YES, get_mark, remove_mark, set_mark
 from blobfs.store.opening import Store
-from blobfs.store.partial_tree import REFUSALS, PartialTree
+from blobfs.store.partial_tree import PartialTree
 from blobfs.store.sealed import Content, place_blob
 from blobfs.store.waiting import WaitingName, add_waiting, read_waiting
 
@@ -43,14 +44,14 @@ class Partial:
         fd: int,
         found: ChunkMap | None,
         is_demoted: bool = False,
-        is_volatile: bool = False,
+        refusal: errors.StoreError | None = None,
     ) -> None:
         self.key = key
         self.size = size
         self.is_demoted = is_demoted
         """It was whole once, and wrong (`blobfs.store.demotion`)."""
-        self.is_volatile = is_volatile
-        """The disk has no room even for its file: nothing of it can be kept."""
+        self.refusal = refusal
+        """Why the disk does not even take its file, if so: nothing of it can be kept."""
         self.chunks = chunk_count(size)
         self.fd = fd
         self.present_bytes = 0
@@ -61,7 +62,7 @@ class Partial:
         self._states = bytearray(self.chunks)
         self._unsaved = (len(self._bits), 0)
         self._lock = threading.Lock()
-        self._tree = PartialTree(store.layout, key, in_memory=is_volatile)
+        self._tree = PartialTree(store.layout, key, in_memory=refusal is not None)
         for chunk in found.chunks() if found is not None else ():
             self._states[chunk] = _CLAIMED
 
@@ -155,7 +156,7 @@ class Partial:
     @store_errors()
     def save_map(self) -> None:
         """Writes what changed; without a map the load is not resumed after a restart. One at a time."""
-        if self.is_volatile:
+        if self.refusal is not None:
             return
         with self._lock:
             low, high = self._unsaved if self._saved else (0, len(self._bits))
@@ -182,7 +183,7 @@ class Partial:
 
     def add_name(self, name: Name, record: BlobRecord, share: str) -> None:
         """Remembers a name to publish when the blob is whole; a second time with what is newer."""
-        if self.is_volatile:
+        if self.refusal is not None:
             return
         add_waiting(self._layout, self.key, WaitingName(name, record, share))
 
@@ -213,12 +214,11 @@ def open_partial(store: Store, key: str, size: int) -> Partial:
     """
     try:
         return _open_on_disk(store, key, size)
-    except OSError as failure:
-        if failure.errno not in REFUSALS:
-            raise
-    return Partial(store, key, size, os.memfd_create(key, os.MFD_CLOEXEC), None, is_volatile=True)
+    except (errors.StoreFull, errors.QuotaExceeded, errors.StoreReadOnly) as refusal:
+        return Partial(store, key, size, os.memfd_create(key, os.MFD_CLOEXEC), None, refusal=refusal)
 
 
+@store_errors()
 def _open_on_disk(store: Store, key: str, size: int) -> Partial:
     path = store.layout.partial_content(key)
     found = _read_map(store.layout, key, size)

@@ -74,7 +74,9 @@ class Landing:
     async def land(self, chunk: int, content: Buffer) -> Landed:
         """Whole chunks, from `chunk` on. Raises `StoreError` when the disk fails in another way than by being
         full or read-only."""
-        if self._partial.is_volatile or not await self._space.obtain(len(content)):
+        if self._partial.refusal is not None:
+            return await self._pass_on(chunk, content, self._partial.refusal)
+        if not await self._space.obtain(len(content)):
             return await self._pass_on(chunk, content, self._space.refusal())
         try:
             return await self._keep_some(chunk, content)

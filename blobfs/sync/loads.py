@@ -184,6 +184,9 @@ class Loads:
     ) -> Reader:
         async with self._opening.setdefault(blob, trio.Lock()):
             load = self._loads.get(blob)
+            if load is not None and load.partial.refusal is not None and _is_unused(load):
+                self._loads.pop(blob).partial.close()
+                load = None  # the disk may take it by now
             if load is None:
                 while isinstance(found := await self._disk.run(self._open_either, blob, size), OpenBlob):
                     if (here := await self.stored.reader(found, size)) is not None:

@@ -301,12 +301,12 @@ class Sealer:
             try:
                 await self._disk.run(self._store.flushes.everything)
                 await self._disk.run(_discard_all, published)
+                async with self._namespace.lock:
+                    await self._disk.run(self._drop_unnamed, published)
             except errors.StoreError as failure:
                 self._unconfirmed = published + self._unconfirmed
                 _log.warning("could not make %d sealed files durable: %s", len(published), failure)
                 raise
-            async with self._namespace.lock:
-                await self._disk.run(self._drop_unnamed, published)
 
     def _drop_unnamed(self, published: list[SealJob]) -> None:
         for job in published:

@@ -37,6 +37,8 @@ from tests.vfs.kernel import Kernel, mounted
 
 PATIENCE = 300.0
 """Seconds, of virtual time: more than any deadline a caller may have been given."""
+BEHIND = 2.0
+"""Seconds for what goes on behind the calls: what was sealed is made durable, and its redo marks go."""
 TRIES = 40
 """A second lies between two; the store tries again every 5 s what it could not do."""
 
@@ -137,9 +139,10 @@ class Run:
         injection.made.clear()
         injection.set_plan(outcome.plan)
         outcome.ended = await self._attempt(kernel)
+        await trio.sleep(BEHIND)
         outcome.hits = injection.hits
         injection.set_plan(None)
-        outcome.made = injection.made
+        outcome.made = list(injection.made)
         outcome.wrong += wrong_in_share(kernel.sync.store.layout.share)
         copy_of(self._root, self._crashed)
         self._at_crash = copy.deepcopy(self._ledger)

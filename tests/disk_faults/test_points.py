@@ -82,3 +82,13 @@ def test_a_read_that_fails_once_costs_no_blob() -> None:
 def test_a_file_that_cannot_be_hashed() -> None:
     """EIO, as any other read, also where a hash worker was to have it; nothing unexpected."""
     assert _wrong("share", Fault.EIO, "preadv", "incoming/*") == []
+
+
+def test_a_load_that_the_disk_did_not_take_is_begun_anew() -> None:
+    """Who wants it kept gets the disk's own errno, and it is kept when he asks again and the disk works."""
+    assert _wrong("load", Fault.EROFS, "ftruncate", "partial/*") == []
+
+
+def test_what_was_removed_goes_when_the_disk_lets_it() -> None:
+    """A blob that lost its name before it was durable: what the disk did not let go of goes later."""
+    assert _wrong("names", Fault.EROFS, "unlink", "share/.blobfs/blobs/*") == []
