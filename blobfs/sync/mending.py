@@ -32,7 +32,8 @@ RETRY_DELAY = 5.0
 
 
 class Mending:
-    """`_torn` are directories to bring in line, `_loose` blobs that nothing may hold any more, or yet.
+    """`_torn` are directories to bring in line, `_loose` blobs that nothing may hold any more, or yet;
+    `_doubted` are directories that a crash may have torn.
 
     All of it is changed on the event loop, under the lock of the names.
     """
@@ -47,6 +48,7 @@ class Mending:
         self._forget = forget
         self._torn: set[Name] = set()
         self._loose: set[BlobId] = set()
+        self._doubted: set[Name] = set()
         self._torn_some = trio.Event()
 
     def __repr__(self) -> str:
@@ -61,7 +63,17 @@ class Mending:
         return blob in self._loose
 
     def is_torn(self, directory: Name) -> bool:
-        return directory in self._torn
+        """Whether it is to be read from its records."""
+        return directory in self._torn or directory in self._doubted
+
+    def doubt(self, directories: Collection[Name]) -> None:
+        """Whether they are in order is not known yet."""
+        self._doubted.update(directories)
+
+    def believe(self, directory: Name) -> None:
+        """It is in order."""
+        self._doubted.discard(directory)
+        self._forget(directory)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Mends what nobody changes again, until it is cancelled."""

@@ -112,6 +112,7 @@ class SyncService:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Redoes what an unclean end left, says `started`, works until it is cancelled."""
         await self._redo()
+        await self._repairs.begin()
         async with trio.open_nursery() as nursery:
             await nursery.start(self.namespace.mending.run)
             await nursery.start(self.names.run)

@@ -175,3 +175,35 @@ async def test_changes_are_not_settled_by_a_flush_that_failed(
     assert store.changes.suspects().directories == (ROOT,)
     await settle_now(store, NoThreads())
     assert store.changes.suspects().directories == ()
+
+
+async def test_what_is_small_is_put_right_before_anybody_looks(crashed: Store) -> None:
+    """A name does not mean one thing after a start and another one a moment later."""
+    disk = DiskThreads()
+    namespace = Namespace(crashed, disk)
+    repairs = Repairs(crashed, disk, namespace)
+    await repairs.begin()
+    assert repairs.statistics() == {"done": 0, "looked_over": 1, "repaired": 1}
+    assert not is_cut(crashed.layout, "b")
+    await repairs.run()
+    assert repairs.statistics() == {"done": 1, "looked_over": 1, "repaired": 1}
+
+
+async def test_what_is_large_is_read_from_its_records_meanwhile(
+    crashed: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it was looked over, the log counts for nothing."""
+    monkeypatch.setattr("blobfs.sync.repairing.AT_ONCE", 10)
+    disk = DiskThreads()
+    namespace = Namespace(crashed, disk)
+    repairs = Repairs(crashed, disk, namespace)
+    await repairs.begin()
+    assert repairs.looked_over == 0
+    assert is_cut(crashed.layout, "b")
+    found = await namespace.directory(Name("b"))
+    assert found is not None
+    assert set(found) == {"link"}
+    assert await namespace.entry(Name("b/link")) == found["link"]
+    await repairs.run()
+    assert not namespace.mending.is_torn(Name("b"))
+    assert not is_cut(crashed.layout, "b")
