@@ -5,11 +5,14 @@
 3. Each gets its place: the tree by rename(2), then the blob by link(2), which never takes the place of one
    that came here meanwhile and that names may be linked to. The temp becomes the link by which an open
    transaction holds the blob, or goes.
+4. Where they were written through a transaction, one flush of its directory makes all the links last: file
+   systems that journal names (ext4, XFS) have then those in `blobs/` on the disk too, which came before.
 
 What was not placed leaves nothing, what was placed stays. System calls are what this costs: seven for a
 blob of one leaf.
 """
 
+import contextlib
 import logging
 import os
 import stat
@@ -66,26 +69,41 @@ def place_small(
     """Shares them by their ids; the bytes are durable before anything of them is seen.
 
     `hold`: the open transaction of that package, if there is one, holds each of them, those too that are
-    here already. `written`: they were written through it, and go when it is aborted; else they were loaded.
-    Raises `QuotaExceeded`.
+    here already. `written`: they were written through it, and go when it is aborted, but not with a power cut
+    after this has returned. Else they were loaded. Raises `QuotaExceeded`.
     """
+    link = None if hold is None else _Link(hold, WRITTEN_SUFFIX if written else "")
     absent = _absent(store, blobs, hold)
-    if not absent:
-        return
+    if absent:
+        _place_absent(store, absent, link)
+    if hold is not None and written:
+        _flush_links(store, hold)
+
+
+def _place_absent(store: Store, absent: list[SmallBlob], link: _Link | None) -> None:
     amount = sum(len(each.content) + len(each.tree) for each in absent)
     store.usage.demand(amount)
     names, temps = store.layout.new_temps(), list[str]()
+    loaded = link is None or not link.suffix
     try:
-        ready = [_write(names, each, temps, loaded=not written) for each in absent]
+        ready = [_write(names, each, temps, loaded) for each in absent]
         store.flushes.everything()
-        link = None if hold is None else _Link(hold, WRITTEN_SUFFIX if written else "")
         others = [each.blob.blob for each in ready if not _place(store, each, link)]
     except BaseException:
         for temp in temps:
             remove_temp(temp)
         raise
     store.usage.add(amount)
-    _hold(store, hold, others)
+    _hold(store, link.package if link is not None else None, others)
+
+
+def _flush_links(store: Store, package: BlobId) -> None:
+    with contextlib.suppress(FileNotFoundError):  # it has ended: complete and durable, or aborted
+        fd = os.open(store.layout.transaction(package), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            store.flushes.file(fd)
+        finally:
+            os.close(fd)
 
 
 def _absent(store: Store, blobs: Sequence[SmallBlob], hold: BlobId | None) -> list[SmallBlob]:

@@ -288,3 +288,42 @@ def test_killed_while_they_are_placed(tmp_path: Path, hold: BlobId | None, writt
         assert bool(sealed.list_blobs(store)) == (not written)
     assert seen == sorted(seen)
     assert set(seen) == set(range(len(CONTENTS) + 1))
+
+
+def test_what_was_written_is_held_for_good(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """[S69] A blob counts when the link that holds it is on the disk: one flush for a batch, after the last
+    link, also where all of them were here already. What was loaded waits for none."""
+    open_transaction(store, PACKAGE)
+    directory, held = store.layout.transaction(PACKAGE), []
+    flush = store.flushes.file
+
+    def flushing(fd: int) -> None:
+        assert os.path.samestat(os.fstat(fd), directory.stat())
+        held.append(len(os.listdir(directory)))
+        flush(fd)
+
+    monkeypatch.setattr(store.flushes, "file", flushing)
+    place(store, *CONTENTS[:2], hold=PACKAGE)
+    assert held == []
+    place_small(store, [small_of(raw) for raw in CONTENTS], PACKAGE, written=True)
+    assert held == [len(CONTENTS)]
+    place_small(store, [small_of(raw) for raw in CONTENTS], PACKAGE, written=True)
+    assert held == [len(CONTENTS)] * 2
+    abort_transaction(store, PACKAGE)
+    place_small(store, [small_of(ONE_LEAF)], PACKAGE, written=True)
+    assert len(held) == 2
+
+
+def test_links_that_the_disk_does_not_keep(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """[S69] Then nobody is told that they count; written once more, they do."""
+    open_transaction(store, PACKAGE)
+
+    def failing(fd: int) -> None:
+        raise errors.StoreBroken("the disk would not")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.flushes, "file", failing)
+        with pytest.raises(errors.StoreBroken, match="would not"):
+            place_small(store, [small_of(ONE_LEAF)], PACKAGE, written=True)
+    place_small(store, [small_of(ONE_LEAF)], PACKAGE, written=True)
+    assert is_whole(store, ONE_LEAF)

@@ -1,9 +1,8 @@
 """The program that makes packages: opens transactions, writes their blobs, completes or aborts them.
 
 In the book a transaction is the key ``.needed/ID``, and each of its blobs ``.needed/ID/BLOB``. Safe from a
-power cut are the opening of a transaction, a complete package, and a blob that was written through a file of
-the store. Small blobs go another way, on which their links wait for the next flush: they are safe from a
-kill, as an abort is, and from a power cut once the package is complete.
+power cut are the opening of a transaction, each of its blobs once it was written, and a complete package; an
+abort is safe from a kill.
 """
 
 import os
@@ -12,7 +11,6 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from blobfs.bundle import BUNDLED_UP_TO
 from blobfs.model import BlobId
 from tests.mount.packages import WRITE, WRITTEN_SUFFIX, package_of, write
 from tests.sync.packages.made import Made
@@ -105,11 +103,10 @@ class Packer:
         if blob == package.package:
             path, content, flags = place / "meta", package.meta, WRITE
         changes = {blob: HELD} | ({"": COMPLETE} if is_last else {})
-        safe = Safe.POWER if is_last or len(content) > BUNDLED_UP_TO else Safe.KILL
         if is_last:
             changes |= dict.fromkeys((package.package, *package.blobs), HELD)
         text = f"write {path.parent.name}/{blob[:12]} {len(content)} bytes"
-        self._call(text, lambda: write(path, content, flags), changes, package, safe)
+        self._call(text, lambda: write(path, content, flags), changes, package)
 
     def _abort(self, package: Made) -> None:
         if self._book.value(key_of(package.package)) != OPEN:
