@@ -49,7 +49,13 @@ class Rules(Descriptors):
     # Names
 
     def mkdir(self, who: str, path: str) -> None:
-        self.world.make_directory(who, self.world.free(who, path))
+        place = self.world.free(who, path)
+        if self._is_written_elsewhere(who, place):
+            raise Unclear  # a directory for the one, a file for the other: the later one wins
+        self.world.make_directory(who, place)
+
+    def _is_written_elsewhere(self, who: str, place: str) -> bool:
+        return any(place in names for other, names in self.world.private.items() if other != who)
 
     def rmdir(self, who: str, path: str) -> None:
         place = self.world.walk(who, path)
@@ -132,6 +138,8 @@ class Rules(Descriptors):
         world = self.world
         if target is not None and not isinstance(target, Directory):
             raise Refused(errno.ENOTDIR)
+        if self._is_written_elsewhere(who, new_place):
+            raise Unclear
         below = [(path, world.get(who, path)) for path in world.below(who, place)]
         if any(isinstance(each, File | Link) and each.owner != who for _, each in below):
             raise Refused(errno.EXDEV)
