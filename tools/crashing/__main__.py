@@ -17,19 +17,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="the same seed gives the same operations")
     parser.add_argument("--minutes", type=float, default=60.0, help="no new store is begun after so many")
     parser.add_argument("--parallel", type=int, default=2, help="how many daemons are killed at a time")
-    parser.add_argument("--without-moves", action="store_true", help="no renames while the power may fail")
     parser.add_argument("--keep", action="store_true", help="leave everything on the disk")
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else random.randrange(1 << 20)
     directory = Path(tempfile.mkdtemp(prefix="blobfs-crash-"))
-    extent = Extent(
-        options.kills,
-        options.images,
-        seed,
-        options.minutes,
-        options.parallel,
-        moves=not options.without_moves,
-    )
+    extent = Extent(options.kills, options.images, seed, options.minutes, options.parallel)
     totals = run_campaign(directory, extent)
     if totals.violations or options.keep:
         print(f"everything is in {directory}")

@@ -20,9 +20,7 @@ Work = Callable[[threading.Event, threading.Event], None]
 class Crew:
     """Threads that use a mount; they share the book, and names only in one directory."""
 
-    def __init__(
-        self, mountpoint: Path, book: Book, seed: str, far: Mapping[str, str], *, moves: bool = True
-    ) -> None:
+    def __init__(self, mountpoint: Path, book: Book, seed: str, far: Mapping[str, str]) -> None:
         self._chance = random.Random(f"{seed}:crew")
         contents = Contents(seed)
         self.operations = 0
@@ -38,7 +36,6 @@ class Crew:
                 far,
                 random.Random(f"{seed}:{number}"),
                 self._count,
-                moves=moves,
             )
             for number in range(PROGRAMS)
         ]

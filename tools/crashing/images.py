@@ -52,14 +52,7 @@ class _Life:
     """One disk with a store that is in use, and its copies."""
 
     def __init__(
-        self,
-        directory: Path,
-        outer: Path,
-        seed: str,
-        url: str,
-        far: dict[str, str],
-        totals: Totals,
-        moves: bool,
+        self, directory: Path, outer: Path, seed: str, url: str, far: dict[str, str], totals: Totals
     ) -> None:
         self._directory = directory
         self._outer = outer
@@ -72,7 +65,7 @@ class _Life:
         self._disk.make()
         self._place = directory / "disk"
         self._node = CrashNode(directory, self._place / "store", shares=[url])
-        self._crew = Crew(self._node.mountpoint, self._book, seed, far, moves=moves)
+        self._crew = Crew(self._node.mountpoint, self._book, seed, far)
 
     def run(self, count: int, report: Report) -> None:
         """So many copies, each looked at after the burst in which it was made."""
@@ -149,9 +142,7 @@ class _Life:
         return complaints
 
 
-def run_images(
-    directory: Path, seed: str, images: int, end: float, report: Report, moves: bool = True
-) -> Totals:
+def run_images(directory: Path, seed: str, images: int, end: float, report: Report) -> Totals:
     """`end` is a time of time.monotonic() after which no life is begun. What failed stays in `directory`."""
     totals = Totals()
     directory.mkdir(parents=True, exist_ok=True)
@@ -161,7 +152,7 @@ def run_images(
             place = directory / f"life{number}"
             place.mkdir()
             try:
-                _Life(place, outer, f"{seed}:{number}", url, far, totals, moves).run(
+                _Life(place, outer, f"{seed}:{number}", url, far, totals).run(
                     min(LIFE, images - totals.images), report
                 )
             except (AssertionError, Unexpected, OSError) as failure:

@@ -49,11 +49,8 @@ class Program:
         far: Mapping[str, str],
         chance: random.Random,
         on_operation: Callable[[], None],
-        *,
-        moves: bool = True,
     ) -> None:
-        """`far` are the other node's names with the words for their contents. Without `moves` nothing is
-        renamed."""
+        """`far` are the other node's names with the words for their contents."""
         self.number = number
         self._mount = mountpoint
         self._book = book
@@ -66,13 +63,13 @@ class Program:
         self.loads = 0
         self._operations: dict[Callable[[], None], int] = {
             self._write: 34,
-            self._rename: 16 if moves else 0,
+            self._rename: 16,
             self._unlink: 14,
             self._symlink: 5,
             self._link: 4,
             self._make_directory: 5,
             self._remove_directory: 4,
-            self._rename_directory: 3 if moves else 0,
+            self._rename_directory: 3,
             self._sync_directory: 10,
             self._load: 5 if far else 0,
         }
