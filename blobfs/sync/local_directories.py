@@ -14,7 +14,8 @@ from blobfs.model import Name
 from blobfs.store.names import LocalName
 
 MAX_NAMES = 100_000
-"""Names kept in memory, about 50 MB; the directory that was used last is kept however large it is."""
+"""Names kept in memory, about 50 MB. A directory counts as a quarter of them at most: it must be possible to
+work in three, however large they are."""
 LOG_BYTES_A_VISIT = 2048
 """Of a log, that are read and taken apart in the time in which a record is: some nine lines, 0.1 ms."""
 MAX_COUNTED = 4096
@@ -34,19 +35,19 @@ class Reading:
 class LocalDirectories:
     """By name, in the order of their last use. What is in memory mirrors the disk: `remember` every change.
 
-    `_names` is how many there are in all; `_visits` counts for what is not in memory; `_readings` are those
-    under way.
+    `_counted` is what they count as together; `_visits` counts for what is not in memory; `_readings` are
+    those under way.
     """
 
     def __init__(self, max_names: int = MAX_NAMES) -> None:
         self._max_names = max_names
         self._kept: OrderedDict[Name, Entries] = OrderedDict()
-        self._names = 0
+        self._counted = 0
         self._visits: OrderedDict[Name, int] = OrderedDict()
         self._readings: dict[Name, list[Reading]] = {}
 
     def statistics(self) -> dict[str, int]:
-        return {"directories": len(self._kept), "names": self._names}
+        return {"directories": len(self._kept), "names": sum(map(len, self._kept.values()))}
 
     def get(self, directory: Name) -> Entries | None:
         """None: it is not in memory."""
@@ -86,14 +87,14 @@ class LocalDirectories:
             if reading.is_gone:
                 return entries
         self._kept[directory] = entries
-        self._names += len(entries)
+        self._counted += self._count(entries)
         self._visits.pop(directory, None)
-        self._make_room()
+        while self._counted > self._max_names:
+            self._counted -= self._count(self._kept.popitem(last=False)[1])
         return entries
 
-    def _make_room(self) -> None:
-        while self._names > self._max_names and len(self._kept) > 1:
-            self._names -= len(self._kept.popitem(last=False)[1])
+    def _count(self, entries: Entries) -> int:
+        return min(len(entries), self._max_names // 4)
 
     def remember(self, directory: Name, component: str, entry: LocalName) -> None:
         """What stands on the disk now."""
@@ -101,11 +102,12 @@ class LocalDirectories:
             reading.changed[component] = entry
         entries = self._kept.get(directory)
         if entries is not None:
-            self._names += component not in entries
+            self._counted -= self._count(entries)
             entries[component] = entry
+            self._counted += self._count(entries)
 
     def forget(self, directory: Name) -> None:
         """It was removed, or its log is another one now."""
         for reading in self._readings.get(directory, ()):
             reading.is_gone = True
-        self._names -= len(self._kept.pop(directory, ()))
+        self._counted -= self._count(self._kept.pop(directory, {}))

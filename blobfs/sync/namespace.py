@@ -167,7 +167,7 @@ class Namespace:
         """
         if directory == ROOT:
             return
-        if await self.directory(directory) is not None:
+        if await self.has_directory(directory):
             if loaded is None:
                 await self._keep_directory(directory)
             return

@@ -24,23 +24,28 @@ def of_size(names: int) -> dict[str, LocalName]:
 
 def test_what_was_used_last_stays() -> None:
     """The number of all names is bounded, however many directories they are in."""
-    kept = LocalDirectories(max_names=30)
-    for number in range(3):
+    kept = LocalDirectories(max_names=40)
+    for number in range(4):
         kept.keep(Name(f"d{number}"), of_size(10))
     assert kept.get(Name("d0")) is not None
     kept.keep(Name("new"), of_size(1))
-    assert [kept.get(Name(f"d{number}")) is None for number in range(3)] == [False, True, False]
-    assert kept.statistics() == {"directories": 3, "names": 21}
+    assert [kept.get(Name(f"d{number}")) is None for number in range(4)] == [False, True, False, False]
+    assert kept.statistics() == {"directories": 4, "names": 31}
 
 
-def test_a_directory_that_is_too_large_is_kept_alone() -> None:
-    """As long as it is the one that is used: it must be possible to work in it."""
-    kept = LocalDirectories(max_names=30)
+def test_three_directories_may_be_of_any_size() -> None:
+    """Beside small ones: what moves files from one to another does not read them again and again."""
+    kept = LocalDirectories(max_names=40)
+    for directory in ("gone", "one", "two", "three"):
+        kept.keep(Name(directory), of_size(100))
     kept.keep(Name("small"), of_size(10))
-    kept.keep(Name("large"), of_size(100))
-    assert kept.statistics() == {"directories": 1, "names": 100}
-    kept.keep(Name("small"), of_size(10))
-    assert kept.statistics() == {"directories": 1, "names": 10}
+    assert kept.get(Name("gone")) is None
+    assert kept.statistics() == {"directories": 4, "names": 310}
+    for number in range(100, 200):
+        kept.remember(Name("one"), str(number), ENTRY)
+    kept.forget(Name("one"))
+    kept.keep(Name("another"), of_size(10))
+    assert kept.statistics() == {"directories": 4, "names": 220}
 
 
 def test_names_are_counted_once() -> None:
