@@ -162,7 +162,7 @@ def overtake(directory: Path, on_disk: dict[Path, bytes], zeros: bool) -> None:
 
 @pytest.mark.parametrize("zeros", [True, False])
 async def test_what_has_a_new_name_outlives_a_power_cut(store: Store, tmp_path: Path, zeros: bool) -> None:
-    """P2: files, and whole directories, that were on the disk are there under the old name or the new one at
+    """P2 [S10]: files and directories that were on the disk are there under the old name or the new one at
     every step of a rename, and what it replaced until then. It waits for no flush."""
     disk = SteppingDisk(store.layout.root, tmp_path / "copies")
     async with mounted(store, disk=disk) as kernel:
