@@ -83,7 +83,7 @@ def large_directory(folder: Path, count: int) -> Told:
         node.start()
         large, what = node.path("large"), f"in a directory of {count:,}"
         told = {
-            f"stat of the first name {what}": timed((large / "f10000007").stat),
+            f"stat of the first name {what}": timed((large / "f10000000").stat),
             f"ls {what}": timed(lambda: os.listdir(large)),
             f"ls again {what}": timed(lambda: os.listdir(large)),
         }
