@@ -1,8 +1,8 @@
 """Renaming.
 
 1. A file that is still being written has its name here only: its seal publishes it under the new one.
-2. A sealed name is a record: one is written under the new name, a tombstone under the old. A power cut right after it
-   costs no name: what the disk has of the tombstone it has of the record (`blobfs.store.checks`).
+2. A sealed name is a record: one is written under the new name, a tombstone under the old. A power cut right
+   after it costs no name: where the disk has the tombstone it has the record (`blobfs.store.checks`).
 3. What another node publishes cannot be moved from here. A newer record of ours may take its place.
 4. A directory moves name by name; its tombstones stay behind, so that no other node's copy of an old
    record brings a name back.
