@@ -74,7 +74,7 @@ def kept(node: BlobfsNode, name: str) -> None:
 
 
 def test_a_quota(a: BlobfsNode, start_node: StartNode):
-    """[S115] Whatever is read in turn, the store stays below its quota; what was used last is what stays."""
+    """[S110] Whatever is read in turn, the store stays below its quota; what was used last is what stays."""
     names = publish_many(a, "turns", 16)
     b = start_node("b", shares=[a.url], options=["fill=never", f"quota={QUOTA}"])
     mine = os.urandom(BLOB)
@@ -97,7 +97,7 @@ def test_a_quota(a: BlobfsNode, start_node: StartNode):
 
 
 def test_what_is_evicted_is_missing_and_comes_again(a: BlobfsNode, start_node: StartNode):
-    """[S116] Its name stays, with its size and times; reading it loads it, and it is shared in turn again."""
+    """[S111] Its name stays, with its size and times; reading it loads it, and it is shared in turn again."""
     name = publish_many(a, "again", 1)[0]
     b = start_node("b", shares=[a.url], listen=True)
     kept(b, name)
@@ -125,7 +125,7 @@ def test_what_is_evicted_is_missing_and_comes_again(a: BlobfsNode, start_node: S
 
 
 def test_what_is_never_evicted(a: BlobfsNode, start_node: StartNode):
-    """[S117] What this node published, what is pinned, what somebody reads, what a package of it holds."""
+    """[S112] What this node published, what is pinned, what somebody reads, what a package of it holds."""
     names = publish_many(a, "never", 4)
     b = start_node("b", shares=[a.url])
     put(b, "own", content_of("own"))
@@ -158,7 +158,7 @@ def test_what_is_never_evicted(a: BlobfsNode, start_node: StartNode):
 
 
 def test_pin_brings_it_here(a: BlobfsNode, start_node: StartNode):
-    """[S118] pin loads what is missing; a pin outlives a restart; what nobody has cannot be pinned."""
+    """[S113] pin loads what is missing; a pin outlives a restart; what nobody has cannot be pinned."""
     names = publish_many(a, "pins", 2)
     b = start_node("b", shares=[a.url])
     assert blobfs("pin", b.mountpoint, "pins").stdout == "pinned pins, 2 blobs\n"
@@ -177,7 +177,7 @@ def test_pin_brings_it_here(a: BlobfsNode, start_node: StartNode):
 
 
 def test_a_loaded_package_goes_whole(a: BlobfsNode, start_node: StartNode):
-    """[S119] A package that was loaded is evicted with its blobs; it is loaded again like any other."""
+    """[S114] A package that was loaded is evicted with its blobs; it is loaded again like any other."""
     package = package_of({b"one": content_of("one", 50_000), b"two": content_of("two", 300_000)})
     publish(a, package)
     b = start_node("b", shares=[a.url])
@@ -191,7 +191,7 @@ def test_a_loaded_package_goes_whole(a: BlobfsNode, start_node: StartNode):
 
 
 def test_what_does_not_fit_is_passed_through(a: BlobfsNode, start_node: StartNode):
-    """[S120] A blob that is larger than the room there is reaches its reader whole and is not kept whole."""
+    """[S115] A blob that is larger than the room there is reaches its reader whole and is not kept whole."""
     small = publish_many(a, "small", 1)[0]
     name, content = "large", os.urandom(QUOTA * 2)
     put(a, name, content)
@@ -208,7 +208,7 @@ def test_what_does_not_fit_is_passed_through(a: BlobfsNode, start_node: StartNod
 
 
 def test_writing_over_the_quota(start_node: StartNode):
-    """[S121] EDQUOT, and nothing that was written before is lost; what is removed makes room."""
+    """[S116] EDQUOT, and nothing that was written before is lost; what is removed makes room."""
     b = start_node("b", options=["fill=never", f"quota={QUOTA}"])
     content = os.urandom(QUOTA // 2)
     put(b, "one", content)
@@ -222,7 +222,7 @@ def test_writing_over_the_quota(start_node: StartNode):
 
 
 def test_writing_has_room_made(a: BlobfsNode, start_node: StartNode):
-    """[S121] What was loaded goes for what is written."""
+    """[S116] What was loaded goes for what is written."""
     names = publish_many(a, "given", 6)
     b = start_node("b", shares=[a.url], options=["fill=never", f"quota={QUOTA}"])
     for name in names:
@@ -234,7 +234,7 @@ def test_writing_has_room_made(a: BlobfsNode, start_node: StartNode):
 
 
 def test_a_full_disk_and_what_helps(a: BlobfsNode, start_node: StartNode, tmp_path: Path):
-    """[S122] On a full disk what is missing is read, `status` and `evict` answer, and evict makes room."""
+    """[S117] On a full disk what is missing is read, `status` and `evict` answer, and evict makes room."""
     names = publish_many(a, "full", 5)
     with loop_disk(tmp_path / "b-store") as disk:
         b = start_node("b", shares=[a.url])
@@ -262,7 +262,7 @@ def test_a_full_disk_and_what_helps(a: BlobfsNode, start_node: StartNode, tmp_pa
     ],
 )
 def test_settings_that_make_no_sense(option: str, message: str, tmp_path: Path):
-    """[S115] They are refused at the start, in one line, before anything is mounted."""
+    """[S110] They are refused at the start, in one line, before anything is mounted."""
     (tmp_path / "mnt").mkdir()
     done = blobfs("mount", "--store", tmp_path / "store", "-o", option, tmp_path / "mnt")
     assert done.returncode in (1, 2)

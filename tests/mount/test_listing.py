@@ -91,7 +91,7 @@ def listing(path: Path) -> list[dict[str, Any]]:
 
 
 def test_many_names_cost_one_request(share: tuple[HandMade, Nginx], b: BlobfsNode) -> None:
-    """[S100] The log once; then its last line, and what is new."""
+    """[S54] The log once; then its last line, and what is new."""
     made, nginx = share
     made.make("many", range(NAMES))
     whole = made.log("many").stat().st_size
@@ -111,7 +111,7 @@ def test_many_names_cost_one_request(share: tuple[HandMade, Nginx], b: BlobfsNod
 
 
 def test_how_much_of_a_listing_is_whose(share: tuple[HandMade, Nginx], b: BlobfsNode) -> None:
-    """[S101] While all is well."""
+    """[S55] While all is well."""
     made, nginx = share
     made.make("whose", range(5))
     before = time.time()
@@ -125,7 +125,7 @@ def test_how_much_of_a_listing_is_whose(share: tuple[HandMade, Nginx], b: Blobfs
 
 
 def test_an_older_copy_hides_nothing(share: tuple[HandMade, Nginx], b: BlobfsNode) -> None:
-    """[S103] A cache in between answers with what the log was."""
+    """[S57] A cache in between answers with what the log was."""
     made, _ = share
     made.make("cached", range(20))
     current = made.log("cached").read_bytes()
@@ -138,7 +138,7 @@ def test_an_older_copy_hides_nothing(share: tuple[HandMade, Nginx], b: BlobfsNod
 
 
 def test_a_log_that_was_made_anew_counts(share: tuple[HandMade, Nginx], b: BlobfsNode) -> None:
-    """[S103] Names that a newer log does not have are gone."""
+    """[S57] Names that a newer log does not have are gone."""
     made, _ = share
     made.make("anew", range(20))
     assert len(listed(b.path("anew"))) == 20
@@ -147,7 +147,7 @@ def test_a_log_that_was_made_anew_counts(share: tuple[HandMade, Nginx], b: Blobf
 
 
 def test_while_the_share_is_away(share: tuple[HandMade, Nginx], b: BlobfsNode) -> None:
-    """[S101] What was known of it is listed, and the directory says why no more; [S102] until a restart."""
+    """[S55] What was known of it is listed, and the directory says why no more; [S56] until a restart."""
     made, nginx = share
     made.make("away", range(7))
     b.expect_log("is down", perhaps=True)

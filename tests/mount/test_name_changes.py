@@ -84,7 +84,7 @@ def changing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HandMad
 
 
 def test_names_change_while_they_are_used(changing: tuple[HandMade, BlobfsNode], tmp_path: Path):
-    """[S109] Ten thousand at once, under eight readers: none hangs, none sees half a change, all see it."""
+    """[S62] Ten thousand at once, under eight readers: none hangs, none sees half a change, all see it."""
     share, node = changing
     names = [f"n{number}" for number in range(NAMES)]
     share.publish(names, share.record(b"old", 1_000))
@@ -115,7 +115,7 @@ def test_names_change_while_they_are_used(changing: tuple[HandMade, BlobfsNode],
 
 
 def test_an_inode_is_one_version(changing: tuple[HandMade, BlobfsNode]):
-    """[S109] Made executable, replaced: what the kernel had noted down is asked for again."""
+    """[S62] Made executable, replaced: what the kernel had noted down is asked for again."""
     share, node = changing
     record = share.record(b"old", 1_000)
     share.publish(["f"], record)
@@ -132,7 +132,7 @@ def test_an_inode_is_one_version(changing: tuple[HandMade, BlobfsNode]):
 
 
 def test_clocks_that_differ(start_node: StartNode, hand_made: tuple[HandMade, str]):
-    """[S107] What was published in the future is replaced like anything; one warning tells of each share."""
+    """[S60] What was published in the future is replaced like anything; one warning tells of each share."""
     share, url = hand_made
     far = 4_000_000_000 * 10**9
     share.publish(["a"], share.record(b"from the future", far))
@@ -155,7 +155,7 @@ def test_clocks_that_differ(start_node: StartNode, hand_made: tuple[HandMade, st
 
 
 def test_a_name_that_waits_holds_nothing_up(start_node: StartNode, hand_made: tuple[HandMade, str]):
-    """[S109] While a lookup waits for a share that does not answer, names of its directory change."""
+    """[S62] While a lookup waits for a share that does not answer, names of its directory change."""
     share, url = hand_made
     share.publish(["f"], share.record(b"old", 1_000))
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -63,7 +63,7 @@ def wait_shown(node: BlobfsNode, name: str, content: bytes | None) -> None:
 
 
 def test_the_last_publication_counts(three: Three):
-    """[S105] Whoever it was; the removal is one too, and it takes the name away on all nodes."""
+    """[S58] Whoever it was; the removal is one too, and it takes the name away on all nodes."""
     a, b, _ = three
     for node, content in ((a, b"one"), (b, b"two"), (a, b"three")):
         replace(node, "last", content)
@@ -75,7 +75,7 @@ def test_the_last_publication_counts(three: Three):
 
 
 def test_what_was_loaded_goes_with_its_publisher_s(three: Three):
-    """[S106] The name, its record for others and its bytes; who has it open reads on."""
+    """[S59] The name, its record for others and its bytes; who has it open reads on."""
     a, b, _ = three
     content = os.urandom(300_000)
     blob = put(a, "f", content)
@@ -90,7 +90,7 @@ def test_what_was_loaded_goes_with_its_publisher_s(three: Three):
 
 
 def test_what_is_own_is_only_hidden(three: Three):
-    """[S106] A tombstone that is newer hides it everywhere; its bytes stay, and can be had by their id."""
+    """[S59] A tombstone that is newer hides it everywhere; its bytes stay, and can be had by their id."""
     a, b, c = three
     put(a, "own", b"of a")
     wait_shown(b, "own", b"of a")
@@ -108,7 +108,7 @@ def test_what_is_own_is_only_hidden(three: Three):
 
 
 def test_an_old_version_is_read_to_its_end(three: Three, start_node: StartNode):
-    """[S108] By whoever has it open or mapped, from here and from any share that has it; else ENOENT."""
+    """[S61] By whoever has it open or mapped, from here and from any share that has it; else ENOENT."""
     a, b, _ = three
     old = os.urandom(3_000_000)
     for name in ("open", "mapped", "kept"):
@@ -140,7 +140,7 @@ def test_an_old_version_is_read_to_its_end(three: Three, start_node: StartNode):
 
 
 def test_two_nodes_publish_at_once(three: Three):
-    """[S110] Fifty times: all nodes come to the same winner, and the loser's bytes can be had by their id."""
+    """[S63] Fifty times: all nodes come to the same winner, and the loser's bytes can be had by their id."""
     a, b, c = three
     names = [f"at-once-{number}" for number in range(50)]
     blobs: dict[str, set[str]] = {}
@@ -175,7 +175,7 @@ def test_two_nodes_publish_at_once(three: Three):
 
 
 def test_directories_of_several_nodes(three: Three):
-    """[S111] One directory with the names of all; it is there as long as one of them keeps it."""
+    """[S64] One directory with the names of all; it is there as long as one of them keeps it."""
     a, b, c = three
     a.path("dir").mkdir()
     until(b.path("dir").is_dir, "B sees it")
@@ -199,7 +199,7 @@ def test_directories_of_several_nodes(three: Three):
 
 
 def test_a_directory_that_was_only_loaded_goes(three: Three):
-    """[S111] What B has in it is A's: when A removes it all, nothing of it is left on B, nor seen on A."""
+    """[S64] What B has in it is A's: when A removes it all, nothing of it is left on B, nor seen on A."""
     a, b, _ = three
     for name in ("tree/x", "tree/below/y"):
         put(a, name, name.encode())
@@ -216,7 +216,7 @@ def test_a_directory_that_was_only_loaded_goes(three: Three):
 
 
 def test_removing_and_moving_what_was_loaded(three: Three):
-    """[S112] A loaded name is another node's: EPERM, also for who published it before."""
+    """[S65] A loaded name is another node's: EPERM, also for who published it before."""
     a, b, c = three
     put(a, "f", b"of a")
     wait_shown(b, "f", b"of a")

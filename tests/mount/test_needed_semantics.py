@@ -73,7 +73,7 @@ def last_error(path: Path) -> tuple[str, int, str | None]:
 
 
 def test_opening(node: BlobfsNode, package: Made):
-    """[S65] mkdir opens; EEXIST when it is open, complete, or all of it is here; EINVAL for no id."""
+    """[S77] mkdir opens; EEXIST when it is open, complete, or all of it is here; EINVAL for no id."""
     needed = node.path(".blobfs/needed")
     opening = directory(node, package).mkdir
     opening()
@@ -96,7 +96,7 @@ def test_opening(node: BlobfsNode, package: Made):
 
 
 def test_opening_what_is_here(node: BlobfsNode, package: Made):
-    """[S65] A package of which everything is here is complete as soon as it is asked for."""
+    """[S77] A package of which everything is here is complete as soon as it is asked for."""
     for number, raw in enumerate((package.meta, *package.blobs.values())):
         node.path(f"{package.package}{number}").write_bytes(raw)
     run("sync", node.mountpoint)
@@ -105,7 +105,7 @@ def test_opening_what_is_here(node: BlobfsNode, package: Made):
 
 
 def test_the_meta_blob(node: BlobfsNode, package: Made):
-    """[S66] Written once: then it is read there, EEXIST with O_EXCL, EPERM for writing."""
+    """[S78] Written once: then it is read there, EEXIST with O_EXCL, EPERM for writing."""
     directory(node, package).mkdir()
     path = meta(node, package)
     assert errno_of_write(path, package.meta[:-1]) == errno.EBADMSG
@@ -120,7 +120,7 @@ def test_the_meta_blob(node: BlobfsNode, package: Made):
 
 
 def test_a_meta_blob_that_is_no_manifest(node: BlobfsNode):
-    """[S66] EBADMSG, and the transaction has failed: it says why, and is aborted."""
+    """[S78] EBADMSG, and the transaction has failed: it says why, and is aborted."""
     package = package_with(os.urandom(100))
     directory(node, package).mkdir()
     assert errno_of_write(meta(node, package), package.meta) == errno.EBADMSG
@@ -132,7 +132,7 @@ def test_a_meta_blob_that_is_no_manifest(node: BlobfsNode):
 
 
 def test_what_is_missing(node: BlobfsNode):
-    """[S67] Exactly the missing blobs, sorted, with their sizes; what has come is gone."""
+    """[S79] Exactly the missing blobs, sorted, with their sizes; what has come is gone."""
     inner = package_of({b"x": os.urandom(10)})
     sizes = {os.urandom(size): size for size in (1, 1000, LARGE)}
     package = package_of({**{b"%d" % size: raw for raw, size in sizes.items()}, b"empty": b"", b"n": inner})
@@ -159,7 +159,7 @@ def test_what_is_missing(node: BlobfsNode):
 
 
 def test_a_listing_while_blobs_are_written(node: BlobfsNode):
-    """[S67] It neither skips nor repeats one that is missing all the time."""
+    """[S79] It neither skips nor repeats one that is missing all the time."""
     package = package_of({b"%d" % number: os.urandom(50) for number in range(600)})
     begin(node, package)
     blobs = sorted(package.blobs)
@@ -177,7 +177,7 @@ def test_a_listing_while_blobs_are_written(node: BlobfsNode):
 
 
 def test_what_is_not_missing(node: BlobfsNode, package: Made):
-    """[S68] ENOENT for what is not needed, or no longer; EPROTO before the meta blob and after a failure."""
+    """[S80] ENOENT for what is not needed, or no longer; EPROTO before the meta blob and after a failure."""
     blob, raw = one_of(package)
     directory(node, package).mkdir()
     assert errno_of(missing(node, package, blob).stat) == errno.ENOENT
@@ -201,7 +201,7 @@ def test_what_is_not_missing(node: BlobfsNode, package: Made):
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 def test_when_a_blob_is_written(node: BlobfsNode, package: Made, size: int):
-    """[S69] At the write that completes it, at fsync, at close; the last one completes the package."""
+    """[S81] At the write that completes it, at fsync, at close; the last one completes the package."""
     directory(node, package).mkdir()
     declared = os.open(meta(node, package), WRITE)
     os.ftruncate(declared, len(package.meta))
@@ -222,7 +222,7 @@ def test_when_a_blob_is_written(node: BlobfsNode, package: Made, size: int):
 
 
 def test_a_blob_written_at_fsync_and_at_close(node: BlobfsNode, package: Made):
-    """[S69] What was not written in order is complete at fsync, or at close."""
+    """[S81] What was not written in order is complete at fsync, or at close."""
     directory(node, package).mkdir()
     with meta(node, package).open("wb", buffering=0) as file:
         file.write(package.meta)
@@ -239,7 +239,7 @@ def test_a_blob_written_at_fsync_and_at_close(node: BlobfsNode, package: Made):
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 def test_what_is_refused(node: BlobfsNode, package: Made, size: int):
-    """[S70] EBADMSG, ENODATA, EFBIG; it stays missing, and right bytes may follow."""
+    """[S82] EBADMSG, ENODATA, EFBIG; it stays missing, and right bytes may follow."""
     begin(node, package)
     blob, raw = one_of(package, size)
     path = missing(node, package, blob)
@@ -263,7 +263,7 @@ def test_what_is_refused(node: BlobfsNode, package: Made, size: int):
 
 
 def test_a_shell_s_copies_of_a_descriptor(node: BlobfsNode, package: Made):
-    """[S70] Closed before anything was written they decide nothing."""
+    """[S82] Closed before anything was written they decide nothing."""
     begin(node, package)
     blob, _ = one_of(package)
     bash(f"exec 3<>missing/{blob}; (true >&3); true >&3; exec 3>&-", directory(node, package))
@@ -274,7 +274,7 @@ def test_a_shell_s_copies_of_a_descriptor(node: BlobfsNode, package: Made):
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 def test_two_writers(node: BlobfsNode, package: Made, size: int):
-    """[S71] Both write; the first to complete wins, the other sees success whatever it writes."""
+    """[S83] Both write; the first to complete wins, the other sees success whatever it writes."""
     begin(node, package)
     blob, raw = one_of(package, size)
     one, two = (os.open(missing(node, package, blob), os.O_WRONLY) for _ in range(2))
@@ -305,7 +305,7 @@ COMMANDS = {
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_programs_that_write(node: BlobfsNode, tmp_path: Path, command: str):
-    """[S72] All of these write a needed blob, with holes or without."""
+    """[S84] All of these write a needed blob, with holes or without."""
     holes = os.urandom(1000) + bytes(200_000) + os.urandom(1000)
     package = package_of({b"small": os.urandom(SMALL), b"large": os.urandom(LARGE), b"holes": holes})
     begin(node, package)
@@ -316,7 +316,7 @@ def test_programs_that_write(node: BlobfsNode, tmp_path: Path, command: str):
 
 
 def test_taking_over_what_is_in_the_mount(node: BlobfsNode, tmp_path: Path):
-    """[S72] mv copies nothing, nor does ln of the meta blob; another blob is EBADMSG and stays."""
+    """[S84] mv copies nothing, nor does ln of the meta blob; another blob is EBADMSG and stays."""
     first, second = os.urandom(SMALL), os.urandom(LARGE)
     package = package_of({b"1": first, b"2": second})
     directory(node, package).mkdir()
@@ -346,7 +346,7 @@ def test_taking_over_what_is_in_the_mount(node: BlobfsNode, tmp_path: Path):
 
 
 def test_taking_over_what_is_on_another_node(two_nodes: tuple[BlobfsNode, BlobfsNode]):
-    """[S72] What is not here is EXDEV, and copied with cp: it is loaded by being read."""
+    """[S84] What is not here is EXDEV, and copied with cp: it is loaded by being read."""
     a, b = two_nodes
     raw = os.urandom(LARGE)
     a.path("f").write_bytes(raw)
@@ -361,7 +361,7 @@ def test_taking_over_what_is_on_another_node(two_nodes: tuple[BlobfsNode, Blobfs
 
 
 def test_the_bundle(node: BlobfsNode):
-    """[S72] All small blobs in one stream, in order; what is wrong ends it, what came before counts."""
+    """[S84] All small blobs in one stream, in order; what is wrong ends it, what came before counts."""
     package = package_of({b"%02d" % number: os.urandom(1000 + number) for number in range(20)})
     members = bundle_members(parse_manifest(package.meta))
     stream = b"".join(package.blobs[member.blob] for member in members)
@@ -413,7 +413,7 @@ def through_another_package(node: BlobfsNode, raw: bytes) -> None:
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 @pytest.mark.parametrize("bring", WAYS.values(), ids=WAYS)
 def test_blobs_from_elsewhere(node: BlobfsNode, bring: Callable[[BlobfsNode, bytes], None], size: int):
-    """[S73] They count however they come, and are held from then on."""
+    """[S85] They count however they come, and are held from then on."""
     raw = os.urandom(size)
     package = package_of({b"f": raw, b"g": os.urandom(10)})
     begin(node, package)
@@ -429,7 +429,7 @@ def test_blobs_from_elsewhere(node: BlobfsNode, bring: Callable[[BlobfsNode, byt
 
 
 def test_what_is_loaded_counts(two_nodes: tuple[BlobfsNode, BlobfsNode]):
-    """[S73] A blob that a share has is written by reading it."""
+    """[S85] A blob that a share has is written by reading it."""
     a, b = two_nodes
     raw = os.urandom(LARGE)
     a.path("f").write_bytes(raw)
@@ -441,7 +441,7 @@ def test_what_is_loaded_counts(two_nodes: tuple[BlobfsNode, BlobfsNode]):
 
 
 def test_aborting(node: BlobfsNode, package: Made):
-    """[S74] rmdir, whatever is in it: what was written goes, descriptors are stale."""
+    """[S86] rmdir, whatever is in it: what was written goes, descriptors are stale."""
     kept = os.urandom(SMALL)
     package = package_of({b"kept": kept, **{f"{len(raw)}".encode(): raw for raw in package.blobs.values()}})
     assert errno_of(directory(node, package).rmdir) == errno.ENOENT
@@ -467,7 +467,7 @@ def test_aborting(node: BlobfsNode, package: Made):
 
 
 def test_whoever_waits_for_what_is_aborted(start_node: StartNode, tmp_path: Path, package: Made):
-    """[S74] ECANCELED; here the disk keeps the writer waiting."""
+    """[S86] ECANCELED; here the disk keeps the writer waiting."""
     with loop_disk(tmp_path / "a-store") as disk:
         node = start_node()
         begin(node, package)
@@ -489,7 +489,7 @@ def test_whoever_waits_for_what_is_aborted(start_node: StartNode, tmp_path: Path
 
 
 def test_removing_is_not_aborting(node: BlobfsNode, package: Made):
-    """[S74] `rm -r` is refused, and nothing is gone."""
+    """[S86] `rm -r` is refused, and nothing is gone."""
     begin(node, package)
     assert "Operation not permitted" in bash_fails(f"rm -r {package.package}", node.path(".blobfs/needed"))
     assert "Operation not permitted" in bash_fails(f"rm -rf {package.package}", node.path(".blobfs/needed"))
@@ -498,7 +498,7 @@ def test_removing_is_not_aborting(node: BlobfsNode, package: Made):
 
 
 def test_a_crash(start_node: StartNode, package: Made):
-    """[S75] What was written to its end is there after a kill, the rest is missing; a restart is nothing."""
+    """[S87] What was written to its end is there after a kill, the rest is missing; a restart is nothing."""
     node = start_node()
     begin(node, package)
     (small, small_raw), (large, large_raw) = one_of(package), one_of(package, LARGE)
@@ -521,7 +521,7 @@ def test_a_crash(start_node: StartNode, package: Made):
 
 
 def test_expiry(start_node: StartNode, package: Made):
-    """[S76] Nobody has got on with it for the time that is set, and nobody writes."""
+    """[S88] Nobody has got on with it for the time that is set, and nobody writes."""
     node = start_node(options=["fill=never", "abandoned_after=3"])
     other = package_of({b"f": b"content"})
     begin(node, other)
@@ -534,7 +534,7 @@ def test_expiry(start_node: StartNode, package: Made):
 
 
 def test_looking(node: BlobfsNode, package: Made, tmp_path: Path):
-    """[S77] Nothing that only looks changes anything, in whatever state."""
+    """[S89] Nothing that only looks changes anything, in whatever state."""
     looks = (
         "find needed/ID | xargs -d '\\n' stat",
         "ls -lR needed/ID",
@@ -570,7 +570,7 @@ def test_looking(node: BlobfsNode, package: Made, tmp_path: Path):
 
 
 def test_state_and_last_error(node: BlobfsNode):
-    """[S78] A line that says what is missing; the protocol's own word for what went wrong last."""
+    """[S90] A line that says what is missing; the protocol's own word for what went wrong last."""
     raw = os.urandom(SMALL)
     package = package_of({b"f": raw, b"g": os.urandom(10), b"h": os.urandom(10)})
     directory(node, package).mkdir()
@@ -595,7 +595,7 @@ def test_state_and_last_error(node: BlobfsNode):
 
 
 def test_read_only(start_node: StartNode, package: Made):
-    """[S79] What is open is seen; nothing is opened, written or aborted."""
+    """[S91] What is open is seen; nothing is opened, written or aborted."""
     node = start_node()
     begin(node, package)
     node.arguments.append("--read-only")

@@ -103,7 +103,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_trees_are_as_they_were(two_nodes: tuple[BlobfsNode, BlobfsNode], tree: Path):
-    """[S81] Names, modes, times, targets and bytes, where it was written and where it is loaded."""
+    """[S93] Names, modes, times, targets and bytes, where it was written and where it is loaded."""
     a, b = two_nodes
     made = make_from(tree)
     send(a, made)
@@ -119,7 +119,7 @@ def test_trees_are_as_they_were(two_nodes: tuple[BlobfsNode, BlobfsNode], tree: 
 
 
 def test_listing_and_opening(two_nodes: tuple[BlobfsNode, BlobfsNode]):
-    """[S80] [S40] What is complete here is listed; what is elsewhere opens by name."""
+    """[S92] [S40] What is complete here is listed; what is elsewhere opens by name."""
     a, b = two_nodes
     packages = [make({"name": b"%d" % number}) for number in range(3)]
     for made in packages:
@@ -136,7 +136,7 @@ def test_listing_and_opening(two_nodes: tuple[BlobfsNode, BlobfsNode]):
 
 
 def test_looking_loads_nothing(two_nodes: tuple[BlobfsNode, BlobfsNode], tree: Path):
-    """[S82] `find`, `du`, `ls -lR` and `getfattr` ask for meta blobs only."""
+    """[S94] `find`, `du`, `ls -lR` and `getfattr` ask for meta blobs only."""
     a, b = two_nodes
     inner = make({"x": os.urandom(100_000)})
     outer = make({f"{number}": os.urandom(20_000) for number in range(30)}, nested={"inner": inner})
@@ -162,7 +162,7 @@ def test_looking_loads_nothing(two_nodes: tuple[BlobfsNode, BlobfsNode], tree: P
 
 
 def test_reading(two_nodes: tuple[BlobfsNode, BlobfsNode]):
-    """[S83] One small file brings its neighbours; then no share is needed, nor after a restart."""
+    """[S95] One small file brings its neighbours; then no share is needed, nor after a restart."""
     a, b = two_nodes
     raw = os.urandom(400_000)
     made = make({**SMALL, "large": raw, "empty": b""})
@@ -197,7 +197,7 @@ def test_reading(two_nodes: tuple[BlobfsNode, BlobfsNode]):
 
 
 def test_what_is_not_there_is_remembered(node: BlobfsNode):
-    """[S84] The second look at what a package does not hold asks the daemon for nothing."""
+    """[S96] The second look at what a package does not hold asks the daemon for nothing."""
     path = send(node, make(SMALL))
     absent = [path / "lib" / f"none {number}" for number in range(50)]
     assert {errno_of(each.stat) for each in absent} == {errno.ENOENT}
@@ -218,7 +218,7 @@ def test_what_is_not_there_is_remembered(node: BlobfsNode):
 
 
 def test_nested_packages(two_nodes: tuple[BlobfsNode, BlobfsNode]):
-    """[S85] A directory like any other; one that cannot be had hides nothing else."""
+    """[S97] A directory like any other; one that cannot be had hides nothing else."""
     a, b = two_nodes
     inner = make({"d/x": b"inner"})
     middle = make({"y": b"middle"}, nested={"inner": inner})
@@ -240,7 +240,7 @@ def test_nested_packages(two_nodes: tuple[BlobfsNode, BlobfsNode]):
 
 
 def test_packages_are_read_only(node: BlobfsNode):
-    """[S86] EPERM for every change; files may be given names, packages are by symlinks."""
+    """[S98] EPERM for every change; files may be given names, packages are by symlinks."""
     made = make(SMALL)
     path = send(node, made)
     node.path("mine").write_text("mine")
@@ -282,7 +282,7 @@ def test_packages_are_read_only(node: BlobfsNode):
 
 
 def test_linking_what_is_not_here(two_nodes: tuple[BlobfsNode, BlobfsNode]):
-    """[S86] EXDEV, for which `mv` and `cp -l` copy."""
+    """[S98] EXDEV, for which `mv` and `cp -l` copy."""
     a, b = two_nodes
     made = make({"f": b"content"})
     send(a, made)
@@ -291,7 +291,7 @@ def test_linking_what_is_not_here(two_nodes: tuple[BlobfsNode, BlobfsNode]):
 
 @pytest.mark.parametrize("arguments", [[], ["--read-only"]], ids=["writable", "read-only"])
 def test_packages_that_cannot_be_had(start_node: StartNode, arguments: list[str]):
-    """[S87] Absent, unreachable and wrong are told apart, on writable mounts too, and never remembered."""
+    """[S99] Absent, unreachable and wrong are told apart, on writable mounts too, and never remembered."""
     a = start_node("a", listen=True)
     b = start_node("b", shares=[a.url], arguments=arguments)
     made = make({"f": b"content", "other": b"other"})
@@ -317,7 +317,7 @@ def test_packages_that_cannot_be_had(start_node: StartNode, arguments: list[str]
 
 
 def test_packages_that_are_being_written(start_node: StartNode):
-    """[S88] Not to be seen before they are complete, but for what a share has."""
+    """[S100] Not to be seen before they are complete, but for what a share has."""
     a = start_node("a", listen=True)
     b = start_node("b", shares=[a.url])
     made = make({"one": b"1", "two": b"2"})
@@ -360,7 +360,7 @@ def python(tmp_path: Path) -> Path:
 
 
 def test_programs_run_from_packages(two_nodes: tuple[BlobfsNode, BlobfsNode], python: Path):
-    """[S89] [S84] From the node that loads it; when it runs again it looks for nothing in vain."""
+    """[S101] [S96] From the node that loads it; when it runs again it looks for nothing in vain."""
     a, b = two_nodes
     made = make_from(python)
     complete(a, made)
@@ -378,7 +378,7 @@ def test_programs_run_from_packages(two_nodes: tuple[BlobfsNode, BlobfsNode], py
 
 
 def test_copying_from_packages(node: BlobfsNode, tree: Path, tmp_path: Path):
-    """[S89] `cp -a`, `tar c` and `rsync -a` give the tree as it was packed."""
+    """[S101] `cp -a`, `tar c` and `rsync -a` give the tree as it was packed."""
     path = send(node, make_from(tree))
     original = look(tree)
     bash(f"cp -a {path}/. {tmp_path}/cp", tmp_path)
@@ -390,7 +390,7 @@ def test_copying_from_packages(node: BlobfsNode, tree: Path, tmp_path: Path):
 
 
 def test_the_second_read_asks_for_nothing(two_nodes: tuple[BlobfsNode, BlobfsNode]):
-    """[S89] The kernel keeps the pages, and with them what a large directory holds."""
+    """[S101] The kernel keeps the pages, and with them what a large directory holds."""
     a, b = two_nodes
     made = make({"f": os.urandom(1_000_000)})
     send(a, made)
@@ -403,7 +403,7 @@ def test_the_second_read_asks_for_nothing(two_nodes: tuple[BlobfsNode, BlobfsNod
 
 
 def test_large_directories(two_nodes: tuple[BlobfsNode, BlobfsNode]):
-    """[S82] 10,000 files in one directory: `ls -l` gets everything with the listing."""
+    """[S94] 10,000 files in one directory: `ls -l` gets everything with the listing."""
     a, b = two_nodes
     made = make({f"d/{number:05}": b"the same" for number in range(10_000)})
     send(a, made)
@@ -435,7 +435,7 @@ def hanging(tmp_path: Path) -> Iterator[str]:
 
 
 def test_silent_shares(start_node: StartNode, hanging: str):
-    """[S87] A look at a package ends within the bound of a lookup; what is here is not held up at all."""
+    """[S99] A look at a package ends within the bound of a lookup; what is here is not held up at all."""
     node = start_node(shares=[hanging], options=["fill=never", "lookup_timeout=0.5"])
     assert errno_of(path_of(node, make({"x": b"x"})).stat) in (errno.EHOSTUNREACH, errno.ETIMEDOUT)
     path = send(node, make(SMALL))

@@ -8,7 +8,7 @@ from tests.mount.programs import run, sync_directory
 
 
 def test_small_files(node: BlobfsNode):
-    """[S54] A thousand small files, sealed and durable, cost fewer than a hundred flushes."""
+    """[S66] A thousand small files, sealed and durable, cost fewer than a hundred flushes."""
     before = node.flushes()
     node.path("many").mkdir()
     for number in range(1000):
@@ -20,7 +20,7 @@ def test_small_files(node: BlobfsNode):
 
 
 def test_page_cache(two_nodes: tuple[BlobfsNode, BlobfsNode]):
-    """[S55] The second read causes no READ, where the file was written and where it was loaded."""
+    """[S67] The second read causes no READ, where the file was written and where it was loaded."""
     a, b = two_nodes
     a.path("f").write_bytes(os.urandom(3_000_000))
     attribute(a.path("f"), "id")
@@ -34,7 +34,7 @@ def test_page_cache(two_nodes: tuple[BlobfsNode, BlobfsNode]):
 
 
 def test_stat_after_readdir(node: BlobfsNode):
-    """[S56] `ls -l` and `find` over 300 files that the kernel has never seen: no request for any of them."""
+    """[S68] `ls -l` and `find` over 300 files that the kernel has never seen: no request for any of them."""
     node.path("d").mkdir()
     for number in range(300):
         node.path(f"d/{number}").write_text("x")

@@ -51,7 +51,7 @@ def looks(root: Path) -> list[str]:
     ],
 )
 def test_copying(two_nodes: tuple[BlobfsNode, BlobfsNode], tree: Path, script: str):
-    """[S57] What was copied in is the same in the mount, after a restart, and read from the other node."""
+    """[S69] What was copied in is the same in the mount, after a restart, and read from the other node."""
     a, b = two_nodes
     bash(OUT + script, a.path())
     sync_directory(a.path())
@@ -66,7 +66,7 @@ def test_copying(two_nodes: tuple[BlobfsNode, BlobfsNode], tree: Path, script: s
 
 
 def test_copying_with_fresh_times(place: Path, tmp_path: Path, tree: Path):
-    """[S57] cp -r, install and tar into the mount, of a tree and of one file."""
+    """[S69] cp -r, install and tar into the mount, of a tree and of one file."""
     run("cp", "-r", tree, place / "copy")
     run("diff", "-r", "--no-dereference", tree, place / "copy")
     run("install", "-m", "755", tree / "sub/f3", place / "installed")
@@ -76,7 +76,7 @@ def test_copying_with_fresh_times(place: Path, tmp_path: Path, tree: Path):
 
 
 def test_rsync_again(node: BlobfsNode, tree: Path):
-    """[S57] A second rsync -a transfers nothing; what has changed is replaced; --inplace is refused."""
+    """[S69] A second rsync -a transfers nothing; what has changed is replaced; --inplace is refused."""
     (tree / "sub/f5").chmod(0o444)
     run("rsync", "-a", f"{tree}/", f"{node.path()}/")
     again = run("rsync", "-a", "--itemize-changes", f"{tree}/", f"{node.path()}/")
@@ -94,7 +94,7 @@ def test_rsync_again(node: BlobfsNode, tree: Path):
 
 
 def test_reading_programs(two_nodes: tuple[BlobfsNode, BlobfsNode], tree: Path, tmp_path: Path):
-    """[S58] tar, rsync, grep, sort and running programs, on the node that has to load everything first."""
+    """[S70] tar, rsync, grep, sort and running programs, on the node that has to load everything first."""
     a, b = two_nodes
     run("cp", "-a", f"{tree}/.", a.path())
     sync_directory(a.path())
@@ -111,7 +111,7 @@ def test_reading_programs(two_nodes: tuple[BlobfsNode, BlobfsNode], tree: Path, 
 
 
 def test_git_clone(start_node: StartNode, tmp_path: Path):
-    """[S58] A clone into the mount is complete and clean."""
+    """[S70] A clone into the mount is complete and clean."""
     node = start_node()
     configured = "git -c user.name=n -c user.email=e@example.org -c init.defaultBranch=main"
     bash(
@@ -130,7 +130,7 @@ def make(directory: Path) -> Path:
 
 
 def test_python_import(place: Path):
-    """[S58] import, which writes its caches into the mount and uses them the second time."""
+    """[S70] import, which writes its caches into the mount and uses them the second time."""
     (place / "package").mkdir()
     (place / "package/__init__.py").write_text("from package import part\n")
     (place / "package/part.py").write_text("VALUE = 42\n")
@@ -152,7 +152,7 @@ def test_python_import(place: Path):
 
 
 def test_sqlite(place: Path, tmp_path: Path):
-    """[S58] A database that was copied in is read, and cannot be written."""
+    """[S70] A database that was copied in is read, and cannot be written."""
     database = tmp_path / "x.db"
     run("sqlite3", database, "create table t(a); insert into t values (1), (2)")
     run("cp", database, place / "x.db")
@@ -164,7 +164,7 @@ def test_sqlite(place: Path, tmp_path: Path):
 
 
 def test_shell(place: Path):
-    """[S59] A second redirection and writing after mktemp fail; mv, one descriptor and sed -i work."""
+    """[S71] A second redirection and writing after mktemp fail; mv, one descriptor and sed -i work."""
     assert "Operation not permitted" in bash_fails("echo 1 > f; echo 2 > f", place)
     assert "Operation not permitted" in bash_fails("echo 1 > g; echo 2 >> g", place)
     assert "Operation not permitted" in bash_fails("t=$(mktemp -p .); echo x > $t", place)

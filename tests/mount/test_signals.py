@@ -22,7 +22,7 @@ def silence(start_node: StartNode) -> Iterator[Silence]:
 @pytest.mark.parametrize("number", [SIGINT, SIGTERM, SIGKILL])
 @pytest.mark.parametrize("name", ["missing", "f0"])
 def test_a_program_that_waits_can_be_ended(silence: Silence, name: str, number: int):
-    """[S60] `cat` dies at once, of the signal, while its name is looked up and while its bytes are loaded."""
+    """[S72] `cat` dies at once, of the signal, while its name is looked up and while its bytes are loaded."""
     with silence.start("cat", silence.path(name)) as cat:
         silence.wait_for_waits()
         cat.send_signal(number)
@@ -31,7 +31,7 @@ def test_a_program_that_waits_can_be_ended(silence: Silence, name: str, number: 
 
 @pytest.mark.parametrize("number", [SIGHUP, SIGQUIT])
 def test_signals_that_the_kernel_leaves_to_us(silence: Silence, number: int):
-    """[S60] SIGQUIT does not end a read by itself, because it dumps core; here it does."""
+    """[S72] SIGQUIT does not end a read by itself, because it dumps core; here it does."""
     with silence.start("prlimit", "--core=0", "cat", silence.path("f0")) as cat:
         silence.wait_for_waits()
         cat.send_signal(number)
@@ -40,7 +40,7 @@ def test_signals_that_the_kernel_leaves_to_us(silence: Silence, number: int):
 
 @pytest.mark.parametrize("number", [SIGINT, SIGKILL])
 def test_a_listing_that_waits_can_be_ended(silence: Silence, number: int):
-    """[S60] `ls` of a directory whose share is silent."""
+    """[S72] `ls` of a directory whose share is silent."""
     with silence.start("ls", silence.path("")) as ls:
         silence.wait_for_waits()
         ls.send_signal(number)
@@ -50,7 +50,7 @@ def test_a_listing_that_waits_can_be_ended(silence: Silence, number: int):
 @pytest.mark.parametrize("number", [SIGINT, SIGKILL])
 @pytest.mark.parametrize("command", ["mv", "rmdir", "rm"])
 def test_a_change_that_waits_can_be_ended(silence: Silence, command: str, number: int):
-    """[S60] `mv`, `rm` and `rmdir` that wait for a name are ended, and have changed nothing."""
+    """[S72] `mv`, `rm` and `rmdir` that wait for a name are ended, and have changed nothing."""
     put(silence.node, "mine", b"mine")
     names = [silence.path("mine")] if command == "mv" else []
     with silence.start(command, *names, silence.path("missing")) as program:
@@ -62,7 +62,7 @@ def test_a_change_that_waits_can_be_ended(silence: Silence, command: str, number
 
 @pytest.mark.parametrize("number", [SIGINT, SIGKILL])
 def test_a_process_of_many_threads_is_killed(silence: Silence, number: int):
-    """[S60] All its threads end, whatever each of them waits for."""
+    """[S72] All its threads end, whatever each of them waits for."""
     code = """
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 files = [os.open(path, os.O_RDONLY) for path in (sys.argv[1], sys.argv[2], sys.argv[1])]
@@ -79,7 +79,7 @@ for _ in range(2):
 
 
 def test_waiting_for_somebody_elses_name(silence: Silence):
-    """[S60] The kernel asks for one name once; who is killed while somebody else's question is under way is
+    """[S72] The kernel asks for one name once; who is killed while somebody else's question is under way is
     gone when that is over."""
     with (
         silence.start("cat", silence.path("missing")) as head,
@@ -93,7 +93,7 @@ def test_waiting_for_somebody_elses_name(silence: Silence):
 
 
 def test_a_name_that_waits_holds_up_no_other(silence: Silence):
-    """[S60] Beside a lookup that hangs, names of the same directory are found and read."""
+    """[S72] Beside a lookup that hangs, names of the same directory are found and read."""
     put(silence.node, "mine", b"mine")
     with silence.start("cat", silence.path("missing")) as stuck:
         silence.wait_for_waits()
@@ -110,7 +110,7 @@ def state_of(program: subprocess.Popen[str]) -> str:
 
 
 def test_a_child_reads_what_its_parent_opened(silence: Silence):
-    """[S62] It gets its bytes, whatever happens to the parent; a signal that ends it ends it."""
+    """[S74] It gets its bytes, whatever happens to the parent; a signal that ends it ends it."""
     code = """
 fd = os.open(sys.argv[1], os.O_RDONLY)
 child = os.fork()

@@ -17,7 +17,7 @@ def silence(start_node: StartNode) -> Iterator[Silence]:
 
 @pytest.mark.parametrize("call", ["os.stat(path)", "open(path).read()", "os.listdir(os.path.dirname(path))"])
 def test_a_handler_that_raises(silence: Silence, call: str):
-    """[S61] Ctrl-C in the middle of a call of a Python program is its KeyboardInterrupt."""
+    """[S73] Ctrl-C in the middle of a call of a Python program is its KeyboardInterrupt."""
     code = f"""
 path = sys.argv[1]
 try:
@@ -32,7 +32,7 @@ except KeyboardInterrupt:
 
 
 def test_a_handler_that_raises_in_a_read(silence: Silence):
-    """[S61] The same in a read, which the kernel repeats once for each page."""
+    """[S73] The same in a read, which the kernel repeats once for each page."""
     code = """
 file = open(sys.argv[1], "rb")
 try:
@@ -47,7 +47,7 @@ except KeyboardInterrupt:
 
 
 def test_a_handler_that_returns(silence: Silence):
-    """[S61] After its handler a Python program asks again, waits on, and gets its bytes; each signal is one
+    """[S73] After its handler a Python program asks again, waits on, and gets its bytes; each signal is one
     interruption of what it reads, and nothing is interrupted after it."""
     code = """
 signal.signal(signal.SIGINT, lambda *_: say("handled"))
@@ -69,7 +69,7 @@ say(len(open(sys.argv[1], "rb").read()))
 
 @pytest.mark.parametrize("number", [SIGALRM, SIGCHLD, SIGUSR1, SIGWINCH])
 def test_signals_that_only_tell(silence: Silence, number: int):
-    """[S61] Those that ask nobody to end are handled when the call is over: no EINTR from a file."""
+    """[S73] Those that ask nobody to end are handled when the call is over: no EINTR from a file."""
     code = """
 signal.signal(int(sys.argv[2]), lambda *_: say("handled"))
 say(read(sys.argv[1]))
@@ -84,7 +84,7 @@ say(read(sys.argv[1]))
 
 
 def test_a_blocked_or_ignored_signal(silence: Silence):
-    """[S61] is none: the read goes on."""
+    """[S73] is none: the read goes on."""
     code = """
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -101,7 +101,7 @@ say(read(sys.argv[1]))
 
 
 def test_a_program_that_is_stopped(silence: Silence):
-    """[S61] Ctrl-Z takes effect when the call is over; `fg` finds nothing wrong."""
+    """[S73] Ctrl-Z takes effect when the call is over; `fg` finds nothing wrong."""
     with silence.start("cat", silence.path("f0")) as cat:
         silence.wait_for_waits()
         cat.send_signal(SIGTSTP)
@@ -113,7 +113,7 @@ def test_a_program_that_is_stopped(silence: Silence):
 
 
 def test_one_thread_of_many(silence: Silence):
-    """[S62] The main thread's read is interrupted by Ctrl-C; that of another thread, which has no signal to
+    """[S74] The main thread's read is interrupted by Ctrl-C; that of another thread, which has no signal to
     see to, is not."""
     code = """
 def work():
@@ -136,7 +136,7 @@ except KeyboardInterrupt:
 
 
 def test_a_thread_reads_what_the_main_thread_opened(silence: Silence):
-    """[S62] A signal to one thread ends the read of that thread, whoever of its process opened the file."""
+    """[S74] A signal to one thread ends the read of that thread, whoever of its process opened the file."""
     code = """
 def work():
     global error
@@ -160,7 +160,7 @@ say(os.strerror(error))
 
 
 def test_a_page_fault_is_not_interrupted(silence: Silence):
-    """[S61] A program with a handler that waits for a mapped page gets the page, not a SIGBUS."""
+    """[S73] A program with a handler that waits for a mapped page gets the page, not a SIGBUS."""
     code = """
 import mmap
 signal.signal(signal.SIGINT, lambda *_: say("handled"))

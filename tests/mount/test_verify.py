@@ -74,7 +74,7 @@ def flip(path: Path, offset: int) -> None:
 
 
 def test_verify_looks(nodes: Nodes):
-    """[S95] A store in use is refused, with the pid; at rest all that is wrong is told, and left as it is."""
+    """[S105] A store in use is refused, with the pid; at rest all that is wrong is told, and left as it is."""
     _, b = nodes
     assert b.process is not None
     refused = run(b)
@@ -99,7 +99,7 @@ def test_verify_looks(nodes: Nodes):
 
 
 def test_repair_with_a_share(nodes: Nodes):
-    """[S96] What a share has is loaded again, only what was wrong of it, and is under its name as before."""
+    """[S106] What a share has is loaded again, only what was wrong of it, and is under its name as before."""
     a, b = nodes
     b.stop()
     flip(stored(b, RAW), 0)
@@ -120,7 +120,7 @@ def test_repair_with_a_share(nodes: Nodes):
 
 
 def test_repair_without_a_share(nodes: Nodes):
-    """[S97] What cannot be had again leaves the share; what is right of it is read as before, the rest is EIO
+    """[S107] What cannot be had again leaves the share; what is right of it is read as before, the rest is EIO
     until a share has it."""
     _, b = nodes
     b.path("alone").write_bytes(RAW[1:])
@@ -140,7 +140,7 @@ def test_repair_without_a_share(nodes: Nodes):
 
 
 def test_scrubber(nodes: Nodes):
-    """[S98] With `-o scrub_rate` a daemon finds by itself what is wrong, and loads it again."""
+    """[S108] With `-o scrub_rate` a daemon finds by itself what is wrong, and loads it again."""
     _, b = nodes
     b.stop()
     flip(stored(b, RAW), 2 * MIB)
@@ -163,7 +163,7 @@ def status_text(node: BlobfsNode) -> str:
 
 
 def test_damaged_names(nodes: Nodes):
-    """[S99] A record or a log that is not what was written misleads nobody; a repair restores it."""
+    """[S109] A record or a log that is not what was written misleads nobody; a repair restores it."""
     _, b = nodes
     b.path("dir").mkdir()
     for name in ("f1", "f2"):

@@ -49,7 +49,7 @@ def shown(node: BlobfsNode, name: str) -> str:
     ("arguments", "expected"), [(["--read-only"], EHOSTUNREACH), ([], ENOENT)], ids=["read-only", "writable"]
 )
 def test_a_name_that_could_not_be_looked_up(start_node: StartNode, arguments: list[str], expected: int):
-    """[S63] P4: on a writable mount the caller is told ENOENT; the command says that the share was dead, and
+    """[S75] P4: on a writable mount the caller is told ENOENT; the command says that the share was dead, and
     what the caller got."""
     b = start_node("b", shares=[f"http://127.0.0.1:{free_port()}/"], arguments=arguments)
     assert errno_of(lambda: b.path("d").stat()) == expected
@@ -63,7 +63,7 @@ def test_a_name_that_could_not_be_looked_up(start_node: StartNode, arguments: li
 
 
 def test_a_name_that_no_share_has(start_node: StartNode):
-    """[S63] Absent is not unknown, and what nobody asked for is neither; nothing is asked for it now."""
+    """[S75] Absent is not unknown, and what nobody asked for is neither; nothing is asked for it now."""
     with scripted() as server:
         server.route("/.blobfs/names/.blobfs-log", answers.ok(b'{"log":1,"generation":"x"}\n'))
         b = start_node("b", shares=[server.url])
@@ -76,7 +76,7 @@ def test_a_name_that_no_share_has(start_node: StartNode):
 
 
 def test_a_file_and_its_states(start_node: StartNode):
-    """[S63] By name, by path and by id: own, foreign, missing, partial, whole, being written."""
+    """[S75] By name, by path and by id: own, foreign, missing, partial, whole, being written."""
     a = start_node("a", listen=True)
     blob = put(a, "d/f", os.urandom(5 * MIB))
     b = start_node("b", shares=[a.url])
@@ -102,7 +102,7 @@ def blob_path(blob: str) -> str:
 
 
 def test_a_stuck_mount(start_node: StartNode):
-    """[S63] While readers wait for a silent share, it says for which bytes, of whom and for how long."""
+    """[S75] While readers wait for a silent share, it says for which bytes, of whom and for how long."""
     a = start_node("a")
     blob = put(a, "f", os.urandom(2 * MIB))
     record = (a.share / ".blobfs/names/f").read_bytes()
@@ -125,7 +125,7 @@ def test_a_stuck_mount(start_node: StartNode):
 
 
 def test_shares_that_fail_each_in_its_way(start_node: StartNode):
-    """[S63] A dead share, one that has not got it, one that sends wrong bytes: each is named."""
+    """[S75] A dead share, one that has not got it, one that sends wrong bytes: each is named."""
     a = start_node("a")
     content = os.urandom(2 * MIB)
     blob = put(a, "f", content)
@@ -158,7 +158,7 @@ def test_shares_that_fail_each_in_its_way(start_node: StartNode):
 
 
 def test_many_lookups_over_a_dead_share_are_few_lines(start_node: StartNode):
-    """[S64] The share is named once and one name with it; each other name can be asked about."""
+    """[S76] The share is named once and one name with it; each other name can be asked about."""
     a = start_node("a")
     put(a, "f", b"here")
     nginx = Nginx(a.share)
@@ -180,7 +180,7 @@ def test_many_lookups_over_a_dead_share_are_few_lines(start_node: StartNode):
 
 
 def test_many_failing_reads_are_few_lines(start_node: StartNode):
-    """[S64] A load that fails again and again is told once until something arrives."""
+    """[S76] A load that fails again and again is told once until something arrives."""
     a = start_node("a")
     put(a, "f", os.urandom(20 * MIB))
     with Nginx(a.share) as nginx:
@@ -196,7 +196,7 @@ def test_many_failing_reads_are_few_lines(start_node: StartNode):
 
 
 def test_what_is_no_name_and_what_is_no_mount(start_node: StartNode):
-    """[S63] Exit code 2 for what cannot be a name here, 1 when there is nobody to ask."""
+    """[S75] Exit code 2 for what cannot be a name here, 1 when there is nobody to ask."""
     b = start_node("b")
     for name in ("../f", "a//b", "/etc/passwd", ".blobfs-x", ".blobfs/blobs/nonsense", b"\xff"):
         done = blobfs("why", b.mountpoint, os.fsdecode(name))

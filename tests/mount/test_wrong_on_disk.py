@@ -92,7 +92,7 @@ def pair(start_node: StartNode) -> tuple[BlobfsNode, BlobfsNode, dict[str, bytes
 
 
 def test_no_turned_bit_is_ever_read(pair: tuple[BlobfsNode, BlobfsNode, dict[str, bytes]]):
-    """[S90] P1: 200 random flips, made while the node is down and while it runs: no read gives a wrong byte,
+    """[S102] P1: 200 random flips, made while the node is down and while it runs: no read gives a wrong byte,
     none fails, and afterwards the share is sound and every name is linked."""
     _, b, files = pair
     chance = random.Random(7)
@@ -125,7 +125,7 @@ def test_no_turned_bit_is_ever_read(pair: tuple[BlobfsNode, BlobfsNode, dict[str
 
 
 def test_what_no_share_has(start_node: StartNode):
-    """[S91] EIO when no share has the blob, EHOSTUNREACH when that cannot be known; what is right can be read
+    """[S103] EIO when no share has the blob, EHOSTUNREACH when that cannot be known; what is right can be read
     all along, and the reason is told. It mends itself when a share has it."""
     a = start_node("a", listen=True)
     b = start_node("b", shares=[a.url])
@@ -157,7 +157,7 @@ def test_what_no_share_has(start_node: StartNode):
 
 
 def test_a_package_with_a_wrong_blob(start_node: StartNode):
-    """[S92] It stays complete, its files read right, and it holds them again when they are whole."""
+    """[S104] It stays complete, its files read right, and it holds them again when they are whole."""
     a = start_node("a", listen=True)
     b = start_node("b", shares=[a.url])
     expect_damage(b)

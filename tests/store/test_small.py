@@ -291,7 +291,7 @@ def test_killed_while_they_are_placed(tmp_path: Path, hold: BlobId | None, writt
 
 
 def test_what_was_written_is_held_for_good(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """[S69] A blob counts when the link that holds it is on the disk: one flush for a batch, after the last
+    """[S81] A blob counts when the link that holds it is on the disk: one flush for a batch, after the last
     link, also where all of them were here already. What was loaded waits for none."""
     open_transaction(store, PACKAGE)
     directory, held = store.layout.transaction(PACKAGE), []
@@ -315,7 +315,7 @@ def test_what_was_written_is_held_for_good(store: Store, monkeypatch: pytest.Mon
 
 
 def test_links_that_the_disk_does_not_keep(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """[S69] Then nobody is told that they count; written once more, they do."""
+    """[S81] Then nobody is told that they count; written once more, they do."""
     open_transaction(store, PACKAGE)
 
     def failing(fd: int) -> None:

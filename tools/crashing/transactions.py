@@ -22,7 +22,7 @@ OPEN, COMPLETE, HELD = "open", "complete", "held"
 ABORTED = 0.3
 """How many of the transactions are torn down, at a random moment."""
 SMALLEST_BLOB, LARGEST_BLOB = 16, 200_000
-"""Bytes. Two contents of a few bytes may be the same, and a blob counts however it comes here (S73)."""
+"""Bytes. Two contents of a few bytes may be the same, and a blob counts however it comes here (S85)."""
 
 
 def key_of(package: str, blob: str = "") -> str:
