@@ -24,7 +24,8 @@ def find_directory(store: Store, directory: Name) -> dict[str, LocalName] | None
 
 @store_errors()
 def find_entry(store: Store, name: Name, worth: int) -> dict[str, LocalName] | LocalName | None:
-    """The entry of a name, None if there is none; or all of its directory if the log has at most `worth` bytes."""
+    """The entry of a name, None if there is none; or all of its directory, if its log has at most `worth`
+    bytes."""
     if name == ROOT:
         return None
     directory, _ = split(name)

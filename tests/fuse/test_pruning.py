@@ -69,6 +69,6 @@ async def test_a_kernel_that_does_not_know_it_is_not_asked_again(
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patched:
-        patched.setattr(pruning.os, "write", fail)
+        patched.setattr("blobfs.fuse.pruning.os.write", fail)
         await pruned([1], [2], [3])
     assert len(tried) == writes

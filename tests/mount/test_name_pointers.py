@@ -58,6 +58,14 @@ def replace(node: BlobfsNode, name: str, content: bytes) -> str:
     return blob
 
 
+def has_size(path: Path, size: int) -> bool:
+    return path.stat().st_size == size
+
+
+def lists(path: Path, *names: str) -> bool:
+    return os.listdir(path) == list(names)
+
+
 def wait_shown(node: BlobfsNode, name: str, content: bytes | None) -> None:
     until(lambda: shown(node.path(name)) == content, f"{node} shows {content!r} as {name}")
 
@@ -124,7 +132,7 @@ def test_an_old_version_is_read_to_its_end(three: Three, start_node: StartNode):
         mapped = mmap.mmap(opened["mapped"].fileno(), 0, prot=mmap.PROT_READ)
         for name in opened:
             replace(a, name, b"new")
-            until(lambda name=name: c.path(name).stat().st_size == 3, "the new size")
+            until(partial(has_size, c.path(name), 3), "the new size")
             assert c.path(name).read_bytes() == b"new"
             assert os.fstat(opened[name].fileno()).st_size == len(old)
             assert c.path(name).stat().st_ino != os.fstat(opened[name].fileno()).st_ino
@@ -182,7 +190,7 @@ def test_directories_of_several_nodes(three: Three):
     put(a, "dir/of-a", b"a")
     put(b, "dir/of-b", b"b")
     for node in three:
-        until(lambda node=node: os.listdir(node.path("dir")) == ["of-a", "of-b"], f"{node} sees both")
+        until(partial(lists, node.path("dir"), "of-a", "of-b"), f"{node} sees both")
     assert errno_of(a.path("dir").rmdir) == errno.ENOTEMPTY
     a.path("dir/of-a").unlink()
     b.path("dir/of-b").unlink()
@@ -190,7 +198,7 @@ def test_directories_of_several_nodes(three: Three):
     a.path("dir").rmdir()
     put(b, "dir/again", b"b")
     for node in three:
-        until(lambda node=node: os.listdir(node.path("dir")) == ["again"], f"B keeps it, {node} sees it")
+        until(partial(lists, node.path("dir"), "again"), f"B keeps it, {node} sees it")
     b.path("dir/again").unlink()
     until(lambda: not os.listdir(b.path("dir")), "it is empty")
     b.path("dir").rmdir()

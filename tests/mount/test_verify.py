@@ -74,7 +74,7 @@ def flip(path: Path, offset: int) -> None:
 
 
 def test_verify_looks(nodes: Nodes):
-    """[S105] A store in use is refused, with the pid; at rest all that is wrong is told, and left as it is."""
+    """[S105] A store in use is refused, with the pid; at rest all that is wrong is told, and left."""
     _, b = nodes
     assert b.process is not None
     refused = run(b)
@@ -120,7 +120,7 @@ def test_repair_with_a_share(nodes: Nodes):
 
 
 def test_repair_without_a_share(nodes: Nodes):
-    """[S107] What cannot be had again leaves the share; what is right of it is read as before, the rest is EIO
+    """[S107] What cannot be had again leaves the share; what is right of it is read, the rest is EIO
     until a share has it."""
     _, b = nodes
     b.path("alone").write_bytes(RAW[1:])

@@ -125,7 +125,7 @@ def test_no_turned_bit_is_ever_read(pair: tuple[BlobfsNode, BlobfsNode, dict[str
 
 
 def test_what_no_share_has(start_node: StartNode):
-    """[S103] EIO when no share has the blob, EHOSTUNREACH when that cannot be known; what is right can be read
+    """[S103] EIO when no share has the blob, EHOSTUNREACH when that cannot be known; what is right is read
     all along, and the reason is told. It mends itself when a share has it."""
     a = start_node("a", listen=True)
     b = start_node("b", shares=[a.url])
