@@ -21,20 +21,18 @@ from blobfs.shares.plain import PlainFile
 from blobfs.store import sealed
 from blobfs.store.eviction import Kept, evict_partial
 from blobfs.store.opening import Store
-from blobfs.store.partial import Partial, list_partials, open_partial, partial_bytes
-from blobfs.store.verified import OpenBlob, open_verifiable
+from blobfs.store.partial import Partial, list_partials, partial_bytes
+from blobfs.store.verified import OpenBlob
 from blobfs.store.waiting import WaitingName
 from blobfs.sync.arrivals import Arrivals
 from blobfs.sync.background import guarded
 from blobfs.sync.completion import Completion
 from blobfs.sync.demoting import Around, Demoting
 from blobfs.sync.disk import DiskThreads
-from blobfs.sync.dispatch import Dispatcher
-from blobfs.sync.extra import ExtraTraffic
 from blobfs.sync.failures import Failure, RecentFailures, failed_now
 from blobfs.sync.load import Load
+from blobfs.sync.load_making import LoadMaking
 from blobfs.sync.namespace import Namespace
-from blobfs.sync.passing import Passing
 from blobfs.sync.peer import Peer
 from blobfs.sync.reader import LoadReader, Reader
 from blobfs.sync.sealed_reading import SealedReader, StoredBlobs
@@ -78,14 +76,13 @@ class Loads:
         self._disk = disk
         self._peers = peers
         self._settings = settings
-        self._space = space
-        self._passing = Passing()
+        self._making = LoadMaking(store, disk, peers, space, settings)
         self._completion = Completion(store, disk, sealer, namespace)
         around = Around(self.load_of, self.adopt, self._bring)
         self.demoting = Demoting(store, disk, namespace.lock, arrivals, around)
         self.stored = StoredBlobs(store, disk, self.demoting, self._open_again, settings)
-        self.dispatcher = Dispatcher(settings.bodies)
-        self.extra = ExtraTraffic(settings.extra_traffic)
+        self.dispatcher = self._making.dispatcher
+        self.extra = self._making.extra
         self._loads: dict[str, Load] = {}
         self._opening: dict[str, trio.Lock] = {}
         self._asleep: dict[str, tuple[int, float]] = {}
@@ -188,7 +185,9 @@ class Loads:
                 self._loads.pop(blob).partial.close()
                 load = None  # the disk may take it by now
             if load is None:
-                while isinstance(found := await self._disk.run(self._open_either, blob, size), OpenBlob):
+                while isinstance(
+                    found := await self._disk.run(self._making.open_either, blob, size), OpenBlob
+                ):
                     if (here := await self.stored.reader(found, size)) is not None:
                         return here
                 load = self._resume(blob, size, *found, peers)
@@ -220,20 +219,13 @@ class Loads:
                 if here is not None:
                     return here
             if load is None:
-                partial = await self._disk.run(open_partial, self._store, key, file.size)
-                load = self._start(
-                    key, partial, PlainSource(name, file, peer, partial, self._store.hashing), [peer]
-                )
+                partial, source = await self._making.of_plain(key, name, file, peer)
+                load = self._start(key, partial, source, [peer])
             load.names[name] = None
             return LoadReader(load, self._settings.read_ahead, self._release)
 
-    def _open_either(self, blob: BlobId, size: int) -> OpenBlob | tuple[Partial, list[WaitingName]]:
-        """The blob, if it has become whole since it was looked for, or what there is of it. Blocks."""
-        opened = open_verifiable(self._store, blob)
-        if opened is not None:
-            return opened
-        partial = open_partial(self._store, blob, size)
-        return partial, partial.names() if partial.is_resumed else []
+    async def _open_either(self, blob: BlobId, size: int) -> OpenBlob | tuple[Partial, list[WaitingName]]:
+        return await self._disk.run(self._making.open_either, blob, size)
 
     def _resume(
         self,
@@ -244,9 +236,7 @@ class Loads:
         peers: Sequence[Peer] | None = None,
     ) -> Load:
         self._asleep.pop(blob, None)
-        load = self._start(
-            blob, partial, MerkleSource(blob, size, partial, self._disk, self._store.hashing), peers
-        )
+        load = self._start(blob, partial, self._making.of_blob(blob, size, partial), peers)
         load.names.update((each.name, each.record) for each in names)
         return load
 
@@ -258,23 +248,7 @@ class Loads:
         peers: Sequence[Peer] | None = None,
     ) -> Load:
         assert self._nursery is not None
-        load = Load(
-            key,
-            partial,
-            source,
-            list(self._peers if peers is None else peers),
-            self._settings,
-            self._disk,
-            self.dispatcher,
-            self.extra,
-            self._space,
-            self._passing,
-            self._nursery,
-            self._on_whole,
-            max_tries=self._settings.max_tries,
-            retry_timeout=self._settings.retry_timeout,
-        )
-        load.last_needed = trio.current_time()
+        load = self._making.make(key, partial, source, peers, self._nursery, self._on_whole)
         self._loads[key] = load
         self.stirred.set()
         load.check_whole()
@@ -307,12 +281,15 @@ class Loads:
             load.kept.set()
             if self._loads.get(load.key) is load:
                 del self._loads[load.key]
-            opening = self._opening.get(load.key)
-            if opening is not None and not opening.locked():
-                del self._opening[load.key]
+            self._forget_opening(load.key)
             if load.readers == 0:
                 load.partial.close()
         self.completed += 1
+
+    def _forget_opening(self, key: str) -> None:
+        opening = self._opening.get(key)
+        if opening is not None and not opening.locked():
+            del self._opening[key]
 
     def _keep_plain_blob(self, key: str, blob: BlobId) -> None:
         self._plain_blobs[key] = blob
@@ -357,7 +334,7 @@ class Loads:
         async with self._opening.setdefault(blob, trio.Lock()):
             if blob in self._loads:
                 return
-            found = await self._disk.run(self._open_either, blob, size)
+            found = await self._open_either(blob, size)
             if isinstance(found, OpenBlob):
                 found.close()
             else:
@@ -378,7 +355,9 @@ class Loads:
             if key in self._loads:
                 return Kept.OPEN
             self._asleep.pop(key, None)
-            return await self._disk.run(evict_partial, self._store, key)
+            outcome = await self._disk.run(evict_partial, self._store, key)
+        self._forget_opening(key)
+        return outcome
 
     def present_bytes(self, key: str, size: int) -> int:
         """How much of a blob is on the disk; two cheap calls to the file system at most."""
