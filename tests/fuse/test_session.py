@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from blobfs.errors import StartRefused
-from blobfs.fuse.mountinfo import find_mount
+from blobfs.fuse.mountinfo import find_mount, read_mounts
 from blobfs.fuse.session import MountSettings, mount_options
 from tests.fuse.conftest import SECONDS, Mounted, run
 
@@ -283,7 +283,8 @@ def test_no_process_is_left_behind(mount: Mount, mountpoint: Path):
     found = find_mount(str(mountpoint))
     assert found is not None
     mounted.terminate()
-    assert not Path(f"/sys/fs/fuse/connections/{found.minor}").exists()
+    is_there = Path(f"/sys/fs/fuse/connections/{found.minor}").exists()
+    assert not is_there or any(other.minor == found.minor for other in read_mounts())  # it is another's now
     with pytest.raises(ProcessLookupError):
         os.kill(mounted.process.pid, signal.SIG_DFL)
     assert json.dumps(find_mount(str(mountpoint))) == "null"

@@ -196,6 +196,7 @@ def test_reading(two_nodes: tuple[BlobfsNode, BlobfsNode]):
     assert "no file" not in run("diff", "-r", path_of(b, made), path_of(b, made))
 
 
+@pytest.mark.usefixtures("steady_caches")
 def test_what_is_not_there_is_remembered(node: BlobfsNode):
     """[S96] The second look at what a package does not hold asks the daemon for nothing."""
     path = send(node, make(SMALL))
@@ -359,6 +360,7 @@ def python(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.usefixtures("steady_caches")
 def test_programs_run_from_packages(two_nodes: tuple[BlobfsNode, BlobfsNode], python: Path):
     """[S101] [S96] From the node that loads it; when it runs again it looks for nothing in vain."""
     a, b = two_nodes
@@ -389,6 +391,7 @@ def test_copying_from_packages(node: BlobfsNode, tree: Path, tmp_path: Path):
     assert "itself" not in bash_fails(f"cp {tree}/nothing {path}/new", tmp_path)
 
 
+@pytest.mark.usefixtures("steady_caches")
 def test_the_second_read_asks_for_nothing(two_nodes: tuple[BlobfsNode, BlobfsNode]):
     """[S101] The kernel keeps the pages, and with them what a large directory holds."""
     a, b = two_nodes
@@ -402,6 +405,7 @@ def test_the_second_read_asks_for_nothing(two_nodes: tuple[BlobfsNode, BlobfsNod
     assert b.operations("read") == before
 
 
+@pytest.mark.usefixtures("steady_caches")
 def test_large_directories(two_nodes: tuple[BlobfsNode, BlobfsNode]):
     """[S94] 10,000 files in one directory: `ls -l` gets everything with the listing."""
     a, b = two_nodes

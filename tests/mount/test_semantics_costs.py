@@ -2,9 +2,13 @@
 
 import os
 
+import pytest
+
 from tests.mount.node import BlobfsNode
 from tests.mount.probes import attribute
 from tests.mount.programs import run, sync_directory
+
+pytestmark = pytest.mark.usefixtures("steady_caches")
 
 
 def test_small_files(node: BlobfsNode):

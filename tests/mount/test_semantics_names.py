@@ -244,6 +244,7 @@ def test_symlinks(two_nodes: tuple[BlobfsNode, BlobfsNode]):
     assert errno_of(a.path("t").lstat) == errno.ENOENT
 
 
+@pytest.mark.usefixtures("dropping_caches")
 def test_forgotten_nodes_are_found_again(node: BlobfsNode):
     """[S27] Symlinks and all other kinds are there also after the kernel has forgotten them."""
     node.path("d").mkdir()
