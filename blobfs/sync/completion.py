@@ -46,8 +46,8 @@ class Completion:
         load.keep_failure = None
         for name, record in list(load.names.items()):
             record = record or _plain_record(load, content)
-            await self.adopt(name, record)
-            await self._link_again(name, record)
+            if not await self.adopt(name, record):
+                await self._link_again(name, record)
         if load.partial.is_resumed or had_names_saved:
             await self._disk.run(forget_waiting, self._store, load.key)
         return content
@@ -66,13 +66,17 @@ class Completion:
                     await self.adopt(each.name, each.record)
             await self._disk.run(forget_waiting, self._store, key)
 
-    async def adopt(self, name: Name, record: BlobRecord | SymlinkRecord) -> None:
-        """Shares in turn what was loaded under its name elsewhere, unless that means something newer here."""
+    async def adopt(self, name: Name, record: BlobRecord | SymlinkRecord) -> bool:
+        """Shares in turn what was loaded under its name elsewhere, unless that means this, or something newer,
+        here already; whether it did.
+        """
         if await self._is_known(name, record):
-            return
+            return False
         async with self._namespace.lock:
-            if not await self._is_known(name, record):
-                await self._namespace.put(name, record, loaded=True)
+            if await self._is_known(name, record):
+                return False
+            await self._namespace.put(name, record, loaded=True)
+        return True
 
     async def _is_known(self, name: Name, record: BlobRecord | SymlinkRecord) -> bool:
         """This record, or a newer one."""
