@@ -49,20 +49,25 @@ def survey(store: Store, wanted: int, busy: Container[str] = frozenset()) -> Sur
     begun = store.usage.begin_measuring()
     oldest = _Oldest(wanted)
     used = 0
+    for directory in (store.layout.incoming, store.layout.bundles):
+        # Of what is placed already the blob is counted.
+        used += sum(found.st_blocks * BLOCK for _, found in _files(directory) if found.st_nlink == 1)
+    partial = set()
+    for entry, found in _files(store.layout.partial):
+        used += found.st_blocks * BLOCK
+        partial.add(found.st_ino)
+        if "." not in entry.name and entry.name not in busy:
+            candidate = Candidate(found.st_mtime_ns, entry.name, found.st_blocks * BLOCK, True)
+            oldest.offer(entry, found, candidate)
+    # After partial/: what becomes whole meanwhile is met twice, and not missed.
     for entry, found in _files(store.layout.blobs):
+        if found.st_ino in partial:
+            continue
         tree = merkle.Geometry(found.st_size).tree_size
         taken = found.st_blocks * BLOCK + -(-tree // PAGE) * PAGE
         used += taken
         if entry.name not in busy:
             oldest.offer(entry, found, Candidate(found.st_atime_ns, entry.name, taken, False))
-    for entry, found in _files(store.layout.partial):
-        used += found.st_blocks * BLOCK
-        if "." not in entry.name and entry.name not in busy:
-            candidate = Candidate(found.st_mtime_ns, entry.name, found.st_blocks * BLOCK, True)
-            oldest.offer(entry, found, candidate)
-    for directory in (store.layout.incoming, store.layout.bundles):
-        # Of what is placed already the blob was counted.
-        used += sum(found.st_blocks * BLOCK for _, found in _files(directory) if found.st_nlink == 1)
     store.usage.measured(used, begun)
     return Survey(used, oldest.found())
 

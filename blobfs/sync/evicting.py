@@ -16,6 +16,7 @@ from blobfs.store.survey import Candidate, Survey, survey
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.loads import Loads
 from blobfs.sync.namespace import Namespace
+from blobfs.sync.sealer import Sealer
 
 _log = logging.getLogger(__name__)
 
@@ -26,11 +27,14 @@ MOST_PASSES = 3
 class Evicting:
     """Of one store. The counters only grow."""
 
-    def __init__(self, store: Store, disk: DiskThreads, namespace: Namespace, loads: Loads) -> None:
+    def __init__(
+        self, store: Store, disk: DiskThreads, namespace: Namespace, loads: Loads, sealer: Sealer
+    ) -> None:
         self._store = store
         self._disk = disk
         self._namespace = namespace
         self._loads = loads
+        self._sealer = sealer
         self.evicted = 0
         self.evicted_bytes = 0
 
@@ -49,6 +53,7 @@ class Evicting:
 
         Raises `StoreError`.
         """
+        self._sealer.hurry()  # what has just become whole can go when it is in the share
         freed = 0
         for _ in range(MOST_PASSES):
             wanted = max(lacking(), 0)

@@ -80,7 +80,7 @@ class SyncService:
         self.loads = Loads(
             store, self.disk, peers, self.sealer, self.namespace, self.space, self.arrivals, settings
         )
-        self.evicting = Evicting(store, self.disk, self.namespace, self.loads)
+        self.evicting = Evicting(store, self.disk, self.namespace, self.loads, self.sealer)
         self.names = Names(self.namespace, self.catalogue, self.loads, news)
         self.transactions = Transactions(
             store, self.disk, self.arrivals, self.sealer, self.namespace, settings.abandoned_after

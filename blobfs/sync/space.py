@@ -33,7 +33,7 @@ ASK_AGAIN = 0.5
 """Seconds for which the file system's answer is believed: other programs write there too."""
 MEASURE_EVERY = 300.0
 """Seconds between two measurements, if there is a quota: what was counted meanwhile may be too much."""
-LEAST_REST, REST_PER_ROUND = 1.0, 10.0
+LEAST_REST, REST_PER_ROUND = 0.2, 10.0
 """Seconds until eviction is tried again after it could free nothing; and as a multiple of what that took."""
 UNCOUNTED = 64
 """One part in so many of the quota, 1 MiB at least, is for what is not counted along: trees, names,
@@ -80,6 +80,8 @@ class Space:
         quota = self._store.usage.quota
         if quota is None:
             return left
+        if not self._store.usage.is_measured:  # just started: what may be kept is not known yet
+            return 0
         return min(left, quota - max(quota // UNCOUNTED, MIB) - self._store.usage.used)
 
     @property
@@ -152,13 +154,17 @@ class Space:
         task_status.started()
         if self._store.usage.quota is not None:
             await guarded(measure)
+            self._end_round()
         while True:
             with trio.move_on_after(math.inf if self._store.usage.quota is None else MEASURE_EVERY):
                 await self._pressed.wait()
             await guarded(self._round, free)
             self._pressed = trio.Event()
-            ended, self._round_ended = self._round_ended, trio.Event()
-            ended.set()
+            self._end_round()
+
+    def _end_round(self) -> None:
+        ended, self._round_ended = self._round_ended, trio.Event()
+        ended.set()
 
     async def _round(self, free: Free) -> None:
         """Looks through the store, and evicts if that is still needed then."""

@@ -16,11 +16,11 @@ closes its copy of the descriptor, and waits for that as long as the disk is fro
 
 
 @contextmanager
-def loop_disk(path: Path) -> Iterator[SmallDisk]:
-    """Mounted at `path`, whatever happens until the end."""
+def loop_disk(path: Path, size: int = DISK_SIZE) -> Iterator[SmallDisk]:
+    """Mounted at `path`, of so many bytes, whatever happens until the end."""
     image = path.parent / f"{path.name}-image"
     with image.open("wb") as file:
-        file.truncate(DISK_SIZE)
+        file.truncate(size)
     path.mkdir()
     subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True, timeout=20)
     subprocess.run(["mount", "-o", "loop", image, path], check=True, timeout=20)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.mount.loop_disk import loop_disk
 from tests.mount.node import BlobfsNode
 from tests.mount.probes import blob_id, blobfs
 from tests.servers.nginx import Nginx
@@ -153,31 +154,6 @@ def _within_quota(directory: Path, url: str, ids: dict[str, tuple[str, int]], am
     return failures
 
 
-@contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    image = path.parent / f"{path.name}-image"
-    with image.open("wb") as file:
-        file.truncate(DISK)
-    path.mkdir()
-    subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True, timeout=60)
-    subprocess.run(["mount", "-o", "loop", image, path], check=True, timeout=60)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", path], check=True, timeout=60)
-
-
-def _fill(path: Path) -> None:
-    """Somebody else takes all that is left."""
-    with path.open("wb", buffering=0) as file:
-        for block in (bytes(MIB), bytes(4096), bytes(512)):
-            try:
-                while True:
-                    file.write(block)
-            except OSError:
-                continue
-
-
 def _on_a_full_disk(directory: Path, url: str, ids: dict[str, tuple[str, int]]) -> list[str]:
     """What reads, writes, status and evict do when nothing is left at all; and afterwards."""
     failures: list[str] = []
@@ -190,13 +166,12 @@ def _on_a_full_disk(directory: Path, url: str, ids: dict[str, tuple[str, int]]) 
         if wrong is not None:
             failures.append(wrong)
 
-    with _disk(store), LongNode(directory, "c", shares=[url]) as c:
+    with loop_disk(store, DISK) as disk, LongNode(directory, "c", shares=[url]) as c:
         c.expect_log("No space left on device|could not seal|no room", perhaps=True)
         for name in names[:4]:
             check(name, f"read {name} with room")
-        _fill(store / "ballast")
-        free = os.statvfs(store)
-        print(f"the partition is full: {free.f_bavail * free.f_frsize} bytes free", flush=True)
+        disk.fill()
+        print(f"the partition is full: {disk.free()} bytes free", flush=True)
         check(names[0], "read what is here")
         check(names[4], "read what is missing")
         try:
@@ -204,13 +179,12 @@ def _on_a_full_disk(directory: Path, url: str, ids: dict[str, tuple[str, int]]) 
             print("  write 8 MiB: it succeeded, for something was evicted", flush=True)
         except OSError as failure:
             print(f"  write 8 MiB: {failure.strerror}", flush=True)
-        for command in (["status"], ["evict"]):
-            arguments = [*command, c.mountpoint, *(["blobs"] if command == ["evict"] else [])]
-            done = blobfs(*arguments)
+        for command in (["status"], ["evict", "blobs"]):
+            done = blobfs(command[0], c.mountpoint, *command[1:])
             print(f"  blobfs {command[0]}: exit code {done.returncode}; {done.stdout.splitlines()[0]}")
             if done.returncode:
                 failures.append(f"{command[0]} failed: {done.stderr}")
-        (store / "ballast").unlink()
+        disk.make_room()
         check(names[5], "read with room again")
         c.path("mine2").write_bytes(b"room again")
         loaded = blobfs("load", c.mountpoint, names[5])
