@@ -1,7 +1,9 @@
 """Whether a directory of names is in order, asked while the daemon works: slowly, and changing nothing."""
 
+import contextlib
 import threading
 import time
+from collections.abc import Iterable
 
 from blobfs.model import Name
 from blobfs.store.failures import store_errors
@@ -41,6 +43,16 @@ class Pace(Progress):
             self._began = time.monotonic()
         if self._ended.is_set():
             raise LookBrokenOff
+
+
+@store_errors()
+def log_bytes(store: Store, directories: Iterable[Name]) -> int:
+    """How long the logs of directories are: about how much there is to look over."""
+    found = 0
+    for directory in directories:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            found += store.layout.log(directory).stat().st_size
+    return found
 
 
 @store_errors()

@@ -15,9 +15,10 @@ from blobfs.store.layout import Layout
 from blobfs.store.looking_over import LookBrokenOff, Pace, is_in_order
 from blobfs.store.marks import CHECK, remove_mark
 from blobfs.store.opening import Store, open_store
+from blobfs.sync import repairing
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.namespace import Namespace
-from blobfs.sync.repairing import Repairs
+from blobfs.sync.repairing import BEGIN_AFTER, Repairs
 from blobfs.sync.settling import SETTLE_EVERY, settle_changes, settle_now
 
 T = TypeVar("T")
@@ -85,6 +86,20 @@ async def test_everything_is_looked_over_where_nothing_is_known(crashed: Store) 
     assert [is_cut(crashed.layout, directory) for directory in DIRECTORIES] == [False] * 3
     found = crashed.changes.suspects()
     assert (found.directories, found.everything) == ((), False)
+
+
+async def test_much_that_is_suspect_waits_until_the_start_is_over(
+    crashed: Store, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Whoever waits for the mount does not wait for that."""
+    monkeypatch.setattr(repairing, "MUCH", 10)
+    disk = NoThreads()
+    repairs = Repairs(crashed, disk, Namespace(crashed, disk))
+    with trio.move_on_after(BEGIN_AFTER / 2):
+        await repairs.run()
+    assert repairs.statistics() == {"done": 0, "looked_over": 0, "repaired": 0}
+    await repairs.run()
+    assert repairs.statistics() == {"done": 1, "looked_over": 1, "repaired": 1}
 
 
 async def test_a_clean_end_leaves_nothing_to_do(store: Store) -> None:
