@@ -21,7 +21,7 @@ from tools.scaling.disk import drop_caches, forget_names
 from tools.scaling.filling import BLOB_SIZE, blob_of, directory_of, name_of
 
 LOOKUPS = 500
-"""Two times that is as many names as the smallest store has. Each is looked up once: then the kernel knows it."""
+"""Twice that is what the smallest store has. Each name is looked up once: then the kernel knows it."""
 READS = 1000
 LISTINGS = 20
 TOUCHED = 100_000
