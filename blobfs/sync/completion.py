@@ -2,7 +2,7 @@
 
 import trio
 
-from blobfs.model import BlobId, Name
+from blobfs.model import LEAF_SIZE, BlobId, Name
 from blobfs.record import BlobRecord, SymlinkRecord
 from blobfs.store import sealed
 from blobfs.store.eviction import restore_link
@@ -54,7 +54,7 @@ class Completion:
 
     async def _content_of(self, load: Load) -> Content:
         if isinstance(load.source, MerkleSource):
-            tree = await self._disk.run(load.source.tree)
+            tree = b"" if load.size <= LEAF_SIZE else await self._disk.run(load.source.tree)
             return Content(BlobId(load.key), load.size, tree)
         return await self._disk.run(sealed.hash_file, self._store, load.partial.fd, load.size)
 

@@ -72,8 +72,7 @@ class LoadReader:
                 except (errors.AbsentEverywhere, errors.Unreachable) as error:
                     other = await self._otherwise(error)
                     return await other.read(offset, length, wait=wait)
-            passed = await self._passed(offset, length)
-            if passed is not None:
+            elif (passed := await self._passed(offset, length)) is not None:
                 return passed
         fd = self.load.partial.fd
         content = read_at_nowait(fd, offset, length)

@@ -189,7 +189,8 @@ class Sealer:
     async def _make_ready(self, job: Job) -> None:
         if isinstance(job, KeepJob):
             # Before the flush: no redo mark makes up for a tree that a power cut has taken.
-            await self._disk.run(place_tree, self._store, job.content)
+            if job.content.tree:
+                await self._disk.run(place_tree, self._store, job.content)
         elif not job.dropped and not job.already_durable:
             await self._disk.run(self.mark, job)
 

@@ -97,6 +97,7 @@ def test_no_turned_bit_is_ever_read(pair: tuple[BlobfsNode, BlobfsNode, dict[str
     _, b, files = pair
     chance = random.Random(7)
     rounds = 4
+    here = {blob_id(raw) for name, raw in files.items() if name != "part"}
     open_all_along = os.open(b.path("own7"), os.O_RDONLY)
     for number in range(rounds):
         is_down = number % 2 == 0
@@ -111,6 +112,7 @@ def test_no_turned_bit_is_ever_read(pair: tuple[BlobfsNode, BlobfsNode, dict[str
             uncached(b.path(name))
             assert b.path(name).read_bytes() == raw, name
         until(lambda: b.status()["loading"]["to_restore"] == 0, "all is restored")
+        until(lambda: stored(b.share).keys() >= here, "all is in the share again")
         uncached(b.path("own7"))
         assert os.pread(open_all_along, MIB, CHUNK) == files["own7"][CHUNK : CHUNK + MIB]
     os.close(open_all_along)

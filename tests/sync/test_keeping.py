@@ -15,7 +15,7 @@ async def test_whoever_waits_is_not_kept_waiting(store: Store, mock_clock: MockC
 
     The clock stands still: what gathers for a while gathers for ever.
     """
-    raw, share, disk, resume = content(300), FakeShare(), ScriptedDisk(), trio.Event()
+    raw, share, disk, resume = content(30_000), FakeShare(), ScriptedDisk(), trio.Event()
     share.add_blob(raw)
     disk.pausing["tree"] = resume
     async with running(store, share, disk=disk) as sync, trio.open_nursery() as nursery:
