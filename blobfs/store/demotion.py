@@ -23,7 +23,7 @@ from pathlib import Path
 
 from blobfs import errors
 from blobfs.merkle import build_tree, hash_leaves
-from blobfs.model import LEAF_SIZE, BlobId, Invalid, Name, parse_blob_id, parse_name
+from blobfs.model import LEAF_SIZE, BlobId, Invalid, Name, parse_blob_id, parse_name, split
 from blobfs.record import BlobRecord
 from blobfs.store.chunk_map import claim_all, map_length, write_map
 from blobfs.store.dropping import is_same_file
@@ -84,7 +84,8 @@ def demote(store: Store, blob: BlobId, size: int | None = None, inode: int | Non
             for each in waiting:
                 with _disk_may_be_full():
                     add_waiting(store.layout, blob, each)
-            became = _take_out(store.layout, blob, size, links)
+            with store.changes.changing(*{split(each.name)[0] for each in waiting}):
+                became = _take_out(store.layout, blob, size, links)
     except FileNotFoundError:
         return Demoted(blob, Became.GONE)
     return Demoted(blob, became, size, tuple(each.name for each in waiting))

@@ -45,9 +45,7 @@ class Completion:
             await job.done.wait()
         load.keep_failure = None
         for name, record in list(load.names.items()):
-            record = record or _plain_record(load, content)
-            if not await self.adopt(name, record):
-                await self._link_again(name, record)
+            await self._name(name, record or _plain_record(load, content))
         if load.partial.is_resumed or had_names_saved:
             await self._disk.run(forget_waiting, self._store, load.key)
         return content
@@ -63,12 +61,12 @@ class Completion:
         for key, waiting in await self._disk.run(list_waiting, self._store):
             for each in waiting:
                 if await self._disk.run(sealed.has, self._store, each.record.blob):
-                    await self.adopt(each.name, each.record)
+                    await self._name(each.name, each.record)
             await self._disk.run(forget_waiting, self._store, key)
 
     async def adopt(self, name: Name, record: BlobRecord | SymlinkRecord) -> bool:
-        """Shares in turn what was loaded under its name elsewhere, unless that means this, or something newer,
-        here already; whether it did.
+        """Shares in turn what was loaded under its name elsewhere, unless it means this here, or something newer;
+        whether it did.
         """
         if await self._is_known(name, record):
             return False
@@ -84,6 +82,11 @@ class Completion:
         if known is not None and known.record == record:
             return True
         return await self._namespace.is_outdated(name, record)
+
+    async def _name(self, name: Name, record: BlobRecord) -> None:
+        """Gives a blob that has just become whole a name that it had waited with."""
+        if not await self.adopt(name, record):
+            await self._link_again(name, record)
 
     async def _link_again(self, name: Name, record: BlobRecord) -> None:
         """A name that was known here all the time, whose bytes had been dropped."""
