@@ -65,8 +65,8 @@ class Completion:
             await self._disk.run(forget_waiting, self._store, key)
 
     async def adopt(self, name: Name, record: BlobRecord | SymlinkRecord) -> bool:
-        """Shares in turn what was loaded under its name elsewhere, unless it means this here, or something newer;
-        whether it did.
+        """Shares in turn what was loaded under its name elsewhere, unless that means this or something newer
+        here; whether it did.
         """
         if await self._is_known(name, record):
             return False
