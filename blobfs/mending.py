@@ -20,8 +20,8 @@ from blobfs.store import sealed
 from blobfs.store.opening import Store, open_store, open_unchanged
 from blobfs.store.verify.findings import Done, Finding, Inspection, Kind, Progress, Stopped
 from blobfs.store.verify.verifying import check_references, measure, verify
-from blobfs.sync.answers import Present
 from blobfs.sync.known_shares import make_peers
+from blobfs.sync.naming.answers import Present
 from blobfs.sync.packages.progress import Progress as LoadProgress
 from blobfs.sync.service import SyncService
 

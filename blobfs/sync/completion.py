@@ -12,7 +12,7 @@ from blobfs.store.waiting import forget_waiting, list_waiting
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.jobs import KeepJob
 from blobfs.sync.load import Load
-from blobfs.sync.namespace import Namespace
+from blobfs.sync.naming.namespace import Namespace
 from blobfs.sync.sealer import Sealer
 from blobfs.sync.source import MerkleSource, PlainSource
 

@@ -15,7 +15,7 @@ from blobfs.store.opening import Store
 from blobfs.store.survey import Candidate, Survey, survey
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.loads import Loads
-from blobfs.sync.namespace import Namespace
+from blobfs.sync.naming.namespace import Namespace
 from blobfs.sync.sealer import Sealer
 
 _log = logging.getLogger(__name__)

@@ -11,15 +11,15 @@ from blobfs.record import BlobRecord, DirRecord, GoneRecord, LogRecord, SymlinkR
 from blobfs.shares.health import Circuit
 from blobfs.store import sealed
 from blobfs.store.opening import Store
-from blobfs.sync.catalogue import blob_key
 from blobfs.sync.explanation import Explanation, LoadUnderWay, RequestUnderWay, Seen, ShareWord, Told
 from blobfs.sync.failures import Failure
 from blobfs.sync.load import Load
+from blobfs.sync.naming.catalogue import blob_key
+from blobfs.sync.naming.winning import winner
 from blobfs.sync.peer import Peer
 from blobfs.sync.service import SyncService
 from blobfs.sync.source import PlainSource, plain_key
 from blobfs.sync.span import Span
-from blobfs.sync.winning import winner
 
 _KINDS = {SymlinkRecord: "symlink", DirRecord: "directory", GoneRecord: "removed"}
 

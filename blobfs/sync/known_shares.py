@@ -17,7 +17,7 @@ from blobfs.config import LoadSettings, ShareSetting
 from blobfs.model import Invalid
 from blobfs.shares.address import ShareOptions, parse_share_url
 from blobfs.shares.client import Share
-from blobfs.sync.catalogue import Catalogue
+from blobfs.sync.naming.catalogue import Catalogue
 from blobfs.sync.peer import Peer, ShareLike
 
 CLOSE_WITHIN = 2.0

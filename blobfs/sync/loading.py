@@ -25,14 +25,14 @@ from blobfs.shares.choice import Urgency
 from blobfs.shares.retry_rules import is_worth_asking_again, pause
 from blobfs.store.failures import store_errors
 from blobfs.store.opening import Store
-from blobfs.sync.answers import Answer, Present, PresentPlain, Unknown, failure_from
-from blobfs.sync.catalogue import Catalogue
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.keeping import wait_kept
 from blobfs.sync.known_shares import Circle, KnownShares
 from blobfs.sync.load import Load
 from blobfs.sync.loads import Loads
-from blobfs.sync.namespace import Namespace
+from blobfs.sync.naming.answers import Answer, Present, PresentPlain, Unknown, failure_from
+from blobfs.sync.naming.catalogue import Catalogue
+from blobfs.sync.naming.namespace import Namespace
 from blobfs.sync.reader import LoadReader, Reader
 from blobfs.sync.sealer import Sealer
 

@@ -32,7 +32,7 @@ from blobfs.sync.disk import DiskThreads
 from blobfs.sync.failures import Failure, RecentFailures, failed_now
 from blobfs.sync.load import Load
 from blobfs.sync.load_making import LoadMaking
-from blobfs.sync.namespace import Namespace
+from blobfs.sync.naming.namespace import Namespace
 from blobfs.sync.peer import Peer
 from blobfs.sync.reader import LoadReader, Reader
 from blobfs.sync.sealed_reading import SealedReader, StoredBlobs

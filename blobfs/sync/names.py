@@ -1,4 +1,4 @@
-"""What names mean: this node's word and the shares' words, brought together by one rule (`winning`).
+"""What names mean: this node's word and the shares' words, brought together by one rule (`naming.winning`).
 
 1. What is here is answered without any network (P6): from this node's own records and what the shares' logs
    said last. Those are read again behind the back of whoever looks, so a change is seen a moment later.
@@ -17,15 +17,15 @@ from blobfs import errors
 from blobfs.model import Name, join, split
 from blobfs.record import DirRecord, GoneRecord, LogRecord
 from blobfs.store.names import LocalName
-from blobfs.sync.answers import Absent, Answer, Present, Unknown, failure_from
 from blobfs.sync.background import guarded
-from blobfs.sync.browsing import Walk, meaning_of
-from blobfs.sync.catalogue import Catalogue
 from blobfs.sync.loads import Loads
-from blobfs.sync.namespace import Namespace
-from blobfs.sync.news import News
+from blobfs.sync.naming.answers import Absent, Answer, Present, Unknown, failure_from
+from blobfs.sync.naming.browsing import Walk, meaning_of
+from blobfs.sync.naming.catalogue import Catalogue
+from blobfs.sync.naming.namespace import Namespace
+from blobfs.sync.naming.news import News
+from blobfs.sync.naming.winning import is_later, winner
 from blobfs.sync.peer import Peer
-from blobfs.sync.winning import is_later, winner
 
 _log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from blobfs.sync.arrivals import Arrivals
 from blobfs.sync.background import guarded
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.jobs import Job, KeepJob, SealJob
-from blobfs.sync.namespace import Namespace
+from blobfs.sync.naming.namespace import Namespace
 
 _log = logging.getLogger(__name__)
 

@@ -17,11 +17,9 @@ from blobfs.record import BlobRecord
 from blobfs.store import recovery, sealed
 from blobfs.store.incoming import Incoming
 from blobfs.store.opening import Store
-from blobfs.sync.answers import Answer, Present
 from blobfs.sync.arrivals import Arrivals
 from blobfs.sync.background import guarded
 from blobfs.sync.bundles.bundles import Bundles
-from blobfs.sync.catalogue import Catalogue
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.evicting import Evicting
 from blobfs.sync.fill import Filler
@@ -29,8 +27,12 @@ from blobfs.sync.known_shares import Circle, KnownShares
 from blobfs.sync.loading import LoadedBlob, Loading
 from blobfs.sync.loads import USUAL_TERMS, Loads
 from blobfs.sync.names import Names
-from blobfs.sync.namespace import Namespace
-from blobfs.sync.news import News
+from blobfs.sync.naming.answers import Answer, Present
+from blobfs.sync.naming.catalogue import Catalogue
+from blobfs.sync.naming.namespace import Namespace
+from blobfs.sync.naming.news import News
+from blobfs.sync.naming.repairing import Repairs
+from blobfs.sync.naming.settling import settle_changes
 from blobfs.sync.packages.bundle_writer import BundleWriter
 from blobfs.sync.packages.drafts import Drafting
 from blobfs.sync.packages.files import PackageFiles
@@ -43,9 +45,7 @@ from blobfs.sync.packages.trees import PackageTrees
 from blobfs.sync.packages.whole_blobs import WholeBlobs
 from blobfs.sync.packages.writer import BlobWriter
 from blobfs.sync.peer import Peer
-from blobfs.sync.repairing import Repairs
 from blobfs.sync.sealer import Sealer
-from blobfs.sync.settling import settle_changes
 from blobfs.sync.sharing import Sharing
 from blobfs.sync.space import Space
 

@@ -28,7 +28,7 @@ from blobfs.store.incoming import Incoming
 from blobfs.store.opening import Store
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.jobs import SealJob
-from blobfs.sync.namespace import Namespace
+from blobfs.sync.naming.namespace import Namespace
 from blobfs.sync.sealer import Sealer
 
 _log = logging.getLogger(__name__)

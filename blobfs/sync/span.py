@@ -21,11 +21,11 @@ from blobfs.model import Attempt, Kind
 from blobfs.shares.choice import Urgency, is_slow
 from blobfs.shares.failure import ShareFailure
 from blobfs.shares.retry_rules import failed_attempt, is_worth_asking_again, pause
-from blobfs.sync.answers import failure_from
 from blobfs.sync.background import lone_failure
 from blobfs.sync.dispatch import Dispatcher
 from blobfs.sync.extra import ExtraTraffic
 from blobfs.sync.fetch import Runner
+from blobfs.sync.naming.answers import failure_from
 from blobfs.sync.peer import Peer
 
 LOOK_AGAIN = 0.25

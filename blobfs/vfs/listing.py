@@ -11,7 +11,7 @@ import trio
 
 from blobfs import errors
 from blobfs.model import Name, join
-from blobfs.sync.browsing import Walk, in_order
+from blobfs.sync.naming.browsing import Walk, in_order
 from blobfs.vfs import needed, packages
 from blobfs.vfs.attributes import DirEntry
 from blobfs.vfs.needed_nodes import MissingNode, TransactionNode

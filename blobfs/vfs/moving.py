@@ -17,7 +17,7 @@ from blobfs import errors, model
 from blobfs.model import Name, join
 from blobfs.record import BlobRecord, DirRecord, GoneRecord, LogRecord, SymlinkRecord, target_stays_inside
 from blobfs.sync.jobs import SealJob
-from blobfs.sync.namespace import Namespace
+from blobfs.sync.naming.namespace import Namespace
 from blobfs.vfs.files import wait_sealed, wait_sealed_anyway
 from blobfs.vfs.naming import demand_own, end_writing, rmdir
 from blobfs.vfs.nodes import Container, DirectoryNode, FileNode, Node, Settled, SymlinkNode, Writing

@@ -5,7 +5,7 @@ import logging
 from blobfs import errors, model
 from blobfs.model import RESERVED_PREFIX, Name, join, parse_component
 from blobfs.record import BlobRecord, DirRecord, SymlinkRecord
-from blobfs.sync.answers import Absent, Answer, Present, PresentPlain, Unknown, failure_from
+from blobfs.sync.naming.answers import Absent, Answer, Present, PresentPlain, Unknown, failure_from
 from blobfs.vfs.file_nodes import file_node
 from blobfs.vfs.nodes import (
     Container,

@@ -6,7 +6,7 @@ import trio
 
 from blobfs.model import Name, join
 from blobfs.record import BlobRecord, DirRecord, SymlinkRecord
-from blobfs.sync.answers import Present
+from blobfs.sync.naming.answers import Present
 from blobfs.vfs.nodes import Container, DirectoryNode, FileNode, Node, Settled, SymlinkNode, Writing
 from blobfs.vfs.state import MountState
 

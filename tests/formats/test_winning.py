@@ -14,9 +14,9 @@ from blobfs.shares.address import ShareOptions, parse_share_url
 from blobfs.shares.client import Share as BlobfsShare
 from blobfs.store import names
 from blobfs.store.opening import open_store
-from blobfs.sync import catalogue
-from blobfs.sync.answers import Absent, Present, Unknown
-from blobfs.sync.catalogue import Catalogue
+from blobfs.sync.naming import catalogue
+from blobfs.sync.naming.answers import Absent, Present, Unknown
+from blobfs.sync.naming.catalogue import Catalogue
 from blobfs.sync.peer import Peer
 from blobfs.sync.service import SyncService
 from tests.formats import values

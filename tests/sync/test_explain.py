@@ -12,10 +12,10 @@ from blobfs.config import Fill
 from blobfs.model import BlobId, Kind, Name
 from blobfs.record import GoneRecord
 from blobfs.store.opening import Store
-from blobfs.sync.answers import Absent, Present, PresentPlain, Unknown
 from blobfs.sync.explain import explain_blob, explain_name
 from blobfs.sync.explanation import BeingWritten, Explanation, Seen
 from blobfs.sync.failures import RecentFailures, failed_now
+from blobfs.sync.naming.answers import Absent, Present, PresentPlain, Unknown
 from blobfs.sync.service import SyncService
 from blobfs.sync.unknown_names import QUIET_SECONDS, UnknownNames
 from tests.sync import virtual

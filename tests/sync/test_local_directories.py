@@ -11,8 +11,8 @@ from blobfs.store.logs import read_log
 from blobfs.store.names import LocalName
 from blobfs.store.opening import Store
 from blobfs.sync.disk import DiskThreads
-from blobfs.sync.local_directories import LOG_BYTES_A_VISIT, LocalDirectories
-from blobfs.sync.namespace import Namespace
+from blobfs.sync.naming.local_directories import LOG_BYTES_A_VISIT, LocalDirectories
+from blobfs.sync.naming.namespace import Namespace
 
 ENTRY = LocalName(GoneRecord(1), loaded=False)
 OTHER = LocalName(GoneRecord(2), loaded=False)

@@ -12,8 +12,8 @@ from blobfs.record import BlobRecord, DirRecord, GoneRecord, LogEntry, LogRecord
 from blobfs.store import sealed
 from blobfs.store.names import LocalName
 from blobfs.store.opening import Store
-from blobfs.sync.answers import Absent, Answer, Present
 from blobfs.sync.names import SLICE
+from blobfs.sync.naming.answers import Absent, Answer, Present
 from blobfs.sync.service import SyncService
 from tests.sync.fake_share import FakeShare, blob_of, record_of
 from tests.sync.running import SETTINGS, is_kept, running, until

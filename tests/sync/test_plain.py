@@ -8,7 +8,7 @@ from blobfs.record import BlobRecord
 from blobfs.shares.plain import PlainFile
 from blobfs.store.names import LocalName
 from blobfs.store.opening import Store
-from blobfs.sync.answers import Absent, Present, PresentPlain
+from blobfs.sync.naming.answers import Absent, Present, PresentPlain
 from blobfs.sync.service import SyncService
 from tests.sync.fake_share import FakeShare, blob_of
 from tests.sync.running import content, is_kept, kept, running, until

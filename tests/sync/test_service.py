@@ -8,7 +8,7 @@ from blobfs.model import EMPTY_BLOB, ROOT, Name
 from blobfs.record import BlobRecord, DirRecord, GoneRecord
 from blobfs.store.names import LocalName
 from blobfs.store.opening import Store
-from blobfs.sync.answers import Absent, Present, Unknown
+from blobfs.sync.naming.answers import Absent, Present, Unknown
 from blobfs.sync.service import SyncService
 from tests.sync.fake_share import FakeShare, blob_of
 from tests.sync.running import SETTINGS, kept, open_named, running, until, written

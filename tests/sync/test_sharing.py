@@ -13,7 +13,7 @@ from blobfs.record import BlobRecord, DirRecord, GoneRecord, SymlinkRecord
 from blobfs.store import sealed
 from blobfs.store.opening import Store, open_store
 from blobfs.sync import sharing
-from blobfs.sync.answers import Absent, Present
+from blobfs.sync.naming.answers import Absent, Present
 from blobfs.sync.service import SyncService
 from tests.sync.fake_share import FakeShare, blob_of
 from tests.sync.running import ScriptedDisk, content, is_kept, open_descriptors, running, until

@@ -5,7 +5,7 @@ import pytest
 from blobfs import errors
 from blobfs.config import LoadSettings
 from blobfs.model import CHUNK_SIZE, LEAF_SIZE, BlobId
-from blobfs.sync.catalogue import Catalogue
+from blobfs.sync.naming.catalogue import Catalogue
 from blobfs.sync.peer import Peer
 from blobfs.sync.size_proof import proves_size
 from tests.sync.fake_share import FakeShare

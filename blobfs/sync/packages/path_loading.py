@@ -14,8 +14,8 @@ from blobfs import errors
 from blobfs.manifest import MAX_MANIFEST_BYTES
 from blobfs.model import BlobId, Name, join
 from blobfs.record import DirRecord, SymlinkRecord
-from blobfs.sync.answers import failure_from
 from blobfs.sync.background import lone_failure
+from blobfs.sync.naming.answers import failure_from
 from blobfs.sync.packages.failing import naming
 from blobfs.sync.packages.progress import Progress
 from blobfs.sync.packages.targets import (

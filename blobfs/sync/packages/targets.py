@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from blobfs import errors, model
 from blobfs.model import RESERVED_PREFIX, ROOT, BlobId, Invalid, Name, parse_blob_id, parse_name
 from blobfs.record import BlobRecord, DirRecord, SymlinkRecord
-from blobfs.sync.answers import Absent, Answer, Present, PresentPlain
+from blobfs.sync.naming.answers import Absent, Answer, Present, PresentPlain
 from blobfs.sync.source import plain_key
 
 MOST_LINKS = 8

@@ -24,7 +24,7 @@ from blobfs.store.opening import Store
 from blobfs.sync.arrivals import Arrivals
 from blobfs.sync.background import guarded
 from blobfs.sync.disk import DiskThreads
-from blobfs.sync.namespace import Namespace
+from blobfs.sync.naming.namespace import Namespace
 from blobfs.sync.packages.open_transaction import OpenTransaction
 from blobfs.sync.packages.taking import Taking
 from blobfs.sync.packages.transition import Event, State

@@ -19,9 +19,9 @@ from blobfs.manifest import MAX_MANIFEST_BYTES, Directory, Entry, Manifest, pars
 from blobfs.model import EMPTY_BLOB, BlobId, Invalid
 from blobfs.store import sealed
 from blobfs.store.opening import Store
-from blobfs.sync.catalogue import Catalogue
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.loads import Loads
+from blobfs.sync.naming.catalogue import Catalogue
 from blobfs.sync.reader import Reader
 
 KEPT_ENTRIES = 200_000

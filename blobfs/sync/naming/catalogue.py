@@ -17,7 +17,8 @@ from blobfs.config import LoadSettings
 from blobfs.model import RESERVED_PREFIX, Attempt, BlobId, Name, split
 from blobfs.record import BlobRecord, DirRecord, LogRecord
 from blobfs.shares.client import DirectoryHere
-from blobfs.sync.answers import (
+from blobfs.sync.failures import RecentFailures, failed_now
+from blobfs.sync.naming.answers import (
     Absent,
     Answer,
     ShareAnswer,
@@ -26,13 +27,12 @@ from blobfs.sync.answers import (
     failure_from,
     is_conclusive,
 )
-from blobfs.sync.failures import RecentFailures, failed_now
-from blobfs.sync.known_logs import KnownLog, KnownLogs, leads_out
-from blobfs.sync.news import News
+from blobfs.sync.naming.known_logs import KnownLog, KnownLogs, leads_out
+from blobfs.sync.naming.news import News
+from blobfs.sync.naming.share_listings import Listing, Said, ShareListing
+from blobfs.sync.naming.winning import winner
 from blobfs.sync.peer import Peer
-from blobfs.sync.share_listings import Listing, Said, ShareListing
 from blobfs.sync.size_proof import proves_size
-from blobfs.sync.winning import winner
 
 _log = logging.getLogger(__name__)
 

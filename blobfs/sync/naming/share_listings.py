@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from blobfs.model import Attempt
 from blobfs.record import LogRecord
-from blobfs.sync.known_logs import KnownLog
+from blobfs.sync.naming.known_logs import KnownLog
+from blobfs.sync.naming.winning import winner
 from blobfs.sync.peer import Peer
-from blobfs.sync.winning import winner
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from trio.testing import MockClock
 from blobfs import errors
 from blobfs.model import ROOT, Name, Outcome
 from blobfs.record import DirRecord, GoneRecord, LogEntry, SymlinkRecord
-from blobfs.sync.answers import Absent, Answer, Present, PresentPlain, Unknown
-from blobfs.sync.catalogue import CONFLICT_GRACE, Catalogue
+from blobfs.sync.naming.answers import Absent, Answer, Present, PresentPlain, Unknown
+from blobfs.sync.naming.catalogue import CONFLICT_GRACE, Catalogue
 from blobfs.sync.peer import SUSPECT_BOUND, Peer
 from tests.sync.fake_share import FakeShare, blob_of, record_of
 from tests.sync.running import SETTINGS

@@ -11,8 +11,8 @@ from blobfs import errors
 from blobfs.model import Attempt, Outcome
 from blobfs.record import BlobRecord, DirRecord, GoneRecord, LogRecord, SymlinkRecord
 from blobfs.shares.plain import PlainFile
+from blobfs.sync.naming.winning import winner
 from blobfs.sync.peer import Peer
-from blobfs.sync.winning import winner
 
 
 @dataclass(frozen=True, slots=True)

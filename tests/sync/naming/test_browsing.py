@@ -6,8 +6,8 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blobfs.sync import browsing
-from blobfs.sync.browsing import in_order
+from blobfs.sync.naming import browsing
+from blobfs.sync.naming.browsing import in_order
 
 
 @given(st.lists(st.text("abc", max_size=4), unique=True), st.integers(1, 7))

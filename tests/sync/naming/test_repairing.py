@@ -15,11 +15,11 @@ from blobfs.store.layout import Layout
 from blobfs.store.looking_over import LookBrokenOff, Pace, is_in_order
 from blobfs.store.marks import CHECK, remove_mark
 from blobfs.store.opening import Store, open_store
-from blobfs.sync import repairing
 from blobfs.sync.disk import DiskThreads
-from blobfs.sync.namespace import Namespace
-from blobfs.sync.repairing import BEGIN_AFTER, Repairs
-from blobfs.sync.settling import SETTLE_EVERY, settle_changes, settle_now
+from blobfs.sync.naming import repairing
+from blobfs.sync.naming.namespace import Namespace
+from blobfs.sync.naming.repairing import BEGIN_AFTER, Repairs
+from blobfs.sync.naming.settling import SETTLE_EVERY, settle_changes, settle_now
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -208,7 +208,7 @@ async def test_what_is_large_is_read_from_its_records_meanwhile(
     crashed: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Until it was looked over, the log counts for nothing."""
-    monkeypatch.setattr("blobfs.sync.repairing.AT_ONCE", 10)
+    monkeypatch.setattr("blobfs.sync.naming.repairing.AT_ONCE", 10)
     disk = DiskThreads()
     namespace = Namespace(crashed, disk)
     repairs = Repairs(crashed, disk, namespace)

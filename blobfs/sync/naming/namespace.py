@@ -19,9 +19,9 @@ from blobfs.store.looking_up import find_directory, find_entry
 from blobfs.store.names import LocalName
 from blobfs.store.opening import Store
 from blobfs.sync.disk import DiskThreads
-from blobfs.sync.local_directories import LocalDirectories
-from blobfs.sync.mending import Mending
-from blobfs.sync.winning import is_later
+from blobfs.sync.naming.local_directories import LocalDirectories
+from blobfs.sync.naming.mending import Mending
+from blobfs.sync.naming.winning import is_later
 
 
 def _nothing(_name: Name) -> Sequence[LogRecord]:

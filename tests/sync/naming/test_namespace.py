@@ -13,7 +13,7 @@ from blobfs.store.marks import CHECK, remove_mark
 from blobfs.store.names import LocalName
 from blobfs.store.opening import Store
 from blobfs.sync.disk import DiskThreads
-from blobfs.sync.namespace import Namespace
+from blobfs.sync.naming.namespace import Namespace
 from tests.store.sealing import put_blob
 from tests.sync.fake_share import record_of
 

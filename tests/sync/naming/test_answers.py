@@ -9,7 +9,7 @@ from blobfs.model import Attempt, Outcome
 from blobfs.record import DirRecord, GoneRecord, LogRecord, SymlinkRecord
 from blobfs.shares.plain import PlainFile
 from blobfs.shares.retry_rules import RULES, failed_attempt
-from blobfs.sync.answers import (
+from blobfs.sync.naming.answers import (
     Absent,
     Present,
     PresentPlain,

@@ -20,8 +20,8 @@ from blobfs.store.looking_over import LookBrokenOff, Pace, is_in_order, log_byte
 from blobfs.store.names import list_directories
 from blobfs.store.opening import Store
 from blobfs.sync.disk import DiskThreads
-from blobfs.sync.namespace import Namespace
-from blobfs.sync.settling import settle_now
+from blobfs.sync.naming.namespace import Namespace
+from blobfs.sync.naming.settling import settle_now
 
 _log = logging.getLogger(__name__)
 

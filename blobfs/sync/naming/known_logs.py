@@ -19,7 +19,7 @@ from blobfs.record import LogRecord, SymlinkRecord, target_stays_inside
 from blobfs.shares.log_tail import LogReading
 from blobfs.shares.packed import is_gone, published_of, unpack
 from blobfs.shares.retry_rules import failed_attempt
-from blobfs.sync.news import News
+from blobfs.sync.naming.news import News
 from blobfs.sync.peer import Peer, ShareLike
 
 KEPT_BYTES = 256 << 20

@@ -11,10 +11,10 @@ import trio
 
 from blobfs.record import GoneRecord, LogRecord
 from blobfs.store.names import LocalName
-from blobfs.sync.answers import Present
+from blobfs.sync.naming.answers import Present
+from blobfs.sync.naming.share_listings import Listing
+from blobfs.sync.naming.winning import winner
 from blobfs.sync.peer import Peer
-from blobfs.sync.share_listings import Listing
-from blobfs.sync.winning import winner
 
 RUN = 8192
 """Names that are put in order at once: at most some 4 ms."""

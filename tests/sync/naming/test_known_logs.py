@@ -10,9 +10,9 @@ from blobfs.model import ROOT, Kind, Name
 from blobfs.record import DirRecord, GoneRecord, LogEntry
 from blobfs.shares.exchange import ShareStatistics
 from blobfs.shares.log_tail import LogReading
-from blobfs.sync import known_logs
-from blobfs.sync.known_logs import LOG_BYTES, NAME_BYTES, OLDER_BELIEVED, OLDER_PAUSE, KnownLogs
-from blobfs.sync.news import News
+from blobfs.sync.naming import known_logs
+from blobfs.sync.naming.known_logs import LOG_BYTES, NAME_BYTES, OLDER_BELIEVED, OLDER_PAUSE, KnownLogs
+from blobfs.sync.naming.news import News
 from blobfs.sync.peer import Peer
 from tests.sync.fake_share import FakeShare
 from tests.sync.running import SETTINGS

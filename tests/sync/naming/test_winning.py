@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from blobfs.model import BlobId
 from blobfs.record import BlobRecord, DirRecord, GoneRecord, LogRecord, SymlinkRecord
-from blobfs.sync.winning import is_later, winner
+from blobfs.sync.naming.winning import is_later, winner
 
 times = st.integers(0, 3)
 blobs = st.builds(
