@@ -62,9 +62,16 @@ class Connection:
             await self.send(reply.body)
 
     async def send(self, raw: bytes) -> None:
-        await self._stream.send_all(raw)
-        self.sent += len(raw)
-        self._server.sent += len(raw)
+        self._count(len(raw))  # before the peer has it, and counts itself
+        try:
+            await self._stream.send_all(raw)
+        except BaseException:
+            self._count(-len(raw))
+            raise
+
+    def _count(self, amount: int) -> None:
+        self.sent += amount
+        self._server.sent += amount
 
     def reset(self) -> None:
         """The peer sees ECONNRESET."""
