@@ -155,6 +155,8 @@ class Space:
         if self._store.usage.quota is not None:
             await guarded(measure)
             self._end_round()
+            if self._lacking(1) > 0:  # the quota is lower than it was
+                self._pressed.set()
         while True:
             with trio.move_on_after(math.inf if self._store.usage.quota is None else MEASURE_EVERY):
                 await self._pressed.wait()

@@ -96,6 +96,19 @@ def test_a_quota(a: BlobfsNode, start_node: StartNode):
     assert_sound(b.share)
 
 
+def test_a_quota_that_is_lowered(a: BlobfsNode, start_node: StartNode):
+    """[S110] What is too much then goes at the start, without anybody reading."""
+    names = publish_many(a, "lowered", 5)
+    b = start_node("b", shares=[a.url])
+    for name in names:
+        kept(b, name)
+    b.stop()
+    b.options.append(f"quota={8 * MIB}")
+    b.start()
+    until(lambda: taken(b) <= 8 * MIB, "what is too much is gone")
+    assert is_here(b, names[-1])
+
+
 def test_what_is_evicted_is_missing_and_comes_again(a: BlobfsNode, start_node: StartNode):
     """[S111] Its name stays, with its size and times; reading it loads it, and it is shared in turn again."""
     name = publish_many(a, "again", 1)[0]
