@@ -4,22 +4,29 @@ A round looks through the store once and evicts what it found, one thing at a ti
 names waits for one blob at most. Packages that were loaded go last: whole, or not at all.
 """
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable
 
+import trio
+
+from blobfs import errors
 from blobfs.model import BlobId, Invalid, parse_blob_id
 from blobfs.store.eviction import Kept, evict_blob, let_go_package, loaded_packages
 from blobfs.store.failures import store_errors
 from blobfs.store.opening import Store
 from blobfs.store.survey import Candidate, Survey, survey
 from blobfs.sync.disk import DiskThreads
+from blobfs.sync.keeping import wait_kept
 from blobfs.sync.loads import Loads
 from blobfs.sync.naming.namespace import Namespace
 from blobfs.sync.sealer import Sealer
 
 _log = logging.getLogger(__name__)
 
+PATIENCE = 2.0
+"""Seconds for which a blob that is being put into the share is waited for."""
 MOST_PASSES = 3
 """Walks of one round: the first one may only tell how much there is."""
 
@@ -88,6 +95,7 @@ class Evicting:
 
     async def evict_blob(self, blob: BlobId) -> int | Kept:
         """A whole blob, or what there is of one; bytes freed, or why it stays. Raises `StoreError`."""
+        await self._wait_kept(blob)
         if blob in self._loads.busy():
             return Kept.OPEN
         async with self._namespace.lock:
@@ -95,6 +103,13 @@ class Evicting:
         if outcome is Kept.MISSING:
             return await self._loads.evict_partial(blob)
         return outcome
+
+    async def _wait_kept(self, blob: BlobId) -> None:
+        """What has just been loaded, and nobody reads any more, is on its way to the share."""
+        load = self._loads.load_of(blob)
+        if load is not None and load.partial.is_whole and not load.readers:
+            with trio.move_on_after(PATIENCE), contextlib.suppress(errors.StoreError):
+                await wait_kept(load, self._sealer)
 
     async def evict_package(self, package: BlobId) -> int | Kept:
         """A complete package that was loaded, and those of its blobs that nothing else holds."""

@@ -137,6 +137,17 @@ def test_what_is_evicted_is_missing_and_comes_again(a: BlobfsNode, start_node: S
     assert os.path.samefile(b.share / name, b.share / ".blobfs/blobs" / blob_id(content_of(name)))
 
 
+def test_what_has_just_been_read_is_evicted(a: BlobfsNode, start_node: StartNode):
+    """[S111] Also while it is on its way to the share, where loaded blobs gather for a moment."""
+    names = publish_many(a, "just", 3)
+    b = start_node("b", shares=[a.url])
+    for name in names:
+        assert b.path(name).read_bytes() == content_of(name)
+        done = blobfs("evict", b.mountpoint, name)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert not is_here(b, name)
+
+
 def test_what_is_never_evicted(a: BlobfsNode, start_node: StartNode):
     """[S112] What this node published, what is pinned, what somebody reads, what a package of it holds."""
     names = publish_many(a, "never", 4)
