@@ -108,7 +108,7 @@ class Evicting:
         """What has just been loaded, and nobody reads any more, is on its way to the share."""
         load = self._loads.load_of(blob)
         if load is not None and load.partial.is_whole and not load.readers:
-            with trio.move_on_after(PATIENCE), contextlib.suppress(errors.StoreError):
+            with trio.move_on_after(PATIENCE), contextlib.suppress(errors.BlobfsError):
                 await wait_kept(load, self._sealer)
 
     async def evict_package(self, package: BlobId) -> int | Kept:

@@ -41,6 +41,7 @@ class Landing:
         self._is_saving = False
         self.refusal: errors.StoreError | None = None
         """None: what came last was kept."""
+        self._last_refusal: errors.StoreError | None = None
 
     # What has landed
 
@@ -54,11 +55,13 @@ class Landing:
         )
 
     def has_kept(self, first: int, stop: int) -> bool:
-        """Raises why what came last was not kept."""
+        """Raises why something was not kept. A chunk in memory counts as here: nobody would load it again."""
         if self._partial.all_present(first, stop - first):
             return True
-        if self.refusal is not None:
-            raise self.refusal
+        if self._last_refusal is not None and (
+            self.refusal is not None or self._passing.holds(self._partial.key)
+        ):
+            raise self._last_refusal
         return False
 
     def begin_keeping(self) -> None:
@@ -117,5 +120,5 @@ class Landing:
             return Landed.WRONG
         self._passing.put(self._partial.key, chunk, memoryview(content))
         self._space.passed_bytes += len(content)
-        self.refusal = refusal
+        self.refusal = self._last_refusal = refusal
         return Landed.PASSED
