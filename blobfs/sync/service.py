@@ -85,8 +85,8 @@ class SyncService:
         self.transactions = Transactions(
             store, self.disk, self.arrivals, self.sealer, self.namespace, settings.abandoned_after
         )
-        self._small_writes = SmallWrites(store, self.disk, self.arrivals)
-        self._drafting = Drafting(store, self.disk, self.sealer, self._small_writes)
+        self._small_writes = SmallWrites(store, self.disk, self.arrivals, self.space)
+        self._drafting = Drafting(store, self.disk, self.sealer, self._small_writes, self.space)
         self.trees = PackageTrees(store, self.disk, self.catalogue, self.loads, settings)
         self.bundles = Bundles(store, self.disk, peers, self.loads, settings, self.arrivals)
         self.package_files = PackageFiles(self.trees, self.bundles, self.loads, settings)
@@ -95,7 +95,7 @@ class SyncService:
         self.package_loading = PackageLoading(
             store, self.disk, manifests, self.bundles, self.whole_blobs, self.transactions
         )
-        self._sharing = Sharing(store, self.disk, self.namespace, self.sealer)
+        self._sharing = Sharing(store, self.disk, self.namespace, self.sealer, self.space)
         self._known_shares = KnownShares(Circle(peers, self.catalogue), settings, self._is_asked)
         self._loading = Loading(
             store,

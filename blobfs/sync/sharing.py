@@ -30,6 +30,7 @@ from blobfs.sync.disk import DiskThreads
 from blobfs.sync.jobs import SealJob
 from blobfs.sync.naming.namespace import Namespace
 from blobfs.sync.sealer import Sealer
+from blobfs.sync.space import Space
 
 _log = logging.getLogger(__name__)
 
@@ -70,8 +71,11 @@ class Sharing:
     of two publications the last one counts, as ever).
     """
 
-    def __init__(self, store: Store, disk: DiskThreads, namespace: Namespace, sealer: Sealer) -> None:
+    def __init__(
+        self, store: Store, disk: DiskThreads, namespace: Namespace, sealer: Sealer, space: Space
+    ) -> None:
         self._store = store
+        self._space = space
         self._disk = disk
         self._namespace = namespace
         self._sealer = sealer
@@ -137,7 +141,7 @@ class Sharing:
         incoming = await self._disk.run(Incoming.create, self._store)
         try:
             size = 0
-            while count := await self._disk.run(_copy_piece, incoming, source, size):
+            while count := await self._space.writing(self._disk.run, _copy_piece, incoming, source, size):
                 size += count
         except BaseException:
             await self._discard(incoming)

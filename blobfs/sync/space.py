@@ -10,6 +10,7 @@
 import logging
 import math
 from collections.abc import Awaitable, Callable
+from typing import TypeVar, TypeVarTuple
 
 import trio
 
@@ -17,6 +18,9 @@ from blobfs import errors
 from blobfs.config import MIB, SpaceSettings
 from blobfs.store.opening import Store
 from blobfs.sync.background import guarded
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 Free = Callable[[Callable[[], int]], Awaitable[int]]
 """Evicts until what its argument says is lacking is there; says how many bytes it freed."""
@@ -55,6 +59,8 @@ class Space:
         self._rests_until = -math.inf
         self._pressed = trio.Event()
         self._round_ended = trio.Event()
+        self._takes_long = False
+        """The round that is under way: nobody waits for it again."""
         self.rounds = 0
         self.passed_bytes = 0
         """Bytes that readers got and that were not kept."""
@@ -128,14 +134,24 @@ class Space:
     async def _make_room(self, amount: int) -> bool:
         """Waits a little until there is room for so many bytes, and takes them; whether it could."""
         self._asked = -math.inf  # somebody else may have made room
-        with trio.move_on_after(PATIENCE):
-            while self.room < amount and trio.current_time() >= self._rests_until:
+        with trio.move_on_after(PATIENCE) as waiting:
+            while self.room < amount and not self._takes_long and trio.current_time() >= self._rests_until:
                 self._pressed.set()
                 await self._round_ended.wait()
+        self._takes_long |= waiting.cancelled_caught
         return self.take(amount)
 
-    async def relieve(self) -> bool:
-        """After the disk, or the quota, refused a write: waits while something is evicted, and measured.
+    async def writing(self, write: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
+        """Calls what writes to the store; once more after eviction, where the disk or the quota refuses."""
+        try:
+            return await write(*args)
+        except (errors.StoreFull, errors.QuotaExceeded):
+            if not await self._relieve():
+                raise
+        return await write(*args)
+
+    async def _relieve(self) -> bool:
+        """Waits while something is evicted, and all is measured.
 
         False: that is no use.
         """
@@ -165,6 +181,7 @@ class Space:
             self._end_round()
 
     def _end_round(self) -> None:
+        self._takes_long = False
         ended, self._round_ended = self._round_ended, trio.Event()
         ended.set()
 

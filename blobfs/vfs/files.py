@@ -167,12 +167,7 @@ async def write(state: MountState, number: int, offset: int, content: bytes) -> 
     if writing is None or writing.job is not None:
         raise errors.Sealed("a sealed file is immutable")
     await _before_change(state, writing, offset + len(content))
-    try:
-        await state.sync.disk.run(writing.incoming.write, offset, content)
-    except (errors.StoreFull, errors.QuotaExceeded):
-        if not await state.sync.space.relieve():
-            raise
-        await state.sync.disk.run(writing.incoming.write, offset, content)
+    await state.sync.space.writing(state.sync.disk.run, writing.incoming.write, offset, content)
     _changed(writing)
     writing.open[number] = False
     _follow(state, writing)

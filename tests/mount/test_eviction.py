@@ -12,7 +12,7 @@ import pytest
 from tests.mount.conftest import StartNode
 from tests.mount.loop_disk import loop_disk
 from tests.mount.node import BlobfsNode
-from tests.mount.packages import package_of, publish
+from tests.mount.packages import is_complete, package_of, publish
 from tests.mount.probes import (
     MIB,
     assert_one_line,
@@ -255,6 +255,19 @@ def test_writing_has_room_made(a: BlobfsNode, start_node: StartNode):
     put(b, "mine", content)
     assert b.path("mine").read_bytes() == content
     assert sum(is_here(b, name) for name in names) <= 2
+
+
+def test_a_package_has_room_made(a: BlobfsNode, start_node: StartNode):
+    """[S116] The same for what is written into a transaction, small blobs and large ones."""
+    names = publish_many(a, "for-a-package", 6)
+    b = start_node("b", shares=[a.url], options=["fill=never", f"quota={QUOTA}"])
+    for name in names:
+        kept(b, name)
+    small = {b"small%d" % number: os.urandom(100_000) for number in range(20)}
+    package = package_of({**small, b"large": os.urandom(QUOTA // 2)})
+    publish(b, package)
+    assert is_complete(b, package)
+    assert sum(is_here(b, name) for name in names) <= 3
 
 
 def test_a_full_disk_and_what_helps(a: BlobfsNode, start_node: StartNode, tmp_path: Path):

@@ -15,6 +15,7 @@ from blobfs.sync.jobs import SealJob
 from blobfs.sync.packages.open_transaction import OpenTransaction
 from blobfs.sync.packages.small_writes import SmallWrites
 from blobfs.sync.sealer import Sealer
+from blobfs.sync.space import Space
 
 
 class Draft(Protocol):
@@ -46,8 +47,11 @@ class Draft(Protocol):
 class Drafting:
     """Makes drafts."""
 
-    def __init__(self, store: Store, disk: DiskThreads, sealer: Sealer, small: SmallWrites) -> None:
+    def __init__(
+        self, store: Store, disk: DiskThreads, sealer: Sealer, small: SmallWrites, space: Space
+    ) -> None:
         self._store = store
+        self._space = space
         self._disk = disk
         self._sealer = sealer
         self._small = small
@@ -57,7 +61,7 @@ class Drafting:
         if size is not None and 0 < size <= BUNDLED_UP_TO:
             return MemoryDraft(transaction.package, self._small)
         incoming = await self._disk.run(Incoming.create, self._store)
-        return FileDraft(incoming, transaction, self._disk, self._sealer)
+        return FileDraft(incoming, transaction, self._disk, self._sealer, self._space)
 
 
 class MemoryDraft:
@@ -111,9 +115,15 @@ class FileDraft:
     """Any other."""
 
     def __init__(
-        self, incoming: Incoming, transaction: OpenTransaction, disk: DiskThreads, sealer: Sealer
+        self,
+        incoming: Incoming,
+        transaction: OpenTransaction,
+        disk: DiskThreads,
+        sealer: Sealer,
+        space: Space,
     ) -> None:
         self._incoming = incoming
+        self._space = space
         self._transaction = transaction
         self._disk = disk
         self._sealer = sealer
@@ -128,7 +138,7 @@ class FileDraft:
         return self._incoming.front
 
     async def write(self, offset: int, content: bytes) -> None:
-        await self._disk.run(self._incoming.write, offset, content)
+        await self._space.writing(self._disk.run, self._incoming.write, offset, content)
 
     async def truncate(self, size: int) -> None:
         await self._disk.run(self._incoming.truncate, size)

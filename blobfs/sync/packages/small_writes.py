@@ -15,6 +15,7 @@ from blobfs.store.small import SmallBlob, place_small
 from blobfs.sync.arrivals import Arrivals
 from blobfs.sync.background import guarded
 from blobfs.sync.disk import DiskThreads
+from blobfs.sync.space import Space
 
 
 @dataclass(eq=False)
@@ -27,8 +28,9 @@ class _Group:
 class SmallWrites:
     """`_groups` gathers by package; a group that is taken out of it is being written."""
 
-    def __init__(self, store: Store, disk: DiskThreads, arrivals: Arrivals) -> None:
+    def __init__(self, store: Store, disk: DiskThreads, arrivals: Arrivals, space: Space) -> None:
         self._store = store
+        self._space = space
         self._disk = disk
         self._arrivals = arrivals
         self._groups: dict[BlobId, _Group] = {}
@@ -61,7 +63,7 @@ class SmallWrites:
 
     async def _work(self, package: BlobId, group: _Group) -> None:
         try:
-            await self._disk.run(place_small, self._store, group.blobs, package, True)
+            await self._space.writing(self._disk.run, place_small, self._store, group.blobs, package, True)
         except errors.BlobfsError as failure:
             group.failure = failure
         except BaseException:  # a defect, or the end of the node
