@@ -5,14 +5,39 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from tests.mount.test_full_disk import DISK_SIZE, SmallDisk
+from tests.mount.probes import MIB, errno_of
 
+DISK_SIZE = 48 * MIB
 FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
 """What fsfreeze(8) does (linux/fs.h). No program is started for it: one that is started while a thread writes
 closes its copy of the descriptor, and waits for that as long as the disk is frozen.
 """
+
+
+class SmallDisk:
+    """A file system of its own at `path`: ext4 on a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.ballast = path / "ballast"
+
+    def fill(self, leave: int = 0) -> None:
+        """Somebody else takes the room, but for about `leave` bytes."""
+        with self.ballast.open("wb", buffering=0) as file:
+            for block in (bytes(64 * 1024), bytes(1024)):
+                while self.free() > leave and errno_of(partial(file.write, block)) == 0:
+                    pass
+            os.fsync(file.fileno())
+
+    def free(self) -> int:
+        space = os.statvfs(self.path)
+        return space.f_bavail * space.f_frsize
+
+    def make_room(self) -> None:
+        self.ballast.unlink()
 
 
 @contextmanager

@@ -1,15 +1,14 @@
 """A disk that is full: told to whoever writes or reads, survived by the node, forgotten with room again."""
 
 import os
-import subprocess
 from collections.abc import Iterator
 from errno import ENOSPC
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.mount.conftest import StartNode
+from tests.mount.loop_disk import DISK_SIZE, SmallDisk, loop_disk
 from tests.mount.node import BlobfsNode
 from tests.mount.probes import (
     MIB,
@@ -23,43 +22,12 @@ from tests.mount.probes import (
     until,
 )
 
-DISK_SIZE = 48 * MIB
-
-
-class SmallDisk:
-    """A file system of its own at `path`: ext4 on a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.ballast = path / "ballast"
-
-    def fill(self, leave: int = 0) -> None:
-        """Somebody else takes the room, but for about `leave` bytes."""
-        with self.ballast.open("wb", buffering=0) as file:
-            for block in (bytes(64 * 1024), bytes(1024)):
-                while self.free() > leave and errno_of(partial(file.write, block)) == 0:
-                    pass
-            os.fsync(file.fileno())
-
-    def free(self) -> int:
-        space = os.statvfs(self.path)
-        return space.f_bavail * space.f_frsize
-
-    def make_room(self) -> None:
-        self.ballast.unlink()
-
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
     """Where the node `b` has its store."""
-    image, path = tmp_path / "image", tmp_path / "b-store"
-    with image.open("wb") as file:
-        file.truncate(DISK_SIZE)
-    path.mkdir()
-    subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True, timeout=20)
-    subprocess.run(["mount", "-o", "loop", image, path], check=True, timeout=20)
-    yield SmallDisk(path)
-    subprocess.run(["umount", "--lazy", path], check=True, timeout=20)
+    with loop_disk(tmp_path / "b-store") as disk:
+        yield disk
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from blobfs.model import BlobId
 from tests.mount.conftest import StartNode
-from tests.mount.loop_disk import loop_disk
+from tests.mount.loop_disk import SmallDisk, loop_disk
 from tests.mount.node import BlobfsNode
 from tests.mount.packages import (
     begin,
@@ -27,7 +27,6 @@ from tests.mount.packages import (
     write,
 )
 from tests.mount.probes import MIB, assert_sound, attribute, errno_of, until
-from tests.mount.test_full_disk import SmallDisk
 from tests.sync.packages.made import Made
 
 

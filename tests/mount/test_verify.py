@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.mount.node import BlobfsNode
-from tests.mount.probes import MIB, blob_id, errno_of_read, until
+from tests.mount.probes import MIB, blob_id, errno_of_read, rot, until
 from tests.structure import ROOT
 
 RAW = os.urandom(2 * MIB + 5)
@@ -62,17 +62,6 @@ def stored(node: BlobfsNode, raw: bytes) -> Path:
     return node.store / "share/.blobfs/blobs" / blob_id(raw)
 
 
-def flip(path: Path, offset: int) -> None:
-    """As rot does it."""
-    found = path.stat()
-    with open(os.open(path, os.O_RDWR), "r+b") as file:
-        file.seek(offset)
-        byte = file.read(1)[0]
-        file.seek(offset)
-        file.write(bytes([byte ^ 16]))
-    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
-
-
 def test_verify_looks(nodes: Nodes):
     """[S105] A store in use is refused, with the pid; at rest all that is wrong is told, and left."""
     _, b = nodes
@@ -84,7 +73,7 @@ def test_verify_looks(nodes: Nodes):
     code, report = verify(b)
     assert (code, report["findings"]) == (0, [])
     assert report["bytes"] >= 2 * len(RAW) + len(SMALL)
-    flip(stored(b, RAW), MIB)
+    rot(stored(b, RAW), MIB)
     content = stored(b, RAW).read_bytes()
     code, report = verify(b)
     (finding,) = report["findings"]
@@ -94,7 +83,7 @@ def test_verify_looks(nodes: Nodes):
     assert stored(b, RAW).read_bytes() == content
     told = run(b, "--quiet")
     assert (told.returncode, told.stdout.count("\n")) == (1, 1)
-    flip(stored(b, RAW), MIB)
+    rot(stored(b, RAW), MIB)
     b.start()
 
 
@@ -102,9 +91,9 @@ def test_repair_with_a_share(nodes: Nodes):
     """[S106] What a share has is loaded again, only what was wrong of it, and is under its name as before."""
     a, b = nodes
     b.stop()
-    flip(stored(b, RAW), 0)
-    flip(stored(b, SMALL), 100)
-    flip(b.store / "share/.blobfs/trees" / blob_id(RAW[::-1]), 99)
+    rot(stored(b, RAW), 0)
+    rot(stored(b, SMALL), 100)
+    rot(b.store / "share/.blobfs/trees" / blob_id(RAW[::-1]), 99)
     before = sum(share["received"] for share in a.status()["shares"])
     code, report = verify(b, "--repair", f"--share={a.url}")
     assert code == 0
@@ -126,7 +115,7 @@ def test_repair_without_a_share(nodes: Nodes):
     b.path("alone").write_bytes(RAW[1:])
     subprocess.run(["sync", b.mountpoint], check=True, timeout=VERIFY_SECONDS)
     b.stop()
-    flip(stored(b, RAW[1:]), len(RAW) - 2)
+    rot(stored(b, RAW[1:]), len(RAW) - 2)
     code, report = verify(b, "--repair")
     assert (code, report["left"], report["findings"][0]["done"]) == (1, 1, "demoted")
     assert not stored(b, RAW[1:]).exists()
@@ -143,7 +132,7 @@ def test_scrubber(nodes: Nodes):
     """[S108] With `-o scrub_rate` a daemon finds by itself what is wrong, and loads it again."""
     _, b = nodes
     b.stop()
-    flip(stored(b, RAW), 2 * MIB)
+    rot(stored(b, RAW), 2 * MIB)
     b.options.append("scrub_rate=1G")
     b.start()
     until(lambda: b.status()["scrub"]["mended"] == 1, "it is mended")

@@ -1,10 +1,8 @@
 """The scrubber finds rot in what nobody reads, at its rate, and has it mended."""
 
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import trio
@@ -16,6 +14,7 @@ from blobfs.store import sealed
 from blobfs.store.opening import Store
 from blobfs.sync import scrubber
 from blobfs.sync.scrubber import Scrubber, make_scrubber
+from tests.mount.probes import rot
 from tests.store.sealing import put_blob, put_name
 from tests.sync.fake_share import FakeShare, blob_of
 from tests.sync.running import IDLE, SETTINGS, content, is_kept, running
@@ -46,16 +45,6 @@ async def until(clock: MockClock, condition: Callable[[], bool]) -> None:
         clock.jump(0.05)
 
 
-def flip(path: Path, offset: int) -> None:
-    found = path.stat()
-    with open(os.open(path, os.O_RDWR), "r+b") as file:
-        file.seek(offset)
-        byte = file.read(1)[0]
-        file.seek(offset)
-        file.write(bytes([byte ^ 4]))
-    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
-
-
 async def test_sound_store(store: Store, share: FakeShare, mock_clock: MockClock) -> None:
     """Everything is read once a round, and nothing but the counts tells of it: no blob was used."""
     blobs = [put_blob(store, raw) for raw in (SMALL, MIDDLE, LARGE, b"")]
@@ -77,7 +66,7 @@ async def test_rot_is_mended(
     blob = share.add_blob(raw)
     put_name(store, "name", raw)
     put_blob(store, b"another")
-    flip(store.layout.blob(blob), offset)
+    rot(store.layout.blob(blob), offset)
     async with scrubbing(store, share) as made:
         await until(mock_clock, lambda: made.mended == 1)
         assert made.wrong == 1
@@ -89,7 +78,7 @@ async def test_rot_is_mended(
 async def test_rot_that_nobody_can_mend(store: Store, share: FakeShare, mock_clock: MockClock) -> None:
     """It leaves the share all the same, and the round goes on."""
     blob, other = put_blob(store, LARGE), put_blob(store, MIDDLE)
-    flip(store.layout.blob(blob), 7)
+    rot(store.layout.blob(blob), 7)
     async with scrubbing(store, share) as made:
         await until(mock_clock, lambda: made.rounds == 1)
         assert (made.wrong, made.mended) == (1, 0)
@@ -101,7 +90,7 @@ async def test_wrong_tree_is_made_anew(store: Store, share: FakeShare, mock_cloc
     """The blob is right, and stays."""
     blob = put_blob(store, LARGE)
     tree = store.layout.tree(blob).read_bytes()
-    flip(store.layout.tree(blob), 33)
+    rot(store.layout.tree(blob), 33)
     async with scrubbing(store, share) as made:
         await until(mock_clock, lambda: made.rounds == 1)
         assert made.wrong == 0
