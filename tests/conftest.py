@@ -1,8 +1,10 @@
 """What every test may use, and the guarantee that no test leaves a mount behind."""
 
+import fcntl
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,24 @@ def _unescape(field: str) -> str:
     for char in " \t\n":
         field = field.replace(f"\\{ord(char):03o}", char)
     return field.replace("\\134", "\\")
+
+
+@pytest.fixture
+def dropping_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """For a test that empties caches of the kernel: no test that counts on them runs meanwhile."""
+    with _caches(tmp_path_factory, fcntl.LOCK_EX):
+        yield
+
+
+@pytest.fixture
+def steady_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """For a test that counts what the kernel does not ask for again. Tests run in several processes."""
+    with _caches(tmp_path_factory, fcntl.LOCK_SH):
+        yield
+
+
+@contextmanager
+def _caches(tmp_path_factory: pytest.TempPathFactory, operation: int) -> Iterator[None]:
+    with (tmp_path_factory.getbasetemp().parent / "caches-lock").open("w") as lock:
+        fcntl.flock(lock, operation)
+        yield

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from blobfs.model import ROOT, Name
 from blobfs.record import BlobRecord
 from blobfs.store import names, sealed
@@ -49,6 +51,7 @@ def test_every_figure_is_explained() -> None:
     assert len(set(told.values())) == len(told)
 
 
+@pytest.mark.usefixtures("dropping_caches")
 def test_leftovers_can_be_measured(tmp_path: Path) -> None:
     """A few of each, with real mounts: every figure is there."""
     found: dict[str, float] = {}

@@ -1,8 +1,7 @@
 """Nodes for the tests. Other processes serve the mounts, so a test may touch them like any program."""
 
-import fcntl
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -60,24 +59,3 @@ def place(shared_node: BlobfsNode, request: pytest.FixtureRequest) -> Iterator[P
     path.mkdir()
     yield path
     shared_node.check_log()
-
-
-@pytest.fixture
-def dropping_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """For a test that empties caches of the kernel: no test that counts on them runs meanwhile."""
-    with _caches(tmp_path_factory, fcntl.LOCK_EX):
-        yield
-
-
-@pytest.fixture
-def steady_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """For a test that counts what the kernel does not ask for again. Tests run in several processes."""
-    with _caches(tmp_path_factory, fcntl.LOCK_SH):
-        yield
-
-
-@contextmanager
-def _caches(tmp_path_factory: pytest.TempPathFactory, operation: int) -> Iterator[None]:
-    with (tmp_path_factory.getbasetemp().parent / "caches-lock").open("w") as lock:
-        fcntl.flock(lock, operation)
-        yield
