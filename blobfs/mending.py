@@ -12,7 +12,7 @@ from pathlib import Path
 import trio
 
 from blobfs import errors
-from blobfs.config import Fill, LoadSettings, ShareSetting, SpaceSettings
+from blobfs.config.settings import Fill, LoadSettings, ShareSetting, SpaceSettings
 from blobfs.model import BlobId, Name
 from blobfs.record import BlobRecord
 from blobfs.shares.resolver import install_resolver

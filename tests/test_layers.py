@@ -34,6 +34,10 @@ OWNERS = {
     "starlette": "shares",
     "xattr": "store",
     "click": "cli",
+    "rich": "cli",
+    "tomlkit": "config",
+    "prometheus_client": "control",
+    "cysystemd": "daemon",
 }
 EVERYBODYS = {"trio"}
 

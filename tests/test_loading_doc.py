@@ -3,7 +3,7 @@
 import re
 from dataclasses import fields
 
-from blobfs.config import LoadSettings
+from blobfs.config.settings import LoadSettings
 from blobfs.model import Kind
 from blobfs.shares.retry_rules import RULES, Again
 from tests.structure import ROOT

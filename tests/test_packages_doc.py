@@ -4,7 +4,7 @@ import errno
 import re
 
 from blobfs.bundle import BUNDLE_FROM
-from blobfs.config import LoadSettings
+from blobfs.config.settings import LoadSettings
 from blobfs.manifest import MAX_NESTING
 from blobfs.sync.packages.transition import TABLE, Event, Rule, State
 from tests.structure import ROOT

@@ -19,8 +19,9 @@ from blobfs.cli.settings import (
     parse_share,
     parse_space_option,
 )
-from blobfs.config import LoadSettings, NodeSettings, SpaceSettings
-from blobfs.daemon import Node, run_node
+from blobfs.config.settings import LoadSettings, NodeSettings, ServeSettings, SpaceSettings
+from blobfs.daemon.node import Node
+from blobfs.daemon.running import run_node
 from blobfs.errors import BlobfsError
 
 DEFAULT_STORE = Path("/var/lib/blobfs")
@@ -141,7 +142,7 @@ def _settings(
         store=store,
         shares=tuple(parse_share(text) for text in shares)
         + tuple(parse_share(text, plain=True) for text in plain_shares),
-        listen=listen,
+        serve=ServeSettings(listen=listen),
         read_only=read_only,
         allow_other=allow_other,
         nonempty=any("nonempty" in group.split(",") for group in options),

@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 
 import click
 
-from blobfs.config import ByteRate, Fill, LoadSettings, ShareSetting, SpaceSettings
+from blobfs.config.settings import ByteRate, Fill, LoadSettings, ShareSetting, SpaceSettings
 
 _GROUPED = re.compile(r"([^=:/]*)=(.*)", re.DOTALL)
 

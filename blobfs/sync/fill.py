@@ -11,7 +11,7 @@ import math
 import trio
 
 from blobfs import errors
-from blobfs.config import Fill, LoadSettings
+from blobfs.config.settings import Fill, LoadSettings
 from blobfs.model import CHUNK_SIZE
 from blobfs.shares.choice import Urgency
 from blobfs.sync.load import Load

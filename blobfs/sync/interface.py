@@ -19,7 +19,7 @@ from typing import Any
 import trio
 
 from blobfs import errors
-from blobfs.config import LoadTerms, ShareSetting
+from blobfs.config.settings import LoadTerms, ShareSetting
 from blobfs.record import BlobRecord
 from blobfs.sync.commands import Command, Commands, Ending, KindStatistics
 from blobfs.sync.loading import LoadedBlob

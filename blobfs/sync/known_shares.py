@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import trio
 
 from blobfs import errors
-from blobfs.config import LoadSettings, ShareSetting
+from blobfs.config.settings import LoadSettings, ShareSetting
 from blobfs.model import Invalid
 from blobfs.shares.address import ShareOptions, parse_share_url
 from blobfs.shares.client import Share

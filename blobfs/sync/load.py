@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import trio
 
 from blobfs import errors
-from blobfs.config import LoadSettings, LoadTerms
+from blobfs.config.settings import LoadSettings, LoadTerms
 from blobfs.merkle import Buffer
 from blobfs.model import CHUNK_SIZE, Attempt, Kind, Name
 from blobfs.record import BlobRecord

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from blobfs.config import LoadSettings
+from blobfs.config.settings import LoadSettings
 from blobfs.model import BlobId, Name
 from blobfs.shares.plain import PlainFile
 from blobfs.store.opening import Store

@@ -18,7 +18,7 @@ from pathlib import Path
 import trio
 
 from blobfs import errors
-from blobfs.config import LoadSettings, LoadTerms
+from blobfs.config.settings import LoadSettings, LoadTerms
 from blobfs.model import Attempt, BlobId, Name
 from blobfs.record import BlobRecord, DirRecord, SymlinkRecord
 from blobfs.shares.choice import Urgency

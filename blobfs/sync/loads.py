@@ -13,7 +13,7 @@ from dataclasses import asdict
 import trio
 
 from blobfs import errors
-from blobfs.config import LoadSettings, LoadTerms
+from blobfs.config.settings import LoadSettings, LoadTerms
 from blobfs.model import CHUNK_SIZE, EMPTY_BLOB, Attempt, BlobId, Invalid, Name, parse_blob_id
 from blobfs.record import BlobRecord, SymlinkRecord
 from blobfs.shares.choice import Urgency

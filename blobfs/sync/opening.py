@@ -8,7 +8,7 @@ from pathlib import Path
 import trio
 
 from blobfs import errors
-from blobfs.config import LoadSettings, ShareSetting
+from blobfs.config.settings import LoadSettings, ShareSetting
 from blobfs.shares.resolver import install_resolver
 from blobfs.store.opening import Store, open_store
 from blobfs.sync.background import lone_failure

@@ -6,7 +6,7 @@ is loaded again.
 
 from collections import Counter, OrderedDict
 
-from blobfs.config import MIB
+from blobfs.config.settings import MIB
 from blobfs.model import CHUNK_SIZE
 
 MOST_BYTES = 128 * MIB

@@ -14,7 +14,7 @@ from typing import Protocol
 import trio
 
 from blobfs import errors
-from blobfs.config import LoadSettings
+from blobfs.config.settings import LoadSettings
 from blobfs.model import CHUNK_SIZE, BlobId
 from blobfs.store.chunk_map import chunk_count
 from blobfs.store.files import read_at_nowait

@@ -11,7 +11,7 @@ from pathlib import Path
 import trio
 
 from blobfs import errors, model
-from blobfs.config import LoadSettings, LoadTerms, SpaceSettings
+from blobfs.config.settings import LoadSettings, LoadTerms, SpaceSettings
 from blobfs.model import EMPTY_BLOB, BlobId, Name, parse_name
 from blobfs.record import BlobRecord
 from blobfs.store import recovery, sealed

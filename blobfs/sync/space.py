@@ -15,7 +15,7 @@ from typing import TypeVar, TypeVarTuple
 import trio
 
 from blobfs import errors
-from blobfs.config import MIB, SpaceSettings
+from blobfs.config.settings import MIB, SpaceSettings
 from blobfs.store.opening import Store
 from blobfs.sync.background import guarded
 

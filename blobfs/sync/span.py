@@ -16,7 +16,7 @@ from typing import Protocol
 import trio
 
 from blobfs import errors
-from blobfs.config import LoadSettings
+from blobfs.config.settings import LoadSettings
 from blobfs.model import Attempt, Kind
 from blobfs.shares.choice import Urgency, is_slow
 from blobfs.shares.failure import ShareFailure

@@ -20,7 +20,7 @@ from typing import Self
 
 import trio
 
-from blobfs.config import LoadSettings, ShareSetting
+from blobfs.config.settings import LoadSettings, ShareSetting
 from blobfs.sync.commands import CAPACITY, CONCURRENT, Commands
 from blobfs.sync.interface import LOAD, SHARE, Interface
 from blobfs.sync.opening import open_service

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from blobfs.cli.mount import mount
 from blobfs.cli.settings import LOAD_OPTIONS, parse_load_option, parse_share
-from blobfs.config import Fill, LoadSettings, ShareSetting
+from blobfs.config.settings import Fill, LoadSettings, ShareSetting
 
 URL = "http://a:1/x=2/"
 

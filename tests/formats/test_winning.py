@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from blobfs import errors
-from blobfs.config import LoadSettings
+from blobfs.config.settings import LoadSettings
 from blobfs.model import ROOT, parse_name
 from blobfs.record import BlobRecord, DirRecord, GoneRecord, SymlinkRecord, parse_time
 from blobfs.shares.address import ShareOptions, parse_share_url

@@ -13,7 +13,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from blobfs import errors
-from blobfs.config import Fill, LoadSettings
+from blobfs.config.settings import Fill, LoadSettings
 from blobfs.model import BlobId, Name
 from blobfs.record import BlobRecord
 from blobfs.store import sealed

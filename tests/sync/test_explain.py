@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from blobfs import errors
-from blobfs.config import Fill
+from blobfs.config.settings import Fill
 from blobfs.model import BlobId, Kind, Name
 from blobfs.record import GoneRecord
 from blobfs.store.opening import Store

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from blobfs.config import LoadSettings
+from blobfs.config.settings import LoadSettings
 from blobfs.model import CHUNK_SIZE
 from blobfs.shares.choice import Urgency
 from blobfs.store.opening import Store

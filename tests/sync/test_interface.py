@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from blobfs import errors
-from blobfs.config import Fill, LoadSettings, ShareSetting
+from blobfs.config.settings import Fill, LoadSettings, ShareSetting
 from blobfs.record import BlobRecord
 from blobfs.shares.address import ShareOptions
 from blobfs.store.opening import open_store

@@ -3,7 +3,7 @@
 import pytest
 
 from blobfs import errors
-from blobfs.config import SpaceSettings
+from blobfs.config.settings import SpaceSettings
 from blobfs.model import CHUNK_SIZE
 from blobfs.store.opening import Store
 from blobfs.store.partial import open_partial

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from blobfs import errors
-from blobfs.config import Fill
+from blobfs.config.settings import Fill
 from blobfs.model import CHUNK_SIZE, Name
 from blobfs.record import BlobRecord
 from blobfs.store.names import LocalName, read_directory

@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from blobfs import errors
-from blobfs.config import LoadSettings, LoadTerms, ShareSetting
+from blobfs.config.settings import LoadSettings, LoadTerms, ShareSetting
 from blobfs.model import EMPTY_BLOB, Name
 from blobfs.record import BlobRecord, DirRecord, GoneRecord, SymlinkRecord
 from blobfs.shares.address import ShareOptions

@@ -14,7 +14,7 @@ import trio
 from trio.testing import MockClock
 
 from blobfs import errors
-from blobfs.config import LoadSettings
+from blobfs.config.settings import LoadSettings
 from blobfs.model import CHUNK_SIZE
 from blobfs.store.opening import Store
 from blobfs.sync.dispatch import DispatchStatistics

@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from blobfs import errors
-from blobfs.config import LoadTerms
+from blobfs.config.settings import LoadTerms
 from blobfs.store.opening import Store
 from blobfs.sync.reader import Reader
 from tests.sync.fake_share import FakeShare

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from blobfs.config import ByteRate
+from blobfs.config.settings import ByteRate
 from blobfs.model import CHUNK_SIZE, BlobId
 from blobfs.store import sealed
 from blobfs.store.opening import Store

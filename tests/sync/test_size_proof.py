@@ -3,7 +3,7 @@
 import pytest
 
 from blobfs import errors
-from blobfs.config import LoadSettings
+from blobfs.config.settings import LoadSettings
 from blobfs.model import CHUNK_SIZE, LEAF_SIZE, BlobId
 from blobfs.sync.naming.catalogue import Catalogue
 from blobfs.sync.peer import Peer

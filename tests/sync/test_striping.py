@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from blobfs.config import LoadSettings
+from blobfs.config.settings import LoadSettings
 from blobfs.model import CHUNK_SIZE, Kind
 from blobfs.shares.failure import ShareFailure
 from blobfs.shares.retry_rules import failed_attempt

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import trio
 
-from blobfs.config import LoadSettings
+from blobfs.config.settings import LoadSettings
 from blobfs.model import CHUNK_SIZE
 from blobfs.shares.health import Circuit
 from blobfs.store.opening import Store

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from blobfs.config import LoadSettings
+from blobfs.config.settings import LoadSettings
 from blobfs.errors import BlobfsError, IsADirectory, NameExists, NameMissing, NotADirectory
 from blobfs.store.opening import Store
 from blobfs.sync.disk import DiskThreads

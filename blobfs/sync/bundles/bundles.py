@@ -16,7 +16,7 @@ import trio
 
 from blobfs import errors
 from blobfs.bundle import Member
-from blobfs.config import LoadSettings
+from blobfs.config.settings import LoadSettings
 from blobfs.model import BlobId
 from blobfs.store.opening import Store
 from blobfs.sync.bundles.fill import BundleFill

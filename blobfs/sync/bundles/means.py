@@ -6,7 +6,7 @@ from typing import Protocol
 
 import trio
 
-from blobfs.config import LoadSettings
+from blobfs.config.settings import LoadSettings
 from blobfs.store.opening import Store
 from blobfs.sync.bundles.placing import Placing
 from blobfs.sync.disk import DiskThreads

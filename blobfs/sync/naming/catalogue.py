@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import trio
 
 from blobfs import errors
-from blobfs.config import LoadSettings
+from blobfs.config.settings import LoadSettings
 from blobfs.model import RESERVED_PREFIX, Attempt, BlobId, Name, split
 from blobfs.record import BlobRecord, DirRecord, LogRecord
 from blobfs.shares.client import DirectoryHere

@@ -13,7 +13,7 @@ from itertools import islice
 
 import trio
 
-from blobfs.config import LoadSettings
+from blobfs.config.settings import LoadSettings
 from blobfs.model import Attempt, Kind, Name
 from blobfs.record import LogRecord, SymlinkRecord, target_stays_inside
 from blobfs.shares.log_tail import LogReading

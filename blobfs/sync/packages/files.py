@@ -12,7 +12,7 @@ import trio
 
 from blobfs import errors
 from blobfs.bundle import BUNDLED_UP_TO, Member
-from blobfs.config import LoadSettings
+from blobfs.config.settings import LoadSettings
 from blobfs.model import EMPTY_BLOB, BlobId
 from blobfs.sync.loads import Loads
 from blobfs.sync.packages.trees import PackageTrees

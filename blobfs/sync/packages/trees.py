@@ -14,7 +14,7 @@ import trio
 
 from blobfs import errors
 from blobfs.bundle import bundle_members
-from blobfs.config import LoadSettings
+from blobfs.config.settings import LoadSettings
 from blobfs.manifest import MAX_MANIFEST_BYTES, Directory, Entry, Manifest, parse_manifest
 from blobfs.model import EMPTY_BLOB, BlobId, Invalid
 from blobfs.store import sealed

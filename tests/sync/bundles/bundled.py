@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from blobfs.bundle import Member
-from blobfs.config import LoadSettings
+from blobfs.config.settings import LoadSettings
 from blobfs.model import BlobId
 from blobfs.store.opening import Store
 from blobfs.store.sealed import has, list_blobs

@@ -8,7 +8,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from blobfs import errors
 from blobfs.bundle import BUNDLE_FROM
-from blobfs.config import Fill, LoadSettings
+from blobfs.config.settings import Fill, LoadSettings
 from blobfs.manifest import Directory, Entry, File, Link, Manifest, Nested, parse_manifest
 from blobfs.model import CHUNK_SIZE, EMPTY_BLOB, BlobId
 from blobfs.store.opening import Store

@@ -1,6 +1,7 @@
-"""What can be set for one mount. Values only: where they come from is the command line's business.
+"""What can be set for one node. Values only: where they come from is for the modules beside this one to say.
 
-Times are seconds, sizes are bytes.
+Times are seconds, sizes are bytes. A secret is never a value here: its file is. Where a file is told,
+``credential:NAME`` is the systemd credential of that name (`secret_files`).
 """
 
 from dataclasses import dataclass
@@ -28,6 +29,18 @@ class ShareSetting:
     plain: bool = False
     group: int = 1
     """Shares of a group are asked only when none of a lower one can help."""
+    token_file: Path | None = None
+    """Holds the bearer token that every request carries (RFC 6750)."""
+    user: str | None = None
+    """For basic authentication (RFC 7617), with `password_file`."""
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    """PEM: whom to trust instead of the system's authorities."""
+    client_certificate: Path | None = None
+    """PEM, with its chain; with `client_key` unless that is in it."""
+    client_key: Path | None = None
+    proxy: bool = True
+    """Whether the environment's ``http_proxy``, ``https_proxy`` and ``no_proxy`` hold for it."""
 
 
 ByteRate = NewType("ByteRate", int)
@@ -135,13 +148,49 @@ USUAL_RESERVE = 256 * MIB
 
 
 @dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """How this node's own share is served over HTTP."""
+
+    listen: str | None = None
+    """``HOST:PORT``, ``[ADDRESS]:PORT`` or ``unix:PATH``; None is not at all."""
+    certificate: Path | None = None
+    """PEM, with its chain: it is served over TLS. With `key` unless that is in it."""
+    key: Path | None = None
+    client_ca: Path | None = None
+    """PEM: only clients with a certificate of these authorities are answered."""
+    token_file: Path | None = None
+    """Only requests that carry this bearer token are answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSettings:
+    """Who may ask the running node, and where."""
+
+    group: str | None = None
+    """Members of this group of the system may use the control socket too."""
+    listen: str | None = None
+    """``HOST:PORT`` on which the page, the status and the metrics can be read, and nothing be changed."""
+
+
+class LogLevel(StrEnum):
+    """From how much on something is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
 class NodeSettings:
     """Everything one node needs to know: its store, its mount, its shares."""
 
     mountpoint: Path
     store: Path
     shares: tuple[ShareSetting, ...] = ()
-    listen: str | None = None
+    serve: ServeSettings = ServeSettings()
+    control: ControlSettings = ControlSettings()
+    log_level: LogLevel = LogLevel.INFO
     read_only: bool = False
     allow_other: bool = False
     nonempty: bool = False

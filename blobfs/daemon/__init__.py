@@ -1,0 +1,1 @@
+"""The composition root: one running node, from its settings to its end."""

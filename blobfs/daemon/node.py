@@ -1,0 +1,113 @@
+"""One node: everything it consists of, built from its settings. Nothing runs yet; `running` does that."""
+
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import trio
+
+from blobfs import errors
+from blobfs.config.settings import NodeSettings
+from blobfs.fuse.adapter import Adapter
+from blobfs.fuse.mountpoint import prepare_mountpoint
+from blobfs.model import RESERVED_PREFIX, ROOT, Invalid, parse_blob_id, parse_name
+from blobfs.shares.listening import bind_listener
+from blobfs.store.opening import Store, open_store
+from blobfs.sync.explain import explain_blob, explain_name
+from blobfs.sync.known_shares import make_peers
+from blobfs.sync.peer import Peer
+from blobfs.sync.scrubber import Scrubber, make_scrubber
+from blobfs.sync.service import SyncService
+from blobfs.vfs.filesystem import FileSystem
+
+_log = logging.getLogger(__name__)
+
+_BLOBS = f"{RESERVED_PREFIX}/blobs/"
+
+
+@dataclass(eq=False)
+class Node:
+    """Everything one running node consists of."""
+
+    settings: NodeSettings
+    mountpoint: str
+    store: Store
+    peers: list[Peer]
+    sync: SyncService
+    fs: FileSystem
+    adapter: Adapter
+    listener: socket.socket | None
+    scrubber: Scrubber
+    is_settled: bool
+    """Whether the next start has nothing to redo."""
+
+    async def why(self, wanted: str) -> dict[str, Any]:
+        """What ``blobfs why`` shows of a name, or of a blob as it stands in the mount. Raises `Invalid`."""
+        if wanted.startswith(_BLOBS):
+            blob = parse_blob_id(wanted.removeprefix(_BLOBS))
+            found = await explain_blob(self.sync, blob, self.fs.seen_blob(blob))
+        else:
+            name = parse_name(wanted) if wanted else ROOT
+            found = await explain_name(self.sync, name, self.fs.seen_name(name))
+        return {"mountpoint": self.mountpoint, "read_only": self.settings.read_only, **asdict(found)}
+
+
+@asynccontextmanager
+async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
+    """Everything that can be refused is refused here, before anything runs."""
+    async with AsyncExitStack() as stack:
+        listener = _bind(settings.serve.listen)
+        if listener is not None:
+            stack.callback(listener.close)
+        mountpoint = await prepare_mountpoint(str(settings.mountpoint), nonempty=settings.nonempty)
+        _demand_outside(settings, mountpoint)
+        peers = make_peers(settings.shares, settings.load)
+        store = await trio.to_thread.run_sync(open_store, settings.store)
+        _demand_room(settings, store)
+        sync = SyncService(store, peers, settings.load, settings.seal_delay, space=settings.space)
+        fs = FileSystem(sync, read_only=settings.read_only)
+        scrubber, adapter = make_scrubber(sync), Adapter(fs)
+        node = Node(
+            settings, mountpoint, store, peers, sync, fs, adapter, listener, scrubber, store.was_clean
+        )
+        stack.callback(_close_store, node)
+        for peer in peers:
+            await stack.enter_async_context(peer.share)
+        yield node
+
+
+def _demand_room(settings: NodeSettings, store: Store) -> None:
+    found = store.space()
+    problem = settings.space.problem_on(found.f_blocks * found.f_frsize)
+    if problem is not None:
+        store.close(clean=store.was_clean)
+        raise errors.StartRefused(f"{settings.store}: {problem}")
+
+
+def _close_store(node: Node) -> None:
+    try:
+        node.store.close(clean=node.is_settled)
+    except errors.StoreError as failure:
+        _log.warning("the store is left unclean: %s", failure)
+
+
+def _bind(listen: str | None) -> socket.socket | None:
+    if listen is None:
+        return None
+    try:
+        return bind_listener(listen)
+    except Invalid as wrong:
+        raise errors.StartRefused(f"--listen {listen}: {wrong}") from None
+
+
+def _demand_outside(settings: NodeSettings, mountpoint: str) -> None:
+    store = os.path.realpath(settings.store)
+    above = os.path.commonpath([store, mountpoint])
+    if above == mountpoint:
+        raise errors.StartRefused(f"the store {store} would be hidden below the mountpoint {mountpoint}")
+    if above == store:
+        raise errors.StartRefused(f"the mountpoint {mountpoint} is inside the store {store}")

@@ -1,0 +1,79 @@
+"""A node's life: its nurseries, its signals, its end in order.
+
+Two nurseries, one in the other. The inner one is the mount and whatever ends it: a signal, an unmount.
+The outer one is what the mount needs while it is being served; it ends after it, when what was closed
+has been sealed.
+"""
+
+import logging
+import signal
+from collections.abc import Callable
+
+import trio
+
+from blobfs.config.settings import NodeSettings
+from blobfs.daemon.control import serve_control
+from blobfs.daemon.node import Node, open_node
+from blobfs.fuse.session import MountSettings, serve_mount
+from blobfs.shares.resolver import install_resolver
+from blobfs.shares.server_process import run_share_server
+
+_log = logging.getLogger(__name__)
+
+
+async def run_node(
+    settings: NodeSettings, *, on_opened: Callable[[Node], None], on_ready: Callable[[Node], None]
+) -> None:
+    """Runs a node until it is unmounted or told to end. Raises `StartRefused` or `StoreRefused`.
+
+    `on_opened` is called when the store is there and before anything runs, `on_ready` when the mount works.
+    """
+    install_resolver()
+    async with open_node(settings) as node, trio.open_nursery() as background:
+        on_opened(node)
+        node.is_settled = False
+        await background.start(node.sync.run)
+        await background.start(node.fs.run)
+        await background.start(node.scrubber.run)
+        await background.start(serve_control, node)
+        if node.listener is not None:
+            await background.start(run_share_server, node.store.layout.share, node.listener)
+        await _serve_until_ended(node, on_ready)
+        node.is_settled = await node.sync.finish(settings.finish_within)
+        background.cancel_scope.cancel()
+
+
+async def _serve_until_ended(node: Node, on_ready: Callable[[Node], None]) -> None:
+    settings = node.settings
+    mount = MountSettings(
+        source=str(node.store.layout.root),
+        read_only=settings.read_only,
+        allow_other=settings.allow_other,
+        options=settings.fuse_options,
+    )
+    async with trio.open_nursery() as front:
+        await front.start(_cancel_on_signal, front.cancel_scope)
+        await front.start(serve_and_cancel, front.cancel_scope, node, mount)
+        _log.info("mounted on %s, ready", node.mountpoint)
+        on_ready(node)
+
+
+async def serve_and_cancel(
+    scope: trio.CancelScope,
+    node: Node,
+    mount: MountSettings,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serves the mount; when it is gone, whatever waits for its end is over."""
+    await serve_mount(node.adapter, node.mountpoint, mount, task_status=task_status)
+    scope.cancel()
+
+
+async def _cancel_on_signal(
+    scope: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        number = await anext(signals)
+        _log.info("ending on %s", signal.Signals(number).name)
+        scope.cancel()

@@ -1,0 +1,63 @@
+"""What ``blobfs status`` shows, as one JSON object."""
+
+import os
+import threading
+import time
+from dataclasses import asdict
+from typing import Any
+
+import trio
+
+from blobfs.daemon.node import Node
+from blobfs.shares.listening import shown_address
+from blobfs.sync.peer import Peer
+
+
+def node_status(node: Node) -> dict[str, Any]:
+    """The state of the whole node."""
+    return {
+        "mountpoint": node.mountpoint,
+        "pid": os.getpid(),
+        "time": int(time.time()),
+        "read_only": node.settings.read_only,
+        "listen": shown_address(node.listener) if node.listener is not None else None,
+        "store": {
+            "path": str(node.store.layout.root),
+            "file_flushes": node.store.flushes.file_flushes,
+            "group_flushes": node.store.flushes.group_flushes,
+        },
+        "space": node.sync.space.statistics() | node.sync.evicting.statistics(),
+        "operations": node.adapter.statistics(),
+        "files": node.fs.statistics(),
+        "waits": node.fs.wait_statistics(),
+        "sealing": node.sync.sealer.statistics(),
+        "loading": node.sync.loads.statistics(),
+        "packages": {
+            "transactions": node.sync.transactions.statistics(),
+            "trees": node.sync.trees.statistics(),
+            "bundles": asdict(node.sync.bundles.statistics()),
+        },
+        "scrub": node.scrubber.statistics(),
+        "thread_hops": node.sync.disk.hops,
+        "tasks": trio.lowlevel.current_statistics().tasks_living,
+        "threads": threading.active_count(),
+        "shares": [_share_status(peer) for peer in node.peers],
+    }
+
+
+def _share_status(peer: Peer) -> dict[str, Any]:
+    now = trio.current_time()
+    return {
+        "url": peer.shown,
+        "plain": peer.is_plain,
+        "group": peer.share.options.group,
+        "down": peer.is_down(),
+        "circuit": peer.health.circuit(now),
+        "struck_for": peer.struck_for,
+        "bodies": peer.bodies,
+        "last_failure": None if peer.last_failure is None else asdict(peer.last_failure),
+        "failed_ago": None if peer.last_failed is None else round(now - peer.last_failed, 3),
+        **asdict(peer.estimates.statistics()),
+        **asdict(peer.share.statistics()),
+        "health": asdict(peer.health.statistics()),
+    }
