@@ -77,7 +77,8 @@ missing_packages() { # missing_packages runtime|dev
     [[ $1 == dev ]] || return 0
     local pair
     for pair in nginx:nginx-light curl:curl getfattr:attr sqlite3:sqlite3 rsync:rsync \
-        bsdtar:libarchive-tools ps:procps shellcheck:shellcheck mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs losetup:mount; do
+        bsdtar:libarchive-tools ps:procps shellcheck:shellcheck mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs losetup:mount \
+        systemd-analyze:systemd ip:iproute2; do
         command -v "${pair%%:*}" >/dev/null || echo "${pair##*:}"
     done
 }
