@@ -13,6 +13,7 @@ Rules, and what `hypercorn.trio.serve` (0.18) does instead:
 
 import logging
 import socket
+import struct
 from typing import cast
 
 import trio
@@ -32,6 +33,9 @@ _log = logging.getLogger(__name__)
 
 KEEP_ALIVE_SECONDS = 75
 """An idle connection stays this long; nginx's default, longer than our client keeps one."""
+
+_CREDENTIALS = struct.Struct("iII")
+"""pid, uid and gid (unix(7), SO_PEERCRED)."""
 
 GRACE = 1.0
 """Seconds that answers in flight get when the server ends."""
@@ -82,7 +86,7 @@ class _Connection(TCPServer):
                     task_group=self._task_group,
                     connection_state=ConnectionState({}),  # the lifespan's, and there is none
                     ssl=False,
-                    client=None,
+                    client=_unix_peer(self.stream),
                     server=None,
                     send=self.protocol_send,
                 )
@@ -97,6 +101,15 @@ class _Connection(TCPServer):
         await super().protocol_send(event)
         if isinstance(event, Closed):
             self._reading.cancel()  # else it waits for its turn if the peer sent requests ahead
+
+
+def _unix_peer(stream: trio.abc.Stream) -> tuple[str, int] | None:
+    """Who is at the other end of a unix socket: ``uid N`` and the pid."""
+    if not isinstance(stream, trio.SocketStream) or stream.socket.family != socket.AF_UNIX:
+        return None
+    found = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, _ = _CREDENTIALS.unpack(found)
+    return f"uid {uid}", pid
 
 
 class _Connections:
