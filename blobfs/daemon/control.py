@@ -1,21 +1,58 @@
 """The control socket of a node: which of its abilities can be asked for from outside."""
 
+import ipaddress
+import logging
+import socket
 from functools import partial
 
 import trio
 
-from blobfs.control.service import ControlApp
+from blobfs.control.access import bind_control
+from blobfs.control.service import ControlApp, ReadingApp
 from blobfs.daemon.node import Node
 from blobfs.daemon.status import node_status
+from blobfs.errors import StartRefused
+from blobfs.model import Invalid
 from blobfs.shares.late_asgi import serve_asgi_late
-from blobfs.shares.listening import bind_listener
+from blobfs.shares.listening import bind_listener, shown_address
 from blobfs.sync.packages.path_keeping import PathKeeping
 from blobfs.sync.packages.path_loading import PathLoading
 
+_log = logging.getLogger(__name__)
 
-async def serve_control(node: Node, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
-    listener = bind_listener(f"unix:{node.store.layout.root / 'control'}")
+
+async def serve_control(node: Node, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """Answers on the socket in the store, and what only reads on ``control.listen``, until cancelled."""
+    app = make_app(node)
+    settings = node.settings.control
+    listener = bind_control(node.store.layout.root, settings.group)
+    reading = None if settings.listen is None else _bind_reading(settings.listen)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve_asgi_late, app, listener)
+        if reading is not None:
+            await nursery.start(serve_asgi_late, ReadingApp(app, _hosts(reading)), reading)
+            _log.info("status, page and metrics on http://%s/", shown_address(reading))
+        task_status.started()
+
+
+def make_app(node: Node) -> ControlApp:
     keeping = PathKeeping(node.sync)
     touching = {"pin": keeping.pin, "unpin": keeping.unpin, "evict": keeping.evict}
-    app = ControlApp(partial(node_status, node), node.why, PathLoading(node.sync).load, touching)
-    await serve_asgi_late(app, listener, task_status=task_status)
+    return ControlApp(partial(node_status, node), node.why, PathLoading(node.sync).load, touching)
+
+
+def _bind_reading(listen: str) -> socket.socket:
+    try:
+        return bind_listener(listen)
+    except Invalid as wrong:
+        raise StartRefused(f"control.listen {listen}: {wrong}") from None
+
+
+def _hosts(listener: socket.socket) -> frozenset[str] | None:
+    """The names of a listener for this machine alone. Of others nobody knows how they are called."""
+    if listener.family == socket.AF_UNIX:
+        return None
+    host = listener.getsockname()[0]
+    if not ipaddress.ip_address(host).is_loopback:
+        return None
+    return frozenset({"localhost", "127.0.0.1", "::1", host})

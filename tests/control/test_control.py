@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import logging
+import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +15,7 @@ import trio
 from blobfs import errors
 from blobfs.control import load_stream
 from blobfs.control.client import fetch_explanation, fetch_status, loading, touch
-from blobfs.control.service import ControlApp
+from blobfs.control.service import ControlApp, ReadingApp
 from blobfs.model import BlobId, Invalid, Kind
 from blobfs.shares.asgi import serve_asgi
 from blobfs.shares.listening import bind_listener
@@ -259,3 +261,93 @@ async def test_what_is_not_touched_so(tmp_path: Path, nursery: trio.Nursery) -> 
             return int(connection.recv(100).split()[1])
 
     assert await trio.to_thread.run_sync(send_nonsense) == 400
+
+
+# What is shown and what is refused
+
+
+METERED = ControlApp(
+    lambda: {"pid": 7},
+    why,
+    load,
+    {"pin": pin},
+    metrics=lambda: ("text/plain; version=0.0.4", b"up 1\n"),
+    page=lambda: b"<!doctype html>",
+)
+
+
+async def reply(
+    app: Any, path: str, method: str = "GET", host: bytes = b"localhost:8971"
+) -> tuple[int, dict[bytes, bytes], bytes]:
+    """Status, headers and body of an answer."""
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b'{"names": []}'}
+
+    path, _, query = path.partition("?")
+    scope = {"type": "http", "path": path, "query_string": query.encode(), "method": method}
+    await app(scope | {"headers": [(b"host", host)]}, receive, send)
+    return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
+
+
+async def test_metrics_and_the_page() -> None:
+    """Each as what it is; the page may load nothing from elsewhere; what a node has not is not there."""
+    status, headers, body = await reply(METERED, "/metrics")
+    assert (status, headers[b"content-type"], body) == (200, b"text/plain; version=0.0.4", b"up 1\n")
+    status, headers, body = await reply(METERED, "/")
+    assert (status, headers[b"content-type"], body) == (200, b"text/html; charset=utf-8", b"<!doctype html>")
+    assert headers[b"content-security-policy"].startswith(b"default-src 'none'; ")
+    assert (await reply(METERED, "/metrics", "POST"))[0] == 405
+    assert (await reply(APP, "/metrics"))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "expected"),
+    [
+        ("/status", "GET", 200), ("/status", "HEAD", 200), ("/why?name=f", "GET", 200),
+        ("/metrics", "GET", 200), ("/", "GET", 200), ("/nothing", "GET", 404), ("/status", "POST", 403), ("/status", "PUT", 403),
+        ("/status", "OPTIONS", 403), ("/pin", "GET", 403), ("/pin", "POST", 403), ("/load", "GET", 403),
+        ("/load", "POST", 403), ("/reload", "POST", 403), ("/nothing", "DELETE", 403),
+    ],
+)  # fmt: skip
+async def test_where_everybody_may_connect_one_can_only_read(path: str, method: str, expected: int) -> None:
+    """GET and HEAD of what only reads; nothing that changes a node, whatever the method."""
+    assert (await reply(ReadingApp(METERED), path, method))[0] == expected
+
+
+async def test_a_web_page_of_another_name_reads_nothing() -> None:
+    """A name that somebody else made mean this machine is not answered."""
+    app = ReadingApp(METERED, frozenset({"localhost", "127.0.0.1", "::1"}))
+    for host in (b"localhost", b"LOCALHOST:80", b"127.0.0.1:8971", b"[::1]:8971", b"[::1]"):
+        assert (await reply(app, "/status", host=host))[0] == 200
+    for host in (b"evil.example", b"evil.example:8971", b"", b"localhost.evil.example:80"):
+        assert (await reply(app, "/status", host=host))[0] == 403
+
+
+async def test_settings_are_taken_over_or_refused() -> None:
+    """What changed is told; a mistake in them is a 400 that says where."""
+
+    async def reload() -> Mapping[str, Any]:
+        if refused:
+            raise errors.StartRefused("/etc/x.toml:3: load.max_tries: ...")
+        return {"changed": ["log_level"], "needs_restart": []}
+
+    refused = False
+    app = ControlApp(dict, why, load, reload=reload)
+    assert json.loads((await reply(app, "/reload", "POST"))[2])["changed"] == ["log_level"]
+    refused = True
+    status, _, body = await reply(app, "/reload", "POST")
+    assert (status, json.loads(body)) == (400, {"error": "/etc/x.toml:3: load.max_tries: ..."})
+
+
+async def test_who_changes_something_is_logged(store: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """By uid and pid; who only looks is not."""
+    caplog.set_level(logging.INFO)
+    await trio.to_thread.run_sync(fetch_status, store)
+    assert "asked for" not in caplog.text
+    await trio.to_thread.run_sync(touch, store, "pin", ["d/f"])
+    assert f"/pin asked for by uid {os.geteuid()} (pid {os.getpid()})" in caplog.text
