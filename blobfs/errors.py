@@ -47,7 +47,8 @@
     │   ├── QueueFull                  EAGAIN    it was not accepted
     │   ├── CommandCancelled           ECANCELED its caller did not want it any more
     │   └── ServiceEnded               ESHUTDOWN
-    └── StartRefused                   EIO       at start only: the mountpoint, an option, the system
+    └── StartRefused           at start only: the mountpoint, an option, the system
+        └── ConfigRefused              EIO       what is set cannot be; a line for each mistake
 
 The errno is a class attribute and nothing else in blobfs chooses one. What is not in this tree is
 a defect: it is logged with its traceback and becomes EIO (fuse.adapter).
@@ -249,4 +250,10 @@ class ServiceEnded(CommandEnded):
 
 
 class StartRefused(BlobfsError):
+    errno = errno.EIO
+
+
+class ConfigRefused(StartRefused):
+    """Its text has a line for each mistake."""
+
     errno = errno.EIO
