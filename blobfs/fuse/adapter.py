@@ -6,7 +6,7 @@ One wrapper stands around every operation (`_answered`), with four rules:
 2. Anything else is a defect: it is logged with its traceback, the caller gets EIO, the mount lives on.
    (pyfuse3 lets only `FUSEError` through; everything else would end the mount.)
 3. `Cancelled` passes untouched: the session is ending, and the caller gets ENOTCONN from the kernel.
-4. Every operation and every error is counted.
+4. Every operation and every error is counted, and how long the answer took (`counts.py`).
 
 What blobfs does not do (``access``, ``poll``) is left to pyfuse3's ENOSYS, which the kernel remembers.
 """
@@ -25,6 +25,7 @@ from pyfuse3 import EntryAttributes, FileInfo, ReaddirToken, RequestContext, Set
 
 from blobfs.errors import BlobfsError, OperationRefused
 from blobfs.fuse import translation
+from blobfs.fuse.counts import UNEXPECTED, OperationCounts
 from blobfs.fuse.init_reply import complete_init_reply
 from blobfs.fuse.interface import FileSystem
 from blobfs.fuse.pruning import prune_stale
@@ -46,14 +47,20 @@ def _answered(
 
     @functools.wraps(operation)
     async def answer(self: "Adapter", /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        self._operations[name] += 1
+        counts, begun = self.counts, trio.current_time()
+        counts.asked[name] += 1
         try:
             return await operation(self, *args, **kwargs)
         except pyfuse3.FUSEError as error:
-            self._errors[errno.errorcode[error.errno]] += 1
+            counts.errors[errno.errorcode[error.errno]] += 1
+            counts.refused(name, error.errno)
             raise
         except Exception as error:
-            raise pyfuse3.FUSEError(self._errno_of(name, error)) from None
+            number = self._errno_of(name, error)
+            counts.refused(name, number)
+            raise pyfuse3.FUSEError(number) from None
+        finally:
+            counts.took[name].add(trio.current_time() - begun)
 
     return answer
 
@@ -76,23 +83,22 @@ class Adapter(pyfuse3.Operations):
 
     def __init__(self, fs: FileSystem) -> None:
         self._fs = fs
-        self._operations: Counter[str] = Counter()
-        self._errors: Counter[str] = Counter()
+        self.counts = OperationCounts()
         self._open: Counter[int] = Counter()
         self.initialized = trio.Event()
         """Set while the kernel's first request, INIT, is being answered."""
 
     def statistics(self) -> dict[str, Any]:
         """How often each operation was asked for; under ``errors``, how often each error was the answer."""
-        return {**self._operations, "errors": dict(self._errors)}
+        return self.counts.statistics()
 
     def _errno_of(self, name: str, error: Exception) -> int:
         ours = _deliberate(error)
         if ours is None:
-            self._errors["unexpected"] += 1
+            self.counts.errors[UNEXPECTED] += 1
             _log.error("%s: unexpected, the caller gets EIO", name, exc_info=error)
             return errno.EIO
-        self._errors[type(ours).__name__] += 1
+        self.counts.errors[type(ours).__name__] += 1
         if not isinstance(ours, OperationRefused):  # a caller's own mistakes are no news
             _log.debug("%s: %s: %s", name, type(ours).__name__, ours)
         return ours.errno
@@ -103,7 +109,7 @@ class Adapter(pyfuse3.Operations):
 
     async def prune_stale(self, connection: int) -> None:
         """Tells the kernel, at that descriptor, what it is to ask for again, until it is cancelled."""
-        await prune_stale(self._fs.wait_stale, connection, self._operations)
+        await prune_stale(self._fs.wait_stale, connection, self.counts.asked)
 
     # --- names and inodes
 
@@ -115,12 +121,12 @@ class Adapter(pyfuse3.Operations):
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         """Has no answer, so whatever goes wrong ends here."""
-        self._operations["forget"] += len(inode_list)
+        self.counts.asked["forget"] += len(inode_list)
         for inode, count in inode_list:
             try:
                 self._fs.forget(inode, count)
             except Exception:
-                self._errors["unexpected"] += 1
+                self.counts.errors[UNEXPECTED] += 1
                 _log.exception("forget: unexpected, inode %d", inode)
 
     @_answered
