@@ -13,6 +13,7 @@ import trio
 from blobfs import errors
 from blobfs.config.settings import NodeSettings
 from blobfs.fuse.adapter import Adapter
+from blobfs.fuse.mountinfo import find_mount_of
 from blobfs.fuse.mountpoint import prepare_mountpoint
 from blobfs.model import RESERVED_PREFIX, ROOT, Invalid, parse_blob_id, parse_name
 from blobfs.shares.listening import bind_listener
@@ -57,13 +58,19 @@ class Node:
 
 
 @asynccontextmanager
-async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
-    """Everything that can be refused is refused here, before anything runs."""
+async def open_node(settings: NodeSettings, descriptor: int | None = None) -> AsyncIterator[Node]:
+    """Everything that can be refused is refused here, before anything runs.
+
+    `descriptor` is the connection of a mount that was made already.
+    """
     async with AsyncExitStack() as stack:
         listener = _bind(settings.serve.listen)
         if listener is not None:
             stack.callback(listener.close)
-        mountpoint = await prepare_mountpoint(str(settings.mountpoint), nonempty=settings.nonempty)
+        if descriptor is None:
+            mountpoint = await prepare_mountpoint(str(settings.mountpoint), nonempty=settings.nonempty)
+        else:
+            mountpoint = _premounted(settings)
         _demand_outside(settings, mountpoint)
         peers = make_peers(settings.shares, settings.load)
         store = await trio.to_thread.run_sync(open_store, settings.store)
@@ -78,6 +85,14 @@ async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
         for peer in peers:
             await stack.enter_async_context(peer.share)
         yield node
+
+
+def _premounted(settings: NodeSettings) -> str:
+    """Where it is mounted already. Its directory must not be looked at: nobody answers there yet."""
+    mount = find_mount_of(os.path.abspath(settings.store))
+    if mount is None:
+        raise errors.StartRefused(f"a connection was passed, but nothing is mounted for {settings.store}")
+    return mount.mount_point
 
 
 def _demand_room(settings: NodeSettings, store: Store) -> None:

@@ -8,12 +8,16 @@ has been sealed.
 import logging
 import signal
 from collections.abc import Callable
+from functools import partial
 
 import trio
 
 from blobfs.config.settings import NodeSettings
+from blobfs.daemon.canary import Canary
 from blobfs.daemon.control import serve_control
 from blobfs.daemon.node import Node, open_node
+from blobfs.daemon.readiness import notify, watchdog_seconds
+from blobfs.daemon.status import status_line
 from blobfs.fuse.session import MountSettings, serve_mount
 from blobfs.shares.resolver import install_resolver
 from blobfs.shares.server_process import run_share_server
@@ -22,14 +26,19 @@ _log = logging.getLogger(__name__)
 
 
 async def run_node(
-    settings: NodeSettings, *, on_opened: Callable[[Node], None], on_ready: Callable[[Node], None]
+    settings: NodeSettings,
+    *,
+    on_opened: Callable[[Node], None],
+    on_ready: Callable[[Node], None],
+    descriptor: int | None = None,
 ) -> None:
     """Runs a node until it is unmounted or told to end. Raises `StartRefused` or `StoreRefused`.
 
-    `on_opened` is called when the store is there and before anything runs, `on_ready` when the mount works.
+    `on_opened` is called when the store is there and before anything runs, `on_ready` when the mount works:
+    when somebody else has read through it. `descriptor` is the connection of a mount that was made already.
     """
     install_resolver()
-    async with open_node(settings) as node, trio.open_nursery() as background:
+    async with open_node(settings, descriptor) as node, trio.open_nursery() as background:
         on_opened(node)
         node.is_settled = False
         await background.start(node.sync.run)
@@ -38,24 +47,31 @@ async def run_node(
         await background.start(serve_control, node)
         if node.listener is not None:
             await background.start(run_share_server, node.store.layout.share, node.listener)
-        await _serve_until_ended(node, on_ready)
+        await _serve_until_ended(node, on_ready, descriptor)
+        notify("STOPPING=1", "STATUS=sealing what was closed")
         node.is_settled = await node.sync.finish(settings.finish_within)
         background.cancel_scope.cancel()
 
 
-async def _serve_until_ended(node: Node, on_ready: Callable[[Node], None]) -> None:
+async def _serve_until_ended(node: Node, on_ready: Callable[[Node], None], descriptor: int | None) -> None:
     settings = node.settings
     mount = MountSettings(
         source=str(node.store.layout.root),
         read_only=settings.read_only,
         allow_other=settings.allow_other,
         options=settings.fuse_options,
+        descriptor=descriptor,
     )
+    canary, watchdog = Canary(node.mountpoint), watchdog_seconds()
     async with trio.open_nursery() as front:
         await front.start(_cancel_on_signal, front.cancel_scope)
         await front.start(serve_and_cancel, front.cancel_scope, node, mount)
+        await canary.demand()
         _log.info("mounted on %s, ready", node.mountpoint)
         on_ready(node)
+        notify("READY=1", f"STATUS={status_line(node)}")
+        if watchdog is not None:
+            front.start_soon(canary.feed_watchdog, watchdog, partial(status_line, node))
 
 
 async def serve_and_cancel(

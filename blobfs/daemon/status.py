@@ -4,18 +4,27 @@ import os
 import threading
 import time
 from dataclasses import asdict
+from functools import cache
+from importlib.metadata import version
 from typing import Any
 
 import trio
 
 from blobfs.daemon.node import Node
+from blobfs.daemon.shown import shown_failures, shown_transfers
 from blobfs.shares.listening import shown_address
 from blobfs.sync.peer import Peer
+
+_STARTED = int(time.time())
+"""Unix seconds: this is imported when the process begins, and who watches it can tell it from the one before."""
 
 
 def node_status(node: Node) -> dict[str, Any]:
     """The state of the whole node."""
     return {
+        "version": _version(),
+        "started": _STARTED,
+        "state": "ready" if node.adapter.initialized.is_set() else "starting",
         "mountpoint": node.mountpoint,
         "pid": os.getpid(),
         "time": int(time.time()),
@@ -41,8 +50,15 @@ def node_status(node: Node) -> dict[str, Any]:
         "thread_hops": node.sync.disk.hops,
         "tasks": trio.lowlevel.current_statistics().tasks_living,
         "threads": threading.active_count(),
+        "transfers": shown_transfers(node.sync),
+        "failures": shown_failures(node.sync.told),
         "shares": [_share_status(peer) for peer in node.peers],
     }
+
+
+@cache
+def _version() -> str:
+    return version("blobfs")
 
 
 def _share_status(peer: Peer) -> dict[str, Any]:
@@ -60,4 +76,16 @@ def _share_status(peer: Peer) -> dict[str, Any]:
         **asdict(peer.estimates.statistics()),
         **asdict(peer.share.statistics()),
         "health": asdict(peer.health.statistics()),
+        "history": [asdict(bucket) for bucket in peer.history.past(now)],
     }
+
+
+def status_line(node: Node) -> str:
+    """What ``systemctl status`` shows of it."""
+    loading, pending = node.sync.loads.statistics(), node.sync.sealer.statistics()["pending"]
+    down = sum(peer.is_down() for peer in node.peers)
+    shares = f"{len(node.peers)} shares" + (f", {down} down" if down else "")
+    return (
+        f"{node.mountpoint}: {loading['loads']} loads, {loading['in_flight']} chunks in flight, "
+        f"{node.fs.statistics()['handles']} open files, {pending} to seal; {shares}"
+    )

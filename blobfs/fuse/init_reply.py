@@ -1,10 +1,13 @@
-"""Has the kernel ask for several names of one directory at once.
+"""Has the kernel ask for several names of one directory at once, and lets it read far ahead.
 
 Without FUSE_PARALLEL_DIROPS in the answer to INIT the kernel asks for one name of a directory after the
 other, and whoever comes behind a name that waits for a dead share waits with it, for names that are here too,
 and cannot even be killed. libfuse would set it; pyfuse3 (3.5) takes it out and has no option for it. So the
 one answer to INIT is taken from the descriptor, completed and passed on: while the kernel's INIT is served,
 the descriptor is a socket.
+
+The kernel lowers its read-ahead to what the answer allows, which libfuse takes from the question: 128 KiB.
+Who mounts for a daemon without privileges sets it before (`premount`): the answer must not take it back.
 
 The layout is that of <linux/fuse.h>: fuse_out_header (u32 length, s32 error, u64 unique), then fuse_init_out
 (u32 major, u32 minor, u32 max_readahead, u32 flags, ...).
@@ -18,13 +21,15 @@ import struct
 import pyfuse3
 
 from blobfs.fuse.receiving import fuse_descriptors
+from blobfs.fuse.tuning import READ_AHEAD_KIB
 
 _log = logging.getLogger(__name__)
 
 FUSE_PARALLEL_DIROPS = 1 << 18
 
 _HEADER = struct.Struct("=IiQ")
-_FLAGS = struct.Struct("=I")
+_FIELD = struct.Struct("=I")
+_READ_AHEAD_AT = _HEADER.size + 8
 _FLAGS_AT = _HEADER.size + 12
 _LARGEST = 4096
 """Bytes; the answer has about a hundred."""
@@ -63,9 +68,10 @@ def complete_init_reply() -> None:
 
 def completed(reply: bytes) -> bytes:
     """An answer to INIT that says what it said, and that names may be asked for side by side."""
-    if len(reply) < _FLAGS_AT + _FLAGS.size:
+    if len(reply) < _FLAGS_AT + _FIELD.size:
         return reply  # an error, without a body
-    (flags,) = _FLAGS.unpack_from(reply, _FLAGS_AT)
+    (flags,) = _FIELD.unpack_from(reply, _FLAGS_AT)
     content = bytearray(reply)
-    _FLAGS.pack_into(content, _FLAGS_AT, flags | FUSE_PARALLEL_DIROPS)
+    _FIELD.pack_into(content, _READ_AHEAD_AT, READ_AHEAD_KIB * 1024)
+    _FIELD.pack_into(content, _FLAGS_AT, flags | FUSE_PARALLEL_DIROPS)
     return bytes(content)

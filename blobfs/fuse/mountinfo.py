@@ -56,3 +56,9 @@ def read_mounts() -> tuple[Mount, ...]:
 def find_mount(path: str) -> Mount | None:
     """What is mounted right on `path` (absolute, without symlinks): the uppermost, if there are several."""
     return next((mount for mount in reversed(read_mounts()) if mount.mount_point == path), None)
+
+
+def find_mount_of(source: str) -> Mount | None:
+    """The newest blobfs mount of this store."""
+    mounts = reversed(read_mounts())
+    return next((mount for mount in mounts if mount.fs_type == FS_TYPE and mount.source == source), None)

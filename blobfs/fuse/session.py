@@ -1,5 +1,7 @@
 """One mount, from the kernel's first request to the last: mounted, served, and never left behind.
 
+A mount that was made for this process (`premount`) is served in the same way; whoever made it removes it.
+
 The session ends in one of three ways, and each takes the same road:
 
 1. ``umount`` with nothing open: the kernel ends the connection, and the loop with it.
@@ -62,6 +64,8 @@ class MountSettings:
     """For all users of this machine; the kernel then checks the permissions."""
     options: tuple[str, ...] = ()
     """As after ``-o``, one each. What libfuse does not know is refused."""
+    descriptor: int | None = None
+    """The connection of a mount that was made already (`premount`). It is not this session's to remove."""
     drain: float = 2.0
     """Seconds for which files that are open at the end are still served."""
 
@@ -109,9 +113,12 @@ async def serve_mount(
     Started once the kernel has been answered its INIT. Raises `StartRefused`. One at a time per process.
     """
     logging.getLogger("pyfuse3").addFilter(_is_worth_a_line)
-    mount, connection = _mount(adapter, mountpoint, settings)
+    if settings.descriptor is None:
+        mount, connection = _mount(adapter, mountpoint, settings)
+    else:
+        mount, connection = _take_over(adapter, mountpoint, settings.descriptor)
     try:
-        await _serve(adapter, mount, connection, settings.drain, task_status)
+        await _serve(adapter, mount, connection, settings, task_status)
     finally:
         pyfuse3.close(unmount=False)  # closes the connection; the mount is detached already
         _log.info("unmounted %s", mountpoint)
@@ -138,6 +145,19 @@ def _mount(adapter: Adapter, mountpoint: str, settings: MountSettings) -> tuple[
     return mount, min(connections)
 
 
+def _take_over(adapter: Adapter, mountpoint: str, descriptor: int) -> tuple[Mount, int]:
+    """As `_mount`, of a mount that is there."""
+    mount = find_mount(mountpoint)
+    if mount is None or mount.fs_type != FS_TYPE:
+        raise StartRefused(f"a connection was passed, but no mount of blobfs is to be seen on {mountpoint}")
+    try:
+        pyfuse3.init(adapter, f"/dev/fd/{descriptor}", set())
+    except RuntimeError as error:
+        raise StartRefused(f"cannot serve {mountpoint}: {error}") from error
+    never_block(frozenset([descriptor]))
+    return mount, descriptor
+
+
 @contextmanager
 def _stderr_to(file: IO[bytes]) -> Iterator[None]:
     """libfuse and fusermount3 say on stderr why they refuse; it belongs into the error's one line."""
@@ -151,7 +171,11 @@ def _stderr_to(file: IO[bytes]) -> Iterator[None]:
 
 
 async def _serve(
-    adapter: Adapter, mount: Mount, connection: int, drain: float, task_status: trio.TaskStatus[None]
+    adapter: Adapter,
+    mount: Mount,
+    connection: int,
+    settings: MountSettings,
+    task_status: trio.TaskStatus[None],
 ) -> None:
     ended = trio.Event()
     pruning = trio.CancelScope()
@@ -179,8 +203,9 @@ async def _serve(
             pruning.cancel()
             with trio.CancelScope(shield=True):
                 aborted = ended.is_set() and _is_mounted(mount)
-                await _detach_all(mount)
-                with trio.move_on_after(drain) as patience:
+                if settings.descriptor is None:
+                    await _detach_all(mount)
+                with trio.move_on_after(settings.drain) as patience:
                     await ended.wait()
                     if not aborted:
                         await adapter.release_unsent()

@@ -6,13 +6,18 @@ import os
 MNT_DETACH = 2
 """Gone from the tree at once; the rest when the last file on it is closed."""
 UMOUNT_NOFOLLOW = 8
+MS_RDONLY = 1
+MS_NOSUID = 2
+MS_NODEV = 4
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def mount(source: str, target: str, fs_type: str) -> None:
+def mount(source: str, target: str, fs_type: str, flags: int = 0, options: str = "") -> None:
     """Raises `OSError`."""
-    result = _libc.mount(os.fsencode(source), os.fsencode(target), fs_type.encode("ascii"), 0, None)
+    result = _libc.mount(
+        os.fsencode(source), os.fsencode(target), fs_type.encode("ascii"), flags, options.encode("ascii")
+    )
     _check(result, target)
 
 

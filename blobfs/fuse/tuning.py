@@ -30,12 +30,17 @@ def tune(mount: Mount) -> None:
     """Call it after INIT, whose answer sets these limits too. Never touches the mount."""
     _mount_fusectl()
     connection = _CONNECTIONS / mount.minor
+    read_further_ahead(mount)
     for path, value in (
-        (_BDI / mount.device / "read_ahead_kb", READ_AHEAD_KIB),
         (connection / "max_background", MAX_BACKGROUND),
         (connection / "congestion_threshold", CONGESTION_THRESHOLD),
     ):
         _write(path, value)
+
+
+def read_further_ahead(mount: Mount) -> None:
+    """May be called before INIT, whose answer lowers it to what it says itself (`init_reply`)."""
+    _write(_BDI / mount.device / "read_ahead_kb", READ_AHEAD_KIB)
 
 
 def _mount_fusectl() -> None:
@@ -50,6 +55,8 @@ def _mount_fusectl() -> None:
 
 def _write(path: Path, value: int) -> None:
     try:
+        if path.read_text("ascii").strip() == str(value):
+            return  # set already, by who had the right to
         path.write_text(f"{value}\n", "ascii")
     except OSError as error:
         _log.info("kernel limit left as it is: %s: %s", path, error.strerror)

@@ -16,6 +16,7 @@ from blobfs.sync.explanation import Seen
 from blobfs.sync.service import SyncService
 from blobfs.vfs import change, files, listing, moving, naming, needed, xattrs
 from blobfs.vfs.attributes import Attributes, Caller, Change, DirEntry, Opened, Statvfs
+from blobfs.vfs.canary import CanaryNode, open_canary
 from blobfs.vfs.needed_nodes import BundleNode, MissingNode, NeededNode, StateNode, TransactionNode
 from blobfs.vfs.nodes import DirectoryNode, FileNode, Node, SymlinkNode, ViewNode
 from blobfs.vfs.package_nodes import PackageDirectory, PackageLink
@@ -211,6 +212,8 @@ class FileSystem:
                 return needed.open_bundle(self._state, node, flags, caller.pid)
             case StateNode() as node:
                 return needed.open_state(self._state, node, flags, caller.pid)
+            case CanaryNode() as node:
+                return open_canary(self._state, node, flags, caller.pid)
         raise errors.IsADirectory("not a file")
 
     async def read(self, handle: int, offset: int, size: int) -> bytes:

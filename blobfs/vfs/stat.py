@@ -10,6 +10,8 @@ import stat
 
 from blobfs.sync.source import plain_key
 from blobfs.vfs.attributes import NO_INODE, Attributes
+from blobfs.vfs.canary import SIZE as CANARY_SIZE
+from blobfs.vfs.canary import CanaryNode
 from blobfs.vfs.needed_nodes import BundleNode, MissingNode, NeededNode, StateNode, TransactionNode
 from blobfs.vfs.nodes import (
     DirectoryNode,
@@ -87,6 +89,8 @@ def attributes_of(state: MountState, node: Node) -> Attributes:
         case StateNode():
             progress_ns = node.transaction.progress_ns
             return _make(state, node, stat.S_IFREG | 0o444, len(node.text), 0, progress_ns, 1, 0, 0)
+        case CanaryNode():
+            return _make(state, node, stat.S_IFREG | 0o444, CANARY_SIZE, 0, 0, 1, 0, 0)
         case _:
             return _make(state, node, stat.S_IFDIR | 0o555, 0, 0, 0, 2, LASTING, LASTING)
 

@@ -3,7 +3,7 @@
 from blobfs import errors, model
 from blobfs.model import EMPTY_BLOB, BlobId, parse_blob_id
 from blobfs.record import BlobRecord
-from blobfs.vfs import needed, packages
+from blobfs.vfs import canary, needed, packages
 from blobfs.vfs.file_nodes import file_node
 from blobfs.vfs.needed_nodes import MissingNode, TransactionNode
 from blobfs.vfs.nodes import Container, FileNode, Node, Settled, ViewNode, Writing
@@ -36,6 +36,8 @@ async def resolve_reserved(state: MountState, container: Container, raw: bytes, 
 async def _resolve_view(state: MountState, view: ViewNode, raw: bytes, pid: int) -> Node:
     if view.path == "":
         component = raw.decode("ascii", "replace")
+        if component == canary.NAME:
+            return canary.canary_node(state, view)
         if component not in VIEWS:
             raise errors.NameMissing(f"no .blobfs/{component}")
         return view_node(state, view, component, component)

@@ -3,11 +3,12 @@
 import struct
 
 from blobfs.fuse.init_reply import FUSE_PARALLEL_DIROPS, completed
+from blobfs.fuse.tuning import READ_AHEAD_KIB
 
 HEADER = struct.Struct("=IiQ")
 
 
-def test_one_flag_is_added_and_nothing_else_changed() -> None:
+def test_a_flag_is_added_the_read_ahead_raised_and_nothing_else_changed() -> None:
     """fuse_init_out: major, minor, max_readahead, flags, and what follows."""
     body = struct.pack("=IIII", 7, 38, 131072, 0x4040B029) + bytes(range(48))
     reply = HEADER.pack(HEADER.size + len(body), 0, 1) + body
@@ -16,10 +17,10 @@ def test_one_flag_is_added_and_nothing_else_changed() -> None:
     assert struct.unpack_from("=IIII", found, HEADER.size) == (
         7,
         38,
-        131072,
+        READ_AHEAD_KIB * 1024,
         0x4040B029 | FUSE_PARALLEL_DIROPS,
     )
-    assert found[: HEADER.size + 12] == reply[: HEADER.size + 12]
+    assert found[: HEADER.size + 8] == reply[: HEADER.size + 8]
     assert found[HEADER.size + 16 :] == reply[HEADER.size + 16 :]
 
 
