@@ -20,6 +20,7 @@ class _Place(NamedTuple):
     module: str
     attribute: str
     summary: str
+    """Empty for what people do not call."""
 
 
 _COMMANDS = {
@@ -27,6 +28,7 @@ _COMMANDS = {
     "id": _Place("identify", "identify", "Print or check blob ids, like sha256sum."),
     "load": _Place("load", "load", "Bring names, blobs and packages to a node, whole."),
     "mount": _Place("mount", "mount", "Share what is written to a directory, load what is missing there."),
+    "mounter": _Place("mounter", "mounter", ""),
     "pack": _Place("pack", "pack", "Publish a tree of files as a package."),
     "pin": _Place("keep", "pin", "Bring names, blobs and packages to a node, and keep them there."),
     "serve": _Place("serve", "serve", "Serve a store's share over HTTP, without a mount."),
@@ -68,7 +70,8 @@ class Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, _COMMANDS[name].summary) for name in self.list_commands(ctx)])
+            shown = ((name, _COMMANDS[name].summary) for name in self.list_commands(ctx))
+            formatter.write_dl([(name, summary) for name, summary in shown if summary])
 
     def invoke(self, ctx: click.Context) -> object:
         try:

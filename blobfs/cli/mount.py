@@ -21,6 +21,7 @@ from blobfs.cli.settings import (
 )
 from blobfs.config.settings import LoadSettings, NodeSettings, ServeSettings, SpaceSettings
 from blobfs.daemon.node import Node
+from blobfs.daemon.readiness import take_mount_descriptor
 from blobfs.daemon.running import run_node
 from blobfs.errors import BlobfsError
 
@@ -98,7 +99,7 @@ async def _run(settings: NodeSettings, start: "_BackgroundStart | None") -> None
         if start is not None:
             start.say_ready()
 
-    await run_node(settings, on_opened=on_opened, on_ready=on_ready)
+    await run_node(settings, on_opened=on_opened, on_ready=on_ready, descriptor=take_mount_descriptor())
 
 
 def _refusal(failure: BaseException) -> BlobfsError | None:
