@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 
 import click
 
-from blobfs.config.settings import ByteRate, Fill, LoadSettings, ShareSetting, SpaceSettings
+from blobfs.config.settings import Fill, LoadSettings, ShareSetting, SpaceSettings
 
 _GROUPED = re.compile(r"([^=:/]*)=(.*)", re.DOTALL)
 
@@ -83,12 +83,12 @@ _PARSERS: Mapping[Any, Callable[[str], Any]] = {
     float: _number,
     int: _whole_number,
     bool: _switch,
-    ByteRate: _size,
     Fill: _fill,
 }
 
 LOAD_OPTIONS: Mapping[str, Callable[[str], Any]] = {
-    name: _PARSERS[kind] for name, kind in get_type_hints(LoadSettings).items()
+    name: _size if name == "scrub_rate" else _PARSERS[kind]
+    for name, kind in get_type_hints(LoadSettings).items()
 }
 """What ``-o`` understands of loading, as KEY=VALUE."""
 

@@ -8,7 +8,6 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from blobfs.config.settings import ByteRate
 from blobfs.model import CHUNK_SIZE, BlobId
 from blobfs.store import sealed
 from blobfs.store.opening import Store
@@ -30,7 +29,7 @@ def share() -> FakeShare:
 
 @asynccontextmanager
 async def scrubbing(store: Store, share: FakeShare, rate: int = RATE) -> AsyncIterator[Scrubber]:
-    async with running(store, share, settings=replace(SETTINGS, scrub_rate=ByteRate(rate))) as sync:
+    async with running(store, share, settings=replace(SETTINGS, scrub_rate=rate)) as sync:
         made = make_scrubber(sync)
         async with trio.open_nursery() as nursery:
             await nursery.start(made.run)
