@@ -5,16 +5,17 @@ Exit codes: 0 all of it is here; 1 something could not be loaded, the rest is; 2
 
 import json
 import posixpath
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from blobfs.cli.load_progress import Totals, bar
+from blobfs.cli.bars import Bar, drawing, progress_option, wants_bar
+from blobfs.cli.load_progress import Deliveries, Totals
 from blobfs.cli.targets import find_name, find_stores
 from blobfs.cli.words import count, size
-from blobfs.control.client import loading
+from blobfs.control.client import fetch_status, loading
 from blobfs.errors import BlobfsError, StartRefused
 from blobfs.model import RESERVED_PREFIX, Invalid, parse_name
 
@@ -30,10 +31,10 @@ class Interrupted(click.ClickException):
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs: what came of each name, as JSON.")
-@click.option("--no-progress", is_flag=True, help="No bar, on a terminal neither.")
+@progress_option
 @click.argument("mountpoint", type=click.Path())
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
-def load(mountpoint: str, names: tuple[str, ...], as_json: bool, no_progress: bool) -> None:
+def load(mountpoint: str, names: tuple[str, ...], as_json: bool, progress: bool | None) -> None:
     """Bring what each NAME means to the node on MOUNTPOINT, so that reading it needs no share.
 
     NAME is a name or a path in MOUNTPOINT, the id of a blob or of a package. A directory is everything below
@@ -42,7 +43,7 @@ def load(mountpoint: str, names: tuple[str, ...], as_json: bool, no_progress: bo
     try:
         mounted, store = find_stores(mountpoint)[-1]
         wanted = {typed: wanted_path(mounted, mountpoint, typed) for typed in names}
-        ends = load_paths(store, list(wanted.values()), is_shown=not no_progress and sys.stderr.isatty())
+        ends = load_paths(store, list(wanted.values()), is_shown=wants_bar(progress))
     except BlobfsError as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
@@ -74,7 +75,8 @@ def load_paths(store: Path, paths: list[str], *, is_shown: bool) -> dict[str, _L
     """What came of each. Raises `StartRefused` when the node cannot be asked."""
     ends: dict[str, _Line] = {}
     totals = Totals()
-    with loading(store, paths) as lines, bar(totals, is_shown) as draw:
+    bar = Bar("loading", totals, totals.__str__, Deliveries(partial(fetch_status, store)).__str__)
+    with loading(store, paths) as lines, drawing(bar, is_shown) as draw:
         try:
             for line in lines:
                 name = line.pop("name")

@@ -1,15 +1,17 @@
-"""How far a load is, as a bar on a terminal."""
+"""How far a load is, and which shares deliver: what its bar shows (`bars`)."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import click
+from blobfs.cli.words import printable, rate, size
+from blobfs.errors import BlobfsError
 
-from blobfs.cli.words import size
+_KEYS = ("blobs", "bytes", "total_blobs", "total_bytes", "loaded_bytes")
 
-_KEYS = ("blobs", "bytes", "total_blobs", "total_bytes")
+LOOK_PAUSE = 1.0
+"""Seconds between two looks at the shares: each is a question to the node."""
+MOST_SHARES = 3
 
 
 class Totals:
@@ -37,24 +39,44 @@ class Totals:
     def position(self) -> int:
         return min(self["blobs"] + self["bytes"], self.length)
 
+    @property
+    def moved(self) -> int:
+        return self["loaded_bytes"]
+
     def __str__(self) -> str:
         blobs = f"{self['blobs']} of {self['total_blobs']} blobs"
         return f"{blobs}, {size(self['bytes'])} of {size(self['total_bytes'])}"
 
 
-@contextmanager
-def bar(totals: Totals, is_shown: bool) -> Iterator[Callable[[], None]]:
-    """Gives what draws it anew, or does nothing where no bar is wanted."""
-    if not is_shown:
-        yield lambda: None
-        return
-    steps = range(1)  # of which there are more as soon as it is known
-    with click.progressbar(
-        steps, label="loading", file=sys.stderr, item_show_func=lambda _: str(totals)
-    ) as shown:
+class Deliveries:
+    """Which shares the node has bytes from, by what it says of itself. Mutable: the last look."""
 
-        def draw() -> None:
-            shown.length = max(totals.length, 1)
-            shown.update(totals.position - shown.pos)
+    def __init__(
+        self, fetch: Callable[[], Mapping[str, Any]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._fetch, self._clock = fetch, clock
+        self._looked = -LOOK_PAUSE
+        self._received: dict[str, int] = {}
+        self._told = ""
 
-        yield draw
+    def __str__(self) -> str:
+        """The fastest ones first; looks again now and then."""
+        now = self._clock()
+        if now >= self._looked + LOOK_PAUSE:
+            self._look(now)
+        return self._told
+
+    def _look(self, now: float) -> None:
+        try:
+            shares = self._fetch()["shares"]
+        except BlobfsError:
+            shares = []  # the load itself will tell that the node is gone
+        received = {share["url"]: share["received"] for share in shares}
+        passed, before = now - self._looked, self._received
+        self._looked, self._received = now, received
+        came = {url: bytes_ - before[url] for url, bytes_ in received.items() if url in before}
+        fastest = sorted((url for url in came if came[url] > 0), key=lambda url: -came[url])
+        told = [f"{printable(url)} {rate(came[url] / passed)}" for url in fastest[:MOST_SHARES]]
+        if len(fastest) > MOST_SHARES:
+            told.append(f"{len(fastest) - MOST_SHARES} more")
+        self._told = ", ".join(told)

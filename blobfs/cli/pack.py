@@ -12,16 +12,16 @@ Exit codes: 0 published, or published already; 1 not; 2 wrong usage; 130 interru
 import json
 import os
 import re
-import sys
 from collections.abc import Sequence
 
 import click
 
+from blobfs.cli.bars import Bar, drawing, progress_option, wants_bar
 from blobfs.cli.pack_hash import hash_files, total_size
 from blobfs.cli.pack_name import PackageName
 from blobfs.cli.pack_package import Package, make_package
 from blobfs.cli.pack_problems import Problem, describe, shown
-from blobfs.cli.pack_progress import Progress, bar
+from blobfs.cli.pack_progress import Progress
 from blobfs.cli.pack_publish import Publisher, interrupts_tell
 from blobfs.cli.pack_scan import Place, scan_tree
 from blobfs.cli.pack_source import Source, SourceFailed
@@ -63,7 +63,7 @@ def _parse_mtime(ctx: click.Context, option: click.Parameter, text: str | None) 
 @click.option(
     "--jobs", type=click.IntRange(1, 256), default=THREADS, show_default=True, help="Files written at a time."
 )
-@click.option("--no-progress", is_flag=True, help="No bar, on a terminal neither.")
+@progress_option
 @click.option(
     "--json", "as_json", is_flag=True, help="For programs: id, files, blobs, bytes, written (bytes), name."
 )
@@ -75,7 +75,7 @@ def pack(
     name: str | None,
     mtime_ns: int | None,
     jobs: int,
-    no_progress: bool,
+    progress: bool | None,
     as_json: bool,
 ) -> None:
     """Publish the tree of files in DIR as a package and print its id.
@@ -85,7 +85,7 @@ def pack(
     """
     mounted, place = _find_mount(mountpoint)
     wanted = PackageName(mounted, name) if name is not None else None
-    show_progress = not no_progress and sys.stderr.isatty()
+    show_progress = wants_bar(progress)
     with _open_source(directory) as source:
         with interrupts_tell("nothing was published"):
             if wanted is not None:
@@ -135,7 +135,7 @@ def _read(
     if tree.problems:
         raise _refused(tree.problems, directory)
     progress = Progress(len(tree.files), total_size(tree.files))
-    with bar("hashing", progress, progress.files_text, show_progress) as draw:
+    with drawing(Bar("hashing", progress, progress.files_text), show_progress) as draw:
         blobs, problems = hash_files(source, tree.files, progress, draw)
     if problems:
         raise _refused(problems, directory)

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from blobfs.cli.words import printable
+
 MOST_LINES = 20
 """Problems that are named; of a tree with thousands they show what is wrong with it."""
 
@@ -24,5 +26,4 @@ def describe(problems: Sequence[Problem], directory: bytes) -> Iterator[str]:
 
 def shown(path: bytes) -> str:
     """A path in one line that no terminal obeys."""
-    text = path.decode("utf-8", "backslashreplace")
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    return printable(path.decode("utf-8", "backslashreplace"))

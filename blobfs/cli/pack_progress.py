@@ -1,11 +1,6 @@
-"""How far it is, as a bar on a terminal. Any thread counts, the main thread draws."""
+"""How far packing is: what its bars show (`bars`). Any thread counts."""
 
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
-import click
 
 from blobfs.cli.words import count, size
 
@@ -28,6 +23,10 @@ class Progress:
     def position(self) -> int:
         return min(self.files_done + self.bytes_done, self.length)
 
+    @property
+    def moved(self) -> int:
+        return self.bytes_done
+
     def add(self, content: int, files: int = 0) -> None:
         with self._turn:
             self.bytes_done += content
@@ -38,21 +37,3 @@ class Progress:
 
     def bytes_text(self) -> str:
         return f"{size(min(self.bytes_done, self.content))} of {size(self.content)}"
-
-
-@contextmanager
-def bar(
-    label: str, progress: Progress, text: Callable[[], str], is_shown: bool
-) -> Iterator[Callable[[], None]]:
-    """Gives what draws it anew, or does nothing where no bar is wanted."""
-    if not is_shown:
-        yield lambda: None
-        return
-    steps = range(progress.length)
-    with click.progressbar(steps, label=label, file=sys.stderr, item_show_func=lambda _: text()) as shown:
-
-        def draw() -> None:
-            shown.update(progress.position - shown.pos)
-
-        yield draw
-        draw()

@@ -17,9 +17,10 @@ from typing import Protocol
 import click
 
 from blobfs.bundle import Member, bundle_members
+from blobfs.cli.bars import Bar, drawing
 from blobfs.cli.pack_package import Package
 from blobfs.cli.pack_problems import shown
-from blobfs.cli.pack_progress import Progress, bar
+from blobfs.cli.pack_progress import Progress
 from blobfs.cli.pack_source import CHANGED, Source, SourceFailed
 from blobfs.cli.pack_threads import PIECE, Hand, run_all
 from blobfs.cli.pack_transaction import Opening
@@ -111,7 +112,7 @@ class Publisher:
     def _write_missing(self) -> None:
         missing = self._list()
         progress = Progress(len(missing or ()), self._size_of(missing or ()))
-        with bar("writing", progress, progress.bytes_text, self._shows_progress) as draw:
+        with drawing(Bar("writing", progress, progress.bytes_text), self._shows_progress) as draw:
             rounds = 0
             while missing is not None:
                 all_were_written = self._write_round(missing, progress, draw)

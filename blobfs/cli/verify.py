@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from blobfs.cli.bars import progress_option, wants_bar
 from blobfs.cli.settings import parse_share
 from blobfs.cli.verify_progress import following
 from blobfs.cli.words import count, size
@@ -26,9 +27,17 @@ from blobfs.store.verify.findings import Finding, Progress
 @click.option("--share", "shares", multiple=True, metavar="[GROUP=]URL",
               help="With --repair: a share to load from what is wrong here; may be repeated.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="For programs: the whole report, as JSON.")
+@progress_option
 @click.option("--quiet", is_flag=True, help="No bar and no summary: only what is wrong.")
 @click.argument("store", type=click.Path(path_type=Path))
-def verify(store: Path, repair: bool, shares: tuple[str, ...], as_json: bool, quiet: bool) -> None:
+def verify(
+    store: Path,
+    repair: bool,
+    shares: tuple[str, ...],
+    as_json: bool,
+    progress: bool | None,
+    quiet: bool,
+) -> None:
     """Hash all that STORE holds, and compare it with what vouches for it.
 
     No daemon may be using it meanwhile; a daemon verifies its own store with -o scrub_rate=BYTES.
@@ -37,14 +46,16 @@ def verify(store: Path, repair: bool, shares: tuple[str, ...], as_json: bool, qu
         raise click.UsageError("--share is for --repair")
     logging.getLogger("blobfs").addHandler(logging.NullHandler())  # the report tells everything
     sources = [parse_share(text) for text in shares]
-    progress = Progress()
+    found = Progress()
     try:
         findings = following(
-            progress, lambda: verify_store(store, repair, sources, progress), is_shown=not quiet
+            found,
+            lambda: verify_store(store, repair, sources, found),
+            is_shown=wants_bar(progress) and not quiet,
         )
     except BlobfsError as failure:
         raise click.ClickException(str(failure)) from failure
-    report = Report(store, repair, progress, findings)
+    report = Report(store, repair, found, findings)
     if as_json:
         click.echo(json.dumps(report.fields(), indent=2))
     else:

@@ -1,16 +1,14 @@
-"""How far a verification is, as a bar on a terminal. It runs in a thread, the main thread draws and waits.
+"""How far a verification is: what its bar shows (`bars`). It runs in a thread, the main thread waits.
 
 So Ctrl-C meets the main thread: the other one ends at the next stretch it has hashed.
 """
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
-import click
-
+from blobfs.cli.bars import Bar, drawing
 from blobfs.cli.words import size
 from blobfs.store.verify.findings import Progress
 
@@ -22,40 +20,40 @@ TICK = 0.1
 
 def following(progress: Progress, work: Callable[[], T], *, is_shown: bool) -> T:
     """What `work` returns. It is told to stop when this is interrupted."""
+    steps = _Steps(progress)
     with (
         ThreadPoolExecutor(1, "verifying") as thread,
-        _bar(progress, is_shown and sys.stderr.isatty()) as draw,
+        drawing(Bar("verifying", steps, steps.__str__), is_shown) as draw,
     ):
         future: Future[T] = thread.submit(work)
         try:
             while not wait([future], TICK).done:
                 draw()
-            draw()
             return future.result()
         except KeyboardInterrupt:
             progress.stopped.set()
             raise
 
 
-@contextmanager
-def _bar(progress: Progress, is_shown: bool) -> Iterator[Callable[[], None]]:
-    """Gives what draws it anew, or does nothing where no bar is wanted."""
-    if not is_shown:
-        yield lambda: None
-        return
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """A step for each byte, and then for each blob that is loaded again."""
 
-    def text() -> str:
-        if progress.lost is not None:
-            return f"loading again: {progress.loaded} of {progress.lost} blobs"
-        return f"{size(progress.bytes_done)} of {size(progress.total_bytes)}"
+    progress: Progress
 
-    with click.progressbar(
-        range(1), label="verifying", file=sys.stderr, item_show_func=lambda _: text()
-    ) as shown:
+    @property
+    def length(self) -> int:
+        return self.progress.total_bytes + (self.progress.lost or 0)
 
-        def draw() -> None:
-            # A step for each byte, and one so that there is something to do where there are none.
-            shown.length = progress.total_bytes + 1
-            shown.update(min(progress.bytes_done, progress.total_bytes) - shown.pos)
+    @property
+    def position(self) -> int:
+        return min(self.progress.bytes_done, self.progress.total_bytes) + self.progress.loaded
 
-        yield draw
+    @property
+    def moved(self) -> int:
+        return self.progress.bytes_done
+
+    def __str__(self) -> str:
+        if self.progress.lost is not None:
+            return f"loading again: {self.progress.loaded} of {self.progress.lost} blobs"
+        return f"{size(self.progress.bytes_done)} of {size(self.progress.total_bytes)}"
