@@ -16,7 +16,7 @@ from blobfs.shares.listening import shown_address
 from blobfs.sync.peer import Peer
 
 _STARTED = int(time.time())
-"""Unix seconds: this is imported when the process begins, and who watches it can tell it from the one before."""
+"""Unix seconds: this is imported when the process begins. Tells it from the one before."""
 
 
 def node_status(node: Node) -> dict[str, Any]:

@@ -36,6 +36,8 @@ class ChunkFailures:
         """What somebody was told last, whatever it was."""
         self.attempts: tuple[Attempt, ...] = ()
         """Those of the last failure in which shares had a part."""
+        self.since_arrival: Failure | None = None
+        """What somebody was told last, unless something has arrived since."""
 
     def remember(self, chunks: Iterable[int], error: errors.BlobfsError) -> None:
         failed = _Failed(error, trio.current_time() + self._seconds)
@@ -44,7 +46,7 @@ class ChunkFailures:
 
     def tell(self, error: errors.BlobfsError) -> None:
         """Somebody is told this."""
-        self.last = failed_now(error)
+        self.last = self.since_arrival = failed_now(error)
         if isinstance(error, errors.LoadFailed):
             self.attempts = error.attempts[-KEPT_ATTEMPTS:]
 
@@ -74,5 +76,6 @@ class ChunkFailures:
     def arrived(self, first: int, stop: int) -> None:
         """These chunks are here."""
         self._has_complained = False
+        self.since_arrival = None
         for chunk in range(first, stop):
             self._failed.pop(chunk, None)

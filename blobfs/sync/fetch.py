@@ -12,6 +12,7 @@ from blobfs.model import CHUNK_SIZE, Attempt
 from blobfs.shares.body import ByteStream
 from blobfs.shares.failure import ShareFailure
 from blobfs.sync.background import lone_failure
+from blobfs.sync.flow import Flow
 from blobfs.sync.peer import Peer
 from blobfs.sync.source import Source
 
@@ -25,6 +26,7 @@ class Destination(Protocol):
     """What is needed of the load that the chunks are for (`blobfs.sync.load.Load`)."""
 
     source: Source
+    flow: Flow
 
     @property
     def size(self) -> int: ...
@@ -163,4 +165,5 @@ async def _keep(
         raise runner.peer.wrong("blob", detail)
     runner.silent_since = trio.current_time()
     runner.kept += len(content)
+    runner.peer.came(len(content), load.flow)
     progressed(runner)

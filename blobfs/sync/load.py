@@ -28,6 +28,7 @@ from blobfs.sync.disk import DiskThreads
 from blobfs.sync.dispatch import Dispatcher
 from blobfs.sync.extra import ExtraTraffic
 from blobfs.sync.fetch import Runner, fetch, stretch
+from blobfs.sync.flow import Flow
 from blobfs.sync.goals import Goal, Goals
 from blobfs.sync.landing import Landed, Landing
 from blobfs.sync.passing import Passing
@@ -80,6 +81,8 @@ class Load:
     is_kept_soon: bool = False
     """Somebody waits for `kept`."""
     last_needed: float = -math.inf
+    began: float = field(default_factory=trio.current_time)
+    flow: Flow = field(default_factory=Flow)
     max_tries: int = 1
     retry_timeout: float = 0.0
     _goals: Goals = field(init=False)

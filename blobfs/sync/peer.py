@@ -22,6 +22,8 @@ from blobfs.shares.health import Circuit, ShareHealth
 from blobfs.shares.log_tail import LogReading
 from blobfs.shares.plain import PlainFile
 from blobfs.shares.retry_rules import failed_attempt
+from blobfs.sync.flow import Flow
+from blobfs.sync.recent import ShareHistory
 from blobfs.sync.unknown_names import UnknownNames
 
 _log = logging.getLogger(__name__)
@@ -92,6 +94,7 @@ class Peer:
     """When that was; trio's clock, as all times here."""
     last_answered: float | None = None
     unknown_names: UnknownNames = field(default_factory=UnknownNames)
+    history: ShareHistory = field(default_factory=ShareHistory)
     _is_reported: bool = False
 
     @property
@@ -159,6 +162,7 @@ class Peer:
     @contextmanager
     def asking(self) -> Iterator[ShareLike]:
         """Around one request: what comes of it goes into the share's health."""
+        self.history.asked(trio.current_time())
         try:
             yield self.share
         except ShareFailure as failure:
@@ -173,6 +177,7 @@ class Peer:
         """Also says in the log, once, that it is down."""
         self.last_failure, self.last_failed = attempt, trio.current_time()
         self.health.record_failure(attempt.kind, self.last_failed, retry_after)
+        self.history.failed(self.last_failed)
         if self.health.is_outage and not self._is_reported:
             self._is_reported = True
             _log.warning("%s is down: %s (%s)", self.shown, attempt.detail, attempt.phase)
@@ -185,6 +190,12 @@ class Peer:
             unsaid = self.unknown_names.take_unsaid()
             more = f"; {unsaid} more names could not be looked up meanwhile" if unsaid else ""
             _log.warning("%s answers again%s", self.shown, more)
+
+    def came(self, length: int, flow: Flow) -> None:
+        """Bytes that were right, for that transfer."""
+        now = trio.current_time()
+        self.history.received(length, now)
+        flow.came(self.shown, length, now)
 
     def strike(self, what: str, detail: str) -> None:
         """It sent wrong bytes."""

@@ -48,6 +48,7 @@ from blobfs.sync.peer import Peer
 from blobfs.sync.sealer import Sealer
 from blobfs.sync.sharing import Sharing
 from blobfs.sync.space import Space
+from blobfs.sync.told import ToldFailures
 
 _log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ class SyncService:
         self.catalogue = Catalogue(peers, settings, news)
         self.namespace = Namespace(store, self.disk, self.catalogue.heard_of)
         self.arrivals = Arrivals()
+        self.told = ToldFailures()
         self.sealer = Sealer(store, self.disk, self.namespace, self.arrivals, seal_delay)
         self.space = Space(store, space)
         self.loads = Loads(

@@ -24,6 +24,7 @@ from blobfs.sync.bundles.load import BundleLoad, absent_of
 from blobfs.sync.bundles.means import Counts, Loading, Means
 from blobfs.sync.bundles.placing import Arrivals, Placing
 from blobfs.sync.disk import DiskThreads
+from blobfs.sync.flow import Flow
 from blobfs.sync.peer import Peer
 
 _log = logging.getLogger(__name__)
@@ -102,6 +103,10 @@ class Bundles:
         """Until what has arrived is in the store, or could not be kept."""
         await self._placing.settle()
 
+    def active(self) -> list[BundleLoad]:
+        """Those that are being fetched right now."""
+        return [bundle for bundle in self._bundles.values() if bundle.is_fetching]
+
     def content_of(self, blob: BlobId) -> bytes | None:
         """What arrived, is verified and is not in the store yet."""
         return self._placing.content_of(blob)
@@ -133,10 +138,12 @@ class Bundles:
         members: Sequence[Member],
         wanted: Set[BlobId],
         progress: Callable[[int, int], None],
+        flow: Flow,
     ) -> set[BlobId]:
         """As many of `wanted` as the bundles have; they are in the store when it returns. Returns the others.
 
-        `progress` is told how many more blobs and bytes have arrived, or turned out to be here. It takes as
+        `progress` is told how many more blobs and bytes have arrived, or turned out to be here; `flow`, from
+        where. It takes as
         long as a share brings something; one that has just failed is waited for for a moment.
         """
         bundle = self._bundle(package, members)
@@ -144,7 +151,8 @@ class Bundles:
         if bundle is not None:
             try:
                 missing = await self._absent(wanted)
-                await self._fill(bundle, wanted, missing, progress)
+                with bundle.flow.feeding(flow):
+                    await self._fill(bundle, wanted, missing, progress)
                 missing = await self._absent(missing)
             except errors.BlobfsError as error:
                 _log.debug("bundle of %s: %s", package, error)

@@ -23,6 +23,7 @@ from blobfs.sync.bundles.body import take_members, verified
 from blobfs.sync.bundles.means import Means
 from blobfs.sync.bundles.windows import Windows, free_ranges, length_of, requests
 from blobfs.sync.fetch import Runner
+from blobfs.sync.flow import Flow
 from blobfs.sync.peer import Peer
 from blobfs.sync.span import LOOK_AGAIN, Span
 from blobfs.sync.verdicts import Verdicts
@@ -50,6 +51,15 @@ class Watch(Protocol):
     def arrived(self, number: int) -> None: ...
 
 
+@dataclass
+class Burst:
+    """What has been asked for since nothing was on its way, in bytes of members."""
+
+    began: float = 0.0
+    wanted: int = 0
+    arrived: int = 0
+
+
 class BundleLoad:
     """Mutable, all on the event loop. A member is in `_in_flight` from when it is asked for until it has
     arrived, or the one span that brings it has ended.
@@ -66,6 +76,8 @@ class BundleLoad:
         self.dispatcher = means.loads.dispatcher
         self.extra = means.loads.extra
         self.watches: list[Watch] = []
+        self.burst = Burst()
+        self.flow = Flow()
         self.span_ended = trio.Event()
         """Set when one ends; then there is a new one here."""
         self._numbers = {member.blob: number for number, member in enumerate(self.members)}
@@ -88,6 +100,20 @@ class BundleLoad:
 
     def number_of(self, blob: BlobId) -> int | None:
         return self._numbers.get(blob)
+
+    @property
+    def readers(self) -> int:
+        """Who waits for members right now."""
+        return len(self._waiters) + len(self.watches)
+
+    @property
+    def is_fetching(self) -> bool:
+        return bool(self._spans)
+
+    @property
+    def has_runners(self) -> bool:
+        """Whether a share is at work on it."""
+        return any(span.runners() for span in self._spans)
 
     def is_coming(self, number: int) -> bool:
         return number in self._in_flight
@@ -174,8 +200,13 @@ class BundleLoad:
 
     def _start_span(self, span: Span, wanted: Collection[int]) -> None:
         mine = [number for number in wanted if span.first <= number < span.stop]
+        length = sum(self.members[number].size for number in mine)
+        if not self._spans:
+            self.burst = Burst(trio.current_time())
+            self.flow.begin()
+        self.burst.wanted += length
         self._in_flight.update(dict.fromkeys(mine, span))
-        self.means.placing.promise(sum(self.members[number].size for number in mine))
+        self.means.placing.promise(length)
         self._spans.append(span)
         span.extend(SPAN_LIVES * self.settings.read_timeout)
         self.means.nursery.start_soon(self._run_span, span)
@@ -200,6 +231,7 @@ class BundleLoad:
         """It did not come."""
         del self._in_flight[number]
         self.means.placing.give_back(self.members[number].size)
+        self.burst.wanted -= self.members[number].size
         self._tell(number, None)
 
     def _tell(self, number: int, content: bytes | None) -> None:
@@ -284,6 +316,8 @@ class BundleLoad:
             raise peer.wrong("bundle", f"what stands at {member.offset} is not {member.blob}")
         del self._in_flight[number]
         counts.members += 1
+        self.burst.arrived += member.size
+        peer.came(member.size, self.flow)
         self.means.placing.add(small, self.package)
         self._tell(number, bytes(small.content))
         for watch in self.watches:

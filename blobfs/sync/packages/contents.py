@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from blobfs import errors
-from blobfs.bundle import Member
+from blobfs.bundle import BUNDLED_UP_TO, Member
 from blobfs.manifest import File, Manifest, Nested
 from blobfs.model import BlobId
 
@@ -77,6 +77,15 @@ class Contents:
     def all_sizes(self) -> dict[BlobId, int]:
         """Every blob of the package."""
         return self.sizes | self.metas
+
+    def large_files(self) -> dict[BlobId, str]:
+        """A file for each content that is not bundled, for people."""
+        return {
+            entry.blob: _below(part.place, entry.path).decode("utf-8", "backslashreplace")
+            for part in self.parts.values()
+            for entry in part.manifest.entries
+            if isinstance(entry, File) and entry.size > BUNDLED_UP_TO
+        }
 
     def name_of(self, blob: BlobId) -> str:
         """A file that has this content, for people."""

@@ -50,15 +50,31 @@ class LoadedPackage:
 
 
 @dataclass(eq=False)
-class _Job:
-    """The load of one package. `done` is set when `loaded` or `failure` is."""
+class PackageJob:
+    """The load of one package. `done` is set when `loaded` or `failure` is; `contents`, once read."""
 
     callers: int = 0
+    began: float = field(default_factory=trio.current_time)
+    contents: Contents | None = None
     progress: Progress = field(default_factory=Progress)
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     done: trio.Event = field(default_factory=trio.Event)
+    _large: dict[BlobId, str] | None = None
     loaded: LoadedPackage | None = None
     failure: errors.BlobfsError = field(default_factory=lambda: errors.ServiceEnded("the node ends"))
+
+    @property
+    def packages(self) -> Set[BlobId]:
+        """Those in it, and itself."""
+        return frozenset() if self.contents is None else self.contents.parts.keys()
+
+    def name_of(self, blob: BlobId) -> str | None:
+        """A file in it that has this content, if it is a large one: those come one by one."""
+        if self.contents is None:
+            return None
+        if self._large is None:
+            self._large = self.contents.large_files()
+        return self._large.get(blob)
 
 
 class PackageLoading:
@@ -79,7 +95,7 @@ class PackageLoading:
         self._bundles = bundles
         self._whole_blobs = whole_blobs
         self._transactions = transactions
-        self._jobs: dict[BlobId, _Job] = {}
+        self._jobs: dict[BlobId, PackageJob] = {}
         self._nursery: trio.Nursery | None = None
 
     def __repr__(self) -> str:
@@ -101,7 +117,7 @@ class PackageLoading:
         job = self._jobs.get(package)
         if job is None:
             assert self._nursery is not None
-            job = self._jobs[package] = _Job()
+            job = self._jobs[package] = PackageJob()
             self._nursery.start_soon(self._run, package, job)
         job.callers += 1
         progress.include(job.progress)
@@ -116,14 +132,18 @@ class PackageLoading:
             raise job.failure
         return job.loaded
 
-    def _forget(self, package: BlobId, job: _Job) -> None:
+    def jobs(self) -> Mapping[BlobId, PackageJob]:
+        """What is being loaded right now."""
+        return self._jobs
+
+    def _forget(self, package: BlobId, job: PackageJob) -> None:
         if self._jobs.get(package) is job:
             del self._jobs[package]
 
-    async def _run(self, package: BlobId, job: _Job) -> None:
+    async def _run(self, package: BlobId, job: PackageJob) -> None:
         try:
             with job.scope:
-                job.loaded = await self._load(package, job.progress)
+                job.loaded = await self._load(package, job)
         except errors.BlobfsError as failure:
             job.failure = failure
         except Exception:
@@ -133,8 +153,10 @@ class PackageLoading:
             self._forget(package, job)
             job.done.set()
 
-    async def _load(self, package: BlobId, progress: Progress) -> LoadedPackage:
+    async def _load(self, package: BlobId, job: PackageJob) -> LoadedPackage:
+        progress = job.progress
         contents, metas = await self._manifests.read(package, progress)
+        job.contents = contents
         sizes = {blob: size for blob, size in contents.sizes.items() if blob not in contents.metas}
         progress.expect(len(sizes), sum(sizes.values()))
         if await self._disk.run(packages.is_complete, self._store, package):
@@ -181,7 +203,9 @@ class PackageLoading:
         for part in contents.parts.values():
             of_part = left.intersection(member.blob for member in part.members)
             if of_part:
-                missed = await self._bundles.bring_all(part.package, part.members, of_part, progress.loaded)
+                missed = await self._bundles.bring_all(
+                    part.package, part.members, of_part, progress.loaded, progress.flow
+                )
                 left -= of_part - missed
         return left
 

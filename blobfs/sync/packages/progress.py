@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from blobfs.sync.flow import Flow
+
 
 @dataclass(frozen=True, slots=True)
 class Figures:
@@ -31,13 +33,14 @@ class Figures:
 
 class Progress:
     """Of one load. Mutable: `_done`, what is whole or was expected; `_arriving`, what tells how much of each
-    blob on its way is here; `_parts`, loads that this one is made of.
+    blob on its way is here; `_parts`, loads that this one is made of; `flow`, what comes for it.
     """
 
     def __init__(self) -> None:
         self._done = Figures()
         self._arriving: list[Callable[[], int]] = []
         self._parts: list[Progress] = []
+        self.flow = Flow()
 
     def __repr__(self) -> str:
         return f"<Progress {self.figures()}>"

@@ -83,7 +83,8 @@ class WholeBlobs:
                     return None
                 partial = reader.load.partial
                 before = partial.present_bytes
-                with progress.arriving(lambda: partial.present_bytes):
+                flow = reader.load.flow
+                with progress.arriving(lambda: partial.present_bytes), flow.feeding(progress.flow):
                     await reader.load.bring(0, size, Urgency.READER, math.inf)
                 if before < size or not size:
                     progress.loaded(1, size, size - before)

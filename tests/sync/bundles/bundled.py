@@ -19,6 +19,7 @@ from blobfs.sync.bundles.bundles import Bundles
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.dispatch import Dispatcher
 from blobfs.sync.extra import ExtraTraffic
+from blobfs.sync.flow import Flow
 from blobfs.sync.peer import Peer, ShareLike
 from tests.sync.fake_share import FakeShare, blob_of
 from tests.sync.running import SETTINGS, content, is_kept, until
@@ -91,6 +92,7 @@ class Running:
     peers: list[Peer]
     singles: Singles
     told: list[BlobId] = field(default_factory=list)
+    flow: Flow = field(default_factory=Flow)
 
     def arrived(self, blob: BlobId) -> None:
         assert has(self.store, blob)
@@ -115,7 +117,7 @@ class Running:
             counts[1] += length
 
         asked = set(of.blobs) if wanted is None else wanted
-        missing = await self.bundles.bring_all(PACKAGE, of.members, asked, progress)
+        missing = await self.bundles.bring_all(PACKAGE, of.members, asked, progress, self.flow)
         return missing, counts[0], counts[1]
 
     async def settled(self) -> None:

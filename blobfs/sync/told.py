@@ -1,0 +1,85 @@
+"""What readers and others were told could not be had or kept, for whoever looks at the node: the last of it.
+
+Noted where errors leave the node, by whom knows the name. A caller's own mistakes are no failures, nor is
+that a name is nowhere. The kernel asks again for a READ that failed, and many read the same: what is told
+again in the same words counts up, and stands first again.
+"""
+
+import errno
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import trio
+
+from blobfs import errors
+from blobfs.model import Attempt
+
+KEPT = 50
+"""Failures; what is older is in the log."""
+
+_NO_FAILURES = (errors.WouldBlock, errors.Interrupted)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One failure, and how often it was told."""
+
+    operation: str
+    """read, lookup, open, ...: as the kernel calls it; load, seal, keep: of this node's own."""
+    what: str
+    """A name, a blob or a package as a path in the mount."""
+    errno: int
+    message: str
+    attempts: tuple[Attempt, ...]
+    time: int
+    """Unix seconds when it was told last, for people."""
+    at: float
+    """The same on trio's clock."""
+    count: int
+    request: str | None
+    """By which the log calls the last request that was told so."""
+
+
+class ToldFailures:
+    """Mutable: `_told`, the oldest first, by `note` only."""
+
+    def __init__(self, most: int = KEPT) -> None:
+        self._most = most
+        self._told: OrderedDict[tuple[str, str, str], Told] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._told)
+
+    def note(self, operation: str, what: str, error: errors.BlobfsError, request: str | None = None) -> None:
+        """Somebody was told this; does nothing for what is no failure of this node or its shares."""
+        if not is_failure(error):
+            return
+        key = (operation, what, str(error))
+        before = self._told.pop(key, None)
+        self._told[key] = Told(
+            operation,
+            what,
+            error.errno,
+            str(error),
+            error.attempts if isinstance(error, errors.LoadFailed) else (),
+            int(time.time()),
+            trio.current_time(),
+            1 if before is None else before.count + 1,
+            request,
+        )
+        if len(self._told) > self._most:
+            self._told.popitem(last=False)
+
+    def latest(self) -> list[Told]:
+        """The newest first."""
+        return list(reversed(self._told.values()))
+
+
+def is_failure(error: errors.BlobfsError) -> bool:
+    """Whether it says something of this node, its disk or its shares, and not of who asked."""
+    return isinstance(error, errors.LoadFailed | errors.StoreError) and not isinstance(error, _NO_FAILURES)
+
+
+def errno_name(told: Told) -> str:
+    return errno.errorcode.get(told.errno, str(told.errno))
