@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import trio
 
 from blobfs.shares.choice import Urgency, choose, choose_other
+from blobfs.sync.durations import Durations
 from blobfs.sync.peer import Peer
 
 KEPT_FREE = {Urgency.READER: 0, Urgency.AHEAD: 4, Urgency.FILL: 8}
@@ -30,6 +31,7 @@ class Want:
     """How many requests of the same load are under way."""
     turn: int
     granted: trio.Event = field(default_factory=trio.Event)
+    since: float = field(default_factory=trio.current_time)
     peer: Peer | None = None
 
 
@@ -42,7 +44,11 @@ class DispatchStatistics:
 
 
 class Dispatcher:
-    """Mutable: `_waiting`, `_hungry` and the counts, and each peer's `bodies`; all of it synchronously."""
+    """Mutable: `_waiting`, `_hungry` and the counts, and each peer's `bodies`; all of it synchronously.
+
+    `waited` is how long requests waited here until a share had room, `worked` how long they then took.
+    Goals, which nobody waits for, wait elsewhere.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -50,6 +56,8 @@ class Dispatcher:
         self._most_bodies = 0
         self._granted = 0
         self._waiting: list[Want] = []
+        self.waited = Durations()
+        self.worked = Durations()
         self._hungry: dict[Callable[[], None], Callable[[], int]] = {}
         self._turns = itertools.count()
 
@@ -77,6 +85,7 @@ class Dispatcher:
                 self.release(want.peer)
             else:
                 self._waiting.remove(want)
+                self.waited.add(trio.current_time() - want.since)
             raise
         assert want.peer is not None
         return want.peer
@@ -103,6 +112,10 @@ class Dispatcher:
         self.take(peers[index])
         return peers[index]
 
+    def lasted(self, seconds: float) -> None:
+        """So long a request took, from when it was given to a share."""
+        self.worked.add(seconds)
+
     def release(self, peer: Peer) -> None:
         """The request has ended, whatever came of it."""
         peer.bodies -= 1
@@ -128,6 +141,7 @@ class Dispatcher:
                 continue
             self.take(want.peer)
             self._waiting.remove(want)
+            self.waited.add(trio.current_time() - want.since)
             want.granted.set()
         hungry, self._hungry = self._hungry, {}
         for pump in sorted(hungry, key=lambda pump: hungry[pump]()):

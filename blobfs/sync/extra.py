@@ -18,6 +18,8 @@ class ExtraStatistics:
     """Bytes that came in and were thrown away."""
     kept: int
     """Bytes that came in and were not."""
+    retried: int
+    """Requests for what an earlier one had failed to bring."""
 
 
 class ExtraTraffic:
@@ -30,6 +32,7 @@ class ExtraTraffic:
         self.hedged = 0
         self.moved = 0
         self.refused = 0
+        self.retried = 0
 
     def may_hedge(self) -> bool:
         if self._wasted <= ALLOWANCE + self._fraction * self._kept:
@@ -43,4 +46,4 @@ class ExtraTraffic:
         self._wasted += max(received - kept, 0)
 
     def statistics(self) -> ExtraStatistics:
-        return ExtraStatistics(self.hedged, self.moved, self.refused, self._wasted, self._kept)
+        return ExtraStatistics(self.hedged, self.moved, self.refused, self._wasted, self._kept, self.retried)

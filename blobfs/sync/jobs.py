@@ -19,7 +19,7 @@ class SealJob:
     `name`, `mode` and `mtime_ns` may be changed by whoever holds the lock of the names until
     `record` is set; `name` None means content that is kept by its id, or held by the transaction on
     `package` for which it was written; `dropped` that the file was unlinked. `record` or `failure`
-    is set once, before `done`.
+    is set once, before `done`. `since` is when it was handed in, trio's clock.
     """
 
     incoming: Incoming
@@ -34,6 +34,7 @@ class SealJob:
     record: BlobRecord | None = None
     failure: errors.BlobfsError | None = None
     done: trio.Event = field(default_factory=trio.Event)
+    since: float = 0.0
 
     def sealed_mode(self) -> int:
         return 0o555 if self.mode & 0o111 else 0o444
@@ -51,6 +52,7 @@ class KeepJob:
     mtime_ns: int
     failure: errors.BlobfsError | None = None
     done: trio.Event = field(default_factory=trio.Event)
+    since: float = 0.0
 
     def __str__(self) -> str:
         return self.content.blob

@@ -35,6 +35,7 @@ from blobfs.sync.load_making import LoadMaking
 from blobfs.sync.naming.namespace import Namespace
 from blobfs.sync.peer import Peer
 from blobfs.sync.reader import LoadReader, Reader
+from blobfs.sync.reads import Reads
 from blobfs.sync.sealed_reading import SealedReader, StoredBlobs
 from blobfs.sync.sealer import Sealer
 from blobfs.sync.source import MerkleSource, PlainSource, plain_key
@@ -80,7 +81,8 @@ class Loads:
         self._completion = Completion(store, disk, sealer, namespace)
         around = Around(self.load_of, self.adopt, self._bring)
         self.demoting = Demoting(store, disk, namespace.lock, arrivals, around)
-        self.stored = StoredBlobs(store, disk, self.demoting, self._open_again, settings)
+        self.reads = Reads()
+        self.stored = StoredBlobs(store, disk, self.demoting, self._open_again, settings, self.reads)
         self.dispatcher = self._making.dispatcher
         self.extra = self._making.extra
         self._loads: dict[str, Load] = {}
@@ -195,7 +197,7 @@ class Loads:
                 raise errors.WrongEverywhere(f"a record gives it {size} bytes, another {load.size}")
             load.join(terms, peers if peers is not None else self._peers)
             # No await since the load was found or made: before it has a reader it may be put to sleep.
-            return LoadReader(load, self._settings.read_ahead, self._release, self._open_kept)
+            return LoadReader(load, self._settings.read_ahead, self.reads, self._release, self._open_kept)
 
     async def _remember_name(self, reader: Reader, name: Name, record: BlobRecord) -> None:
         """Shares a name in turn: now if its blob is here, or when it is. Reading does not depend on it."""
@@ -222,7 +224,7 @@ class Loads:
                 partial, source = await self._making.of_plain(key, name, file, peer)
                 load = self._start(key, partial, source, [peer])
             load.names[name] = None
-            return LoadReader(load, self._settings.read_ahead, self._release)
+            return LoadReader(load, self._settings.read_ahead, self.reads, self._release)
 
     async def _open_either(self, blob: BlobId, size: int) -> OpenBlob | tuple[Partial, list[WaitingName]]:
         return await self._disk.run(self._making.open_either, blob, size)

@@ -24,6 +24,7 @@ from blobfs.shares.plain import PlainFile
 from blobfs.shares.retry_rules import failed_attempt
 from blobfs.sync.flow import Flow
 from blobfs.sync.recent import ShareHistory
+from blobfs.sync.peer_counts import PeerCounts
 from blobfs.sync.unknown_names import UnknownNames
 
 _log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ class Peer:
 
     `health`, `last_*` and `struck_for` are changed by what came of requests (`asking`, `record_failure`,
     `strike`), the estimates by the spans that measure them, `bodies` by the dispatcher, `unknown_names` by
-    the catalogue too.
+    the catalogue too, `counts` by the spans too.
     """
 
     share: ShareLike
@@ -94,6 +95,7 @@ class Peer:
     """When that was; trio's clock, as all times here."""
     last_answered: float | None = None
     unknown_names: UnknownNames = field(default_factory=UnknownNames)
+    counts: PeerCounts = field(default_factory=PeerCounts)
     history: ShareHistory = field(default_factory=ShareHistory)
     _is_reported: bool = False
 
@@ -177,6 +179,7 @@ class Peer:
         """Also says in the log, once, that it is down."""
         self.last_failure, self.last_failed = attempt, trio.current_time()
         self.health.record_failure(attempt.kind, self.last_failed, retry_after)
+        self.counts.failures[attempt.kind] += 1
         self.history.failed(self.last_failed)
         if self.health.is_outage and not self._is_reported:
             self._is_reported = True
@@ -213,4 +216,5 @@ class Peer:
         return failed_attempt(self.shown, phase, Kind.TOO_LATE, detail, received=received, ms=ms)
 
     def wrong(self, phase: str, detail: str) -> ShareFailure:
+        self.counts.wrong += 1
         return ShareFailure(failed_attempt(self.shown, phase, Kind.WRONG_BYTES, detail))

@@ -12,6 +12,7 @@ from blobfs.store.files import read_at, read_at_nowait
 from blobfs.sync.fetch import stretch
 from blobfs.sync.load import Load
 from blobfs.sync.passing import AHEAD
+from blobfs.sync.reads import Reads
 from blobfs.sync.window import ReadWindow, chunk_range
 
 
@@ -37,9 +38,15 @@ class LoadReader:
     """A blob on its way; one reading position in it."""
 
     def __init__(
-        self, load: Load, read_ahead: int, release: Callable[[Load], None], open_kept: OpenKept | None = None
+        self,
+        load: Load,
+        read_ahead: int,
+        reads: Reads,
+        release: Callable[[Load], None],
+        open_kept: OpenKept | None = None,
     ) -> None:
         self.load = load
+        self._reads = reads
         self._open_kept = open_kept
         self._kept: Reader | None = None
         self._window = ReadWindow(read_ahead)
@@ -60,6 +67,10 @@ class LoadReader:
         kept = self._kept or await self._reader_of_kept()
         if kept is not None:
             return await kept.read(offset, length, wait=wait)
+        if self.load.is_here(offset, length):
+            self._reads.here += 1
+        else:
+            self._reads.waited += 1
         ahead = self._window.advance(offset, length)
         if self.load.is_passing:
             ahead = min(ahead, AHEAD)

@@ -33,6 +33,7 @@ from blobfs.store.verified import (
 from blobfs.sync.demoting import Demoting
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.reader import Reader
+from blobfs.sync.reads import Reads
 
 KEPT_BYTES = 4 << 20
 """Of memory for what is known of blobs: a byte for each chunk, so of half a TiB. What is forgotten is
@@ -58,13 +59,20 @@ class StoredBlobs:
     """Opens them. `_known` is what was verified of those that were read last; `readers` counts who reads."""
 
     def __init__(
-        self, store: Store, disk: DiskThreads, judge: Demoting, reopen: Reopen, settings: LoadSettings
+        self,
+        store: Store,
+        disk: DiskThreads,
+        judge: Demoting,
+        reopen: Reopen,
+        settings: LoadSettings,
+        reads: Reads,
     ) -> None:
         self._store = store
         self.disk = disk
         self.judge: Judge = judge
         self.reopen = reopen
         self.settings = settings
+        self.reads = reads
         self.readers: Counter[BlobId] = Counter()
         self._known: OrderedDict[tuple[BlobId, int], KnownChunks] = OrderedDict()
         self._memory = 0
@@ -145,6 +153,7 @@ class SealedReader:
             return b""
         if self._instead is not None:
             return await self._instead.read(offset, length, wait=wait)
+        self._stored.reads.here += 1
         content = self._read_known(offset, length)
         if content is not None:
             return content

@@ -27,6 +27,7 @@ from blobfs.store.sealed import Content, place_tree
 from blobfs.sync.arrivals import Arrivals
 from blobfs.sync.background import guarded
 from blobfs.sync.disk import DiskThreads
+from blobfs.sync.durations import Durations
 from blobfs.sync.jobs import Job, KeepJob, SealJob
 from blobfs.sync.naming.namespace import Namespace
 
@@ -47,7 +48,8 @@ class Sealer:
     """Takes jobs, works on them in groups.
 
     `_pending` gathers jobs, `_unconfirmed` are published files whose marks wait for a flush; both
-    are changed on the event loop only.
+    are changed on the event loop only. `waited` is how long jobs gathered before their group was begun,
+    `worked` how long that then took.
     """
 
     def __init__(
@@ -71,6 +73,8 @@ class Sealer:
         self._confirming = trio.Lock()
         self.groups = 0
         self.sealed = 0
+        self.waited = Durations()
+        self.worked = Durations()
 
     def statistics(self) -> dict[str, int]:
         return {
@@ -82,6 +86,7 @@ class Sealer:
         }
 
     def submit(self, job: Job) -> None:
+        job.since = trio.current_time()
         self._pending.append(job)
         self._submitted.set()
         if isinstance(job, SealJob):
@@ -145,12 +150,15 @@ class Sealer:
             self._written = trio.Event()
             self._hurry = trio.Event()
         self._busy = True
+        begun = trio.current_time()
         try:
             self.groups += 1
             await self._seal_group(group)
         finally:
             self._busy = False
             for job in group:
+                self.waited.add(begun - job.since)
+                self.worked.add(trio.current_time() - begun)
                 if not job.done.is_set():
                     job.failure = job.failure or errors.StoreBroken("sealing was cut short")
                     self._failed.append(job)

@@ -130,6 +130,7 @@ class Span:
                 peer = self.peer or await self._lease(candidates)
                 self.peer = None
                 tried.append(peer)
+                self.load.extra.retried += bool(self.attempts)
                 if await self._race(peer, tried):
                     return
             if not any(is_worth_asking_again(attempt.kind) for attempt in self.attempts[begin:]):
@@ -204,8 +205,10 @@ class Span:
         tried.append(other)
         if is_silent:
             self.load.extra.hedged += 1
+            runner.peer.counts.hedged += 1
         else:
             self.load.extra.moved += 1
+            runner.peer.counts.moved += 1
             self._lose(runner, f"too slow: {runner.received} bytes in {now - runner.asked:.2f} s")
         self._start(nursery, other)
 
@@ -264,6 +267,9 @@ class Span:
                 now = trio.current_time()
                 peer.estimates.received(runner.received, now - runner.begun, now)
             self.load.extra.count(runner.kept, runner.received)
+            self.load.dispatcher.lasted(trio.current_time() - runner.asked)
+            peer.counts.kept += runner.kept
+            peer.counts.wasted += max(runner.received - runner.kept, 0)
             self._runners.remove(runner)
             self._ended.set()
             self.load.dispatcher.release(peer)

@@ -58,7 +58,10 @@ class PackageFiles:
         if blob == EMPTY_BLOB:
             return ContentReader(b"")
         arrived = self.bundles.content_of(blob)
-        return ContentReader(arrived) if arrived is not None else await self.loads.open_here(blob, size)
+        if arrived is None:
+            return await self.loads.open_here(blob, size)
+        self.loads.reads.here += 1  # it is small, and read at once
+        return ContentReader(arrived)
 
     async def bring(self, package: BlobId, blob: BlobId) -> bytes | None:
         """A small blob out of the package's bundle, if it has one."""
@@ -140,6 +143,7 @@ class MemberReader:
             return reader  # it came with one of its neighbours
         if until - trio.current_time() >= WORTH_BEGINNING:
             content = None
+            self._files.loads.reads.waited += 1
             with trio.move_on_at(until) as waiting:
                 content = await self._files.bring(self._package, self._blob)
             if waiting.cancelled_caught:
