@@ -4,7 +4,7 @@ Times are seconds, sizes are bytes. A secret is never a value here: its file is.
 ``credential:NAME`` is the systemd credential of that name (`secret_files`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -70,9 +70,13 @@ class ShareSetting:
     """Whether the environment's ``http_proxy``, ``https_proxy`` and ``no_proxy`` hold for it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LoadSettings:
-    """How loading behaves; every wait of a reader is bounded by one of these."""
+    """How loading behaves; every wait of a reader is bounded by one of these.
+
+    A node that runs has one of its own, which all that it consists of look at, and which changes when its
+    settings are read again (`become`). Any other never changes.
+    """
 
     lookup_timeout: Patience = 5.0
     """All of one lookup or listing over the shares."""
@@ -123,6 +127,10 @@ class LoadSettings:
 
     def __post_init__(self) -> None:
         demand_quantities(self)
+
+    def become(self, other: "LoadSettings") -> None:
+        for each in fields(self):
+            setattr(self, each.name, getattr(other, each.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +230,7 @@ class NodeSettings:
     """The mountpoint may hold files; they are hidden meanwhile."""
     fuse_options: tuple[str, ...] = ()
     """Passed on to libfuse as they are."""
-    load: LoadSettings = LoadSettings()
+    load: LoadSettings = field(default_factory=LoadSettings)
     space: SpaceSettings = SpaceSettings()
     seal_delay: Seconds = 0.03
     """How long closed files gather before they are flushed and shared together."""
