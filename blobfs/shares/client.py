@@ -66,11 +66,12 @@ class Share:
     once.
     """
 
-    def __init__(self, options: ShareOptions) -> None:
+    def __init__(self, options: ShareOptions, before: "Share | None" = None) -> None:
+        """`before` is the same share with other options, whose counts go on."""
         self.options = options
         self.shown = shown_url(options.url)
         """The share's URL without credentials, as in `Attempt.share`."""
-        self._exchange = Exchange(options)
+        self._exchange = Exchange(options, before._exchange.counters if before is not None else None)
         self._redirects_directories = False
 
     def __repr__(self) -> str:

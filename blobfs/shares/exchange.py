@@ -77,7 +77,8 @@ class Exchange:
     Mutable: the counters; `_transport` once, by `aopen`.
     """
 
-    def __init__(self, options: ShareOptions) -> None:
+    def __init__(self, options: ShareOptions, counters: Counters | None = None) -> None:
+        """`counters` are those of the exchange that it takes the place of."""
         url = httpx.URL(options.url)
         self._options = options
         self._base = shown_url(options.url)
@@ -88,7 +89,7 @@ class Exchange:
             options.connect_timeout, options.first_byte_timeout, options.idle_timeout, options.concurrent
         )
         self._slots = {line: trio.Semaphore(options.concurrent) for line in Line}
-        self._counters = Counters()
+        self._counters = counters or Counters()
         self._transport: ShareTransport | None = None
 
     async def aopen(self) -> None:
@@ -101,6 +102,10 @@ class Exchange:
         """Closes the idle connections; requests under way belong to their callers."""
         if self._transport is not None:
             self._transport.close()
+
+    @property
+    def counters(self) -> Counters:
+        return self._counters
 
     def statistics(self) -> ShareStatistics:
         counters = self._counters
