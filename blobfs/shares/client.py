@@ -71,7 +71,7 @@ class Share:
         self.options = options
         self.shown = shown_url(options.url)
         """The share's URL without credentials, as in `Attempt.share`."""
-        self._exchange = Exchange(options, before._exchange.counters if before is not None else None)
+        self._exchange: Exchange = Exchange(options, before._exchange.counters if before is not None else None)
         self._redirects_directories = False
 
     def __repr__(self) -> str:
