@@ -16,7 +16,9 @@ from blobfs.fuse.adapter import Adapter
 from blobfs.fuse.mountinfo import find_mount_of
 from blobfs.fuse.mountpoint import prepare_mountpoint
 from blobfs.model import RESERVED_PREFIX, ROOT, Invalid, parse_blob_id, parse_name
-from blobfs.shares.listening import bind_listener
+from blobfs.shares.listening import bind_share_listener
+from blobfs.shares.server_process import ShareServer
+from blobfs.store.layout import Layout
 from blobfs.store.opening import Store, open_store
 from blobfs.sync.explain import explain_blob, explain_name
 from blobfs.sync.known_shares import make_peers
@@ -41,7 +43,8 @@ class Node:
     sync: SyncService
     fs: FileSystem
     adapter: Adapter
-    listener: socket.socket | None
+    server: ShareServer | None
+    """Of its own share."""
     scrubber: Scrubber
     is_settled: bool
     """Whether the next start has nothing to redo."""
@@ -64,9 +67,10 @@ async def open_node(settings: NodeSettings, descriptor: int | None = None) -> As
     `descriptor` is the connection of a mount that was made already.
     """
     async with AsyncExitStack() as stack:
-        listener = _bind(settings.serve.listen)
+        listener, server = _bind(settings.serve.listen), None
         if listener is not None:
             stack.callback(listener.close)
+            server = ShareServer(Layout(settings.store).share, listener, settings.serve)
         if descriptor is None:
             mountpoint = await prepare_mountpoint(str(settings.mountpoint), nonempty=settings.nonempty)
         else:
@@ -79,7 +83,7 @@ async def open_node(settings: NodeSettings, descriptor: int | None = None) -> As
         fs = FileSystem(sync, read_only=settings.read_only)
         scrubber, adapter = make_scrubber(sync), Adapter(fs)
         node = Node(
-            settings, mountpoint, store, peers, sync, fs, adapter, listener, scrubber, store.was_clean
+            settings, mountpoint, store, peers, sync, fs, adapter, server, scrubber, store.was_clean
         )
         stack.callback(_close_store, node)
         for peer in peers:
@@ -114,7 +118,7 @@ def _bind(listen: str | None) -> socket.socket | None:
     if listen is None:
         return None
     try:
-        return bind_listener(listen)
+        return bind_share_listener(listen)
     except Invalid as wrong:
         raise errors.StartRefused(f"--listen {listen}: {wrong}") from None
 

@@ -20,7 +20,6 @@ from blobfs.daemon.readiness import notify, watchdog_seconds
 from blobfs.daemon.status import status_line
 from blobfs.fuse.session import MountSettings, serve_mount
 from blobfs.shares.resolver import install_resolver
-from blobfs.shares.server_process import run_share_server
 
 _log = logging.getLogger(__name__)
 
@@ -45,8 +44,8 @@ async def run_node(
         await background.start(node.fs.run)
         await background.start(node.scrubber.run)
         await background.start(serve_control, node)
-        if node.listener is not None:
-            await background.start(run_share_server, node.store.layout.share, node.listener)
+        if node.server is not None:
+            await background.start(node.server.run)
         await _serve_until_ended(node, on_ready, descriptor)
         notify("STOPPING=1", "STATUS=sealing what was closed")
         node.is_settled = await node.sync.finish(settings.finish_within)

@@ -1,4 +1,5 @@
-"""An ASGI application on a listening socket, under trio: Hypercorn's connections in our accept loop.
+"""An ASGI application on a listening socket, under trio: Hypercorn's connections in our accept loop, over TLS
+if there is a context for it (`tls_stream`).
 
 Rules, and what `hypercorn.trio.serve` (0.18) does instead:
 
@@ -13,7 +14,9 @@ Rules, and what `hypercorn.trio.serve` (0.18) does instead:
 
 import logging
 import socket
+import ssl
 import struct
+from collections.abc import Callable
 from typing import cast
 
 import trio
@@ -28,6 +31,8 @@ from hypercorn.utils import wrap_app
 from starlette.types import ASGIApp
 
 from blobfs.shares.listening import shown_address
+from blobfs.shares.refusals import Refusals
+from blobfs.shares.tls_stream import HandshakeFailed, ServedStream, shake_hands
 
 _log = logging.getLogger(__name__)
 
@@ -45,13 +50,15 @@ async def serve_asgi(
     app: ASGIApp,
     listener: socket.socket,
     *,
+    tls: Callable[[], ssl.SSLContext] | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serves `app` until cancelled; takes `listener` over and closes it. Started with its address.
 
-    There is no lifespan: what an application needs, it is given by its constructor.
+    `tls` is asked by every new connection for its context; None is plain HTTP. There is no lifespan: what an
+    application needs, it is given by its constructor.
     """
-    connections = _Connections(app)
+    connections = _Connections(app, tls)
     address = shown_address(listener)
     accepting = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
     async with trio.open_nursery() as nursery:
@@ -69,11 +76,23 @@ class _Http1(H11Protocol):
 
 
 class _Connection(TCPServer):
-    """Hypercorn's connection, for a plain socket and HTTP/1.1."""
+    """Hypercorn's connection, for HTTP/1.1 on a stream that is ready for it.
 
-    def __init__(self, app: AppWrapper, config: Config, context: WorkerContext, stream: trio.SocketStream):
+    `client` is who is at the other end (`_peer`).
+    """
+
+    def __init__(
+        self,
+        app: AppWrapper,
+        config: Config,
+        context: WorkerContext,
+        stream: ServedStream,
+        client: tuple[str, int] | None,
+    ) -> None:
         tls = cast("trio.SSLStream[trio.SocketStream]", stream)  # plain ones are as good, only undeclared
         super().__init__(app, config, context, {}, tls)
+        self._is_secure = isinstance(stream, trio.SSLStream)
+        self._client = client
         self._reading = trio.CancelScope()
 
     async def run(self) -> None:
@@ -85,8 +104,8 @@ class _Connection(TCPServer):
                     context=self.context,
                     task_group=self._task_group,
                     connection_state=ConnectionState({}),  # the lifespan's, and there is none
-                    ssl=False,
-                    client=_unix_peer(self.stream),
+                    ssl=self._is_secure,
+                    client=self._client,
                     server=None,
                     send=self.protocol_send,
                 )
@@ -103,22 +122,14 @@ class _Connection(TCPServer):
             self._reading.cancel()  # else it waits for its turn if the peer sent requests ahead
 
 
-def _unix_peer(stream: trio.abc.Stream) -> tuple[str, int] | None:
-    """Who is at the other end of a unix socket: ``uid N`` and the pid."""
-    if not isinstance(stream, trio.SocketStream) or stream.socket.family != socket.AF_UNIX:
-        return None
-    found = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid, uid, _ = _CREDENTIALS.unpack(found)
-    return f"uid {uid}", pid
-
-
 class _Connections:
     """The open connections of one server.
 
-    `_streams` holds each connection from accept to close; only `serve` changes it.
+    `_streams` holds each connection from accept to close; only `serve` changes it. `_greeting` holds the
+    scopes of those that are in their handshake, which the end does not wait for.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, tls: Callable[[], ssl.SSLContext] | None) -> None:
         config = Config()
         config.errorlog = _log
         config.accesslog = None
@@ -127,6 +138,9 @@ class _Connections:
         self._config = config
         self._app = wrap_app(cast(ASGIFramework, app), config.wsgi_max_body_size, "asgi")
         self._context = WorkerContext(None)
+        self._tls = tls
+        self._refusals = Refusals(_log)
+        self._greeting: set[trio.CancelScope] = set()
         self._streams: set[trio.SocketStream] = set()
         self._stopping = trio.Event()
         self._drained = trio.Event()
@@ -138,6 +152,8 @@ class _Connections:
                 task_status.started(nursery)
                 await self._stopping.wait()
                 await self._context.terminated.set()  # idle connections end by themselves
+                for scope in self._greeting:
+                    scope.cancel()
                 with trio.move_on_after(GRACE):
                     await self._drained.wait()
                 nursery.cancel_scope.cancel()
@@ -148,20 +164,50 @@ class _Connections:
         self._stopping.set()
         self._note_drained()
 
-    async def serve(self, stream: trio.SocketStream) -> None:
-        self._streams.add(stream)
+    async def serve(self, raw: trio.SocketStream) -> None:
+        self._streams.add(raw)
         try:
-            await _Connection(self._app, self._config, self._context, stream).run()
+            client = _peer(raw)
+            stream = await self._greet(raw, client)
+            if stream is not None:
+                await _Connection(self._app, self._config, self._context, stream, client).run()
         except* Exception as group:
             _log.info("a connection ended: %s", "; ".join(repr(error) for error in _leaves(group)))
         finally:
-            stream.socket.close()
-            self._streams.discard(stream)
+            raw.socket.close()
+            self._streams.discard(raw)
             self._note_drained()
+
+    async def _greet(self, raw: trio.SocketStream, client: tuple[str, int] | None) -> ServedStream | None:
+        """What HTTP is spoken on; None if the peer did not get so far."""
+        if self._tls is None:
+            return raw
+        with trio.CancelScope() as scope:
+            self._greeting.add(scope)
+            try:
+                return await shake_hands(raw, self._tls())
+            except HandshakeFailed as failure:
+                self._refusals.note(logging.INFO, f"no TLS: {failure}", client)
+            finally:
+                self._greeting.discard(scope)
+        return None
 
     def _note_drained(self) -> None:
         if self._stopping.is_set() and not self._streams:
             self._drained.set()
+
+
+def _peer(stream: trio.SocketStream) -> tuple[str, int] | None:
+    """Who is at the other end: its address and port, for a unix socket ``uid N`` and the pid."""
+    if stream.socket.family == socket.AF_UNIX:
+        found = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid, uid, _ = _CREDENTIALS.unpack(found)
+        return f"uid {uid}", pid
+    try:
+        host, port = stream.socket.getpeername()[:2]
+    except OSError:  # it has left already
+        return None
+    return host, port
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -10,6 +10,17 @@ import stat
 
 from blobfs.errors import StartRefused
 from blobfs.model import Invalid
+from blobfs.shares.inherited import take_listener
+
+SYSTEMD = "systemd"
+"""Instead of an address: the socket that systemd passes."""
+
+PRIVATE_MODE = 0o600
+"""Of a unix socket for this user alone."""
+
+SHARED_MODE = 0o660
+"""Of a unix socket for a web server in front, which is another user: for this process's group, or in a set-
+gid directory for the directory's."""
 
 BACKLOG = 1024
 """Connections the kernel queues: while a server that died is restarted, nobody is refused."""
@@ -18,13 +29,20 @@ STALLED_PEER_MS = 60_000
 """Sent bytes may stay unacknowledged, or a peer's window shut, for this long (nginx: send_timeout)."""
 
 
-def bind_listener(text: str) -> socket.socket:
+def bind_share_listener(text: str) -> socket.socket:
+    """What a share is served on, which may be `SYSTEMD`'s. Raises as `bind_listener`."""
+    return take_listener() if text == SYSTEMD else bind_listener(text, SHARED_MODE)
+
+
+def bind_listener(text: str, mode: int = PRIVATE_MODE) -> socket.socket:
     """A listening socket on ``HOST:PORT``, ``[ADDRESS]:PORT`` or ``unix:PATH``; port 0 is a free one.
+
+    `mode` is for a unix socket, which is made anew where a killed server left one.
 
     Raises `Invalid` for a text that is no address, `StartRefused` for one that cannot be had.
     """
     if text.startswith("unix:"):
-        return _bind_unix(text.removeprefix("unix:"))
+        return _bind_unix(text.removeprefix("unix:"), mode)
     host, port = parse_address(text)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -67,13 +85,13 @@ def shown_address(listener: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _bind_unix(path: str) -> socket.socket:
+def _bind_unix(path: str, mode: int) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _remove_stale_socket(path)
         listener.bind(path)
         # Until listen() every connect is refused, so nobody gets in before the mode is right.
-        os.chmod(path, 0o600)
+        os.chmod(path, mode)
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()

@@ -3,11 +3,13 @@
 Rules. The mount daemon binds the listening socket and keeps it; a child process serves it
 (`blobfs.shares.server`, which is not imported here). So a big download never stalls the mount, the port is
 known before the child is up, and clients just wait while a child that died is replaced. The child says
-`READY` on its stdout, and ends when its stdin does: the daemon is gone, however it went.
+`READY` on its stdout, and ends when its stdin does: the daemon is gone, however it went. Certificate and
+token reach it as the names of their files.
 """
 
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +18,9 @@ from functools import partial
 from pathlib import Path
 
 import trio
+
+from blobfs.config.settings import ServeSettings
+from blobfs.shares.admission import read_terms
 
 _log = logging.getLogger(__name__)
 
@@ -38,59 +43,100 @@ _ROOT = os.fspath(Path(__file__).parents[2])
 
 READY = b"ready\n"
 
+FILES = ("certificate", "key", "client_ca", "token_file")
+"""The settings that the child is given, each as an option of that name."""
 
-async def run_share_server(
-    share: Path,
-    listener: socket.socket,
-    *,
-    first_delay: float = FIRST_DELAY,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Keeps a child serving `share` on `listener` until cancelled; the listener stays the caller's.
 
-    Started when the first child serves, or has died: a mount does not depend on its share server.
+class ShareServer:
+    """Keeps a child serving `share` on `listener`, which stays the caller's.
+
+    `_child` is the process while it serves, changed by `_run_child` alone; `_is_outdated` says that it has
+    to be told of other files as soon as it does.
     """
-    report_started: list[Callable[[], None]] = [task_status.started]
 
-    def started_once() -> None:
-        while report_started:
-            report_started.pop()()
+    def __init__(
+        self,
+        share: Path,
+        listener: socket.socket,
+        settings: ServeSettings,
+        *,
+        first_delay: float = FIRST_DELAY,
+    ) -> None:
+        """Raises `ConfigRefused` if a child could not serve with these settings."""
+        read_terms(settings)
+        self.listener = listener
+        self.settings = settings
+        self._share = share
+        self._first_delay = first_delay
+        self._child: trio.Process | None = None
+        self._is_outdated = False
 
-    delay = first_delay
-    while True:
-        born = trio.current_time()
-        code = await _run_child(share, listener, started_once)
-        started_once()
-        if trio.current_time() - born >= PROVEN_SECONDS:
-            delay = first_delay
-        # Code 0: somebody signalled it, as systemd does to the whole group when it stops the mount.
-        level = logging.WARNING if code else logging.INFO
-        _log.log(level, "the share server ended with code %d, the next one starts in %g s", code, delay)
-        await trio.sleep(delay)
-        delay = min(2 * delay, LAST_DELAY)
+    def reload(self) -> None:
+        """Has certificate and token read again, for new connections. Raises `ConfigRefused`: then the old
+        ones stay in force."""
+        read_terms(self.settings)
+        if self._child is None:
+            self._is_outdated = True  # it would die of the signal before it expects it
+        else:
+            self._child.send_signal(signal.SIGHUP)
 
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Until cancelled.
 
-async def _run_child(share: Path, listener: socket.socket, on_ready: Callable[[], None]) -> int:
-    """One child's life; returns its exit code."""
-    descriptor = listener.fileno()
-    arguments = ["--share", os.fspath(share.absolute()), "--fd", str(descriptor)]
-    async with trio.open_nursery() as nursery:
-        process = await nursery.start(
-            partial(
-                trio.run_process,
-                [sys.executable, "-P", "-c", _BOOT, _ROOT, *arguments],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                check=False,
-                deliver_cancel=_end_child,
-                pass_fds=(descriptor,),
+        Started when the first child serves, or has died: a mount does not depend on its share server.
+        """
+        report_started: list[Callable[[], None]] = [task_status.started]
+
+        def started_once() -> None:
+            while report_started:
+                report_started.pop()()
+
+        delay = self._first_delay
+        while True:
+            born = trio.current_time()
+            code = await self._run_child(started_once)
+            started_once()
+            if trio.current_time() - born >= PROVEN_SECONDS:
+                delay = self._first_delay
+            # Code 0: somebody signalled it, as systemd does to the whole group when it stops the mount.
+            level = logging.WARNING if code else logging.INFO
+            _log.log(level, "the share server ended with code %d, the next one starts in %g s", code, delay)
+            await trio.sleep(delay)
+            delay = min(2 * delay, LAST_DELAY)
+
+    async def _run_child(self, on_ready: Callable[[], None]) -> int:
+        """One child's life; returns its exit code."""
+        async with trio.open_nursery() as nursery:
+            process = await nursery.start(
+                partial(
+                    trio.run_process,
+                    [sys.executable, "-P", "-c", _BOOT, _ROOT, *self._arguments()],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    check=False,
+                    deliver_cancel=_end_child,
+                    pass_fds=(self.listener.fileno(),),
+                )
             )
-        )
-        async with process.stdin, process.stdout:
-            if await process.stdout.receive_some(len(READY)):
-                on_ready()
-            await process.wait()
-    return int(process.returncode)
+            async with process.stdin, process.stdout:
+                if await process.stdout.receive_some(len(READY)):
+                    self._child = process
+                    if self._is_outdated:
+                        self._is_outdated = False
+                        process.send_signal(signal.SIGHUP)
+                    on_ready()
+                try:
+                    await process.wait()
+                finally:
+                    self._child = None
+        return int(process.returncode)
+
+    def _arguments(self) -> list[str]:
+        files = ((name, getattr(self.settings, name)) for name in FILES)
+        return [
+            *("--share", os.fspath(self._share.absolute()), "--fd", str(self.listener.fileno())),
+            *(f"--{name}={path}" for name, path in files if path is not None),
+        ]
 
 
 async def _end_child(process: trio.Process) -> None:

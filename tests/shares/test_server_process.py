@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -13,8 +12,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from blobfs.config.settings import ServeSettings
 from blobfs.shares.listening import bind_listener, shown_address
-from blobfs.shares.server_process import END_SECONDS, run_share_server
+from blobfs.shares.server_process import END_SECONDS, ShareServer
 from tests.shares.asking import ask
 
 LIMIT_SECONDS = 20.0
@@ -25,12 +25,13 @@ DAEMON = """
 import sys, trio
 from pathlib import Path
 from blobfs.shares.listening import bind_listener, shown_address
-from blobfs.shares.server_process import run_share_server
+from blobfs.config.settings import ServeSettings
+from blobfs.shares.server_process import ShareServer
 
 async def main():
     listener = bind_listener("127.0.0.1:0")
     async with trio.open_nursery() as nursery:
-        await nursery.start(run_share_server, Path(sys.argv[1]), listener)
+        await nursery.start(ShareServer(Path(sys.argv[1]), listener, ServeSettings()).run)
         print(shown_address(listener), flush=True)
 
 trio.run(main)
@@ -50,13 +51,10 @@ async def running(share: Path) -> AsyncIterator[str]:
     """A share server in its process; its address."""
     with bind_listener("127.0.0.1:0") as listener, trio.fail_after(LIMIT_SECONDS):
         async with trio.open_nursery() as nursery:
-            await nursery.start(_serve, share, listener)
+            server = ShareServer(share, listener, ServeSettings(), first_delay=SOON)
+            await nursery.start(server.run)
             yield shown_address(listener)
             nursery.cancel_scope.cancel()
-
-
-async def _serve(share: Path, listener: socket.socket, *, task_status: trio.TaskStatus[None]) -> None:
-    await run_share_server(share, listener, first_delay=SOON, task_status=task_status)
 
 
 def children_of(pid: int) -> list[int]:

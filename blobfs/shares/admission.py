@@ -1,0 +1,105 @@
+"""Whom a server of a share answers: clients that trust its certificate, have one of the right authority, and
+bring the token, each as far as it is set.
+
+What its files hold is read when the server starts and again when it is told to, all of them or none: with
+files that do not fit together the old terms stay in force. A connection keeps the terms it began with, but
+each of its requests brings the token of the moment.
+"""
+
+import ssl
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from blobfs.config.secret_files import find_file, read_secret
+from blobfs.config.settings import ServeSettings
+from blobfs.errors import ConfigRefused
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Terms:
+    """What a server demands and shows at one time. There is no repr: it would show the token."""
+
+    tls: ssl.SSLContext | None
+    token: bytes | None
+
+
+class Admission:
+    """One server's. `terms` is replaced by `reload` alone."""
+
+    def __init__(self, settings: ServeSettings) -> None:
+        """Raises `ConfigRefused`, in one line."""
+        self._settings = settings
+        self.terms = read_terms(settings)
+
+    def reload(self) -> None:
+        """Reads the files again. Raises `ConfigRefused`, and then nothing has changed."""
+        self.terms = read_terms(self._settings)
+
+    def tls(self) -> ssl.SSLContext:
+        """For a new connection, of a server that has a certificate."""
+        assert self.terms.tls is not None
+        return self.terms.tls
+
+
+def read_terms(settings: ServeSettings) -> Terms:
+    """Raises `ConfigRefused`, in one line."""
+    token = None if settings.token_file is None else read_secret(settings.token_file).encode()
+    return Terms(_make_context(settings), token)
+
+
+def _make_context(settings: ServeSettings) -> ssl.SSLContext | None:
+    if settings.certificate is None:
+        for name, path in (("key", settings.key), ("client_ca", settings.client_ca)):
+            if path is not None:
+                raise ConfigRefused(f"serve.{name} is for TLS, which needs serve.certificate, too")
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # trio's streams do not know it
+    context.set_alpn_protocols(["http/1.1"])
+    _load_certificate(context, settings.certificate, settings.key)
+    if settings.client_ca is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        try:
+            context.load_verify_locations(find_file(settings.client_ca))
+        except OSError as error:
+            raise ConfigRefused(f"{settings.client_ca}: {_reason(error)}") from None
+    return context
+
+
+def _load_certificate(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
+    for path in (certificate, key) if key else (certificate,):
+        _demand_readable(path, is_secret=path is key)
+    try:
+        # Without a password OpenSSL would ask for one on the terminal, and wait.
+        context.load_cert_chain(find_file(certificate), find_file(key) if key else None, password=lambda: "")
+    except OSError as error:
+        files = f"{certificate} and {key}" if key else f"{certificate}, which holds the key, too"
+        raise ConfigRefused(f"{files}: {_reason(error)}") from None
+
+
+def _demand_readable(path: Path, *, is_secret: bool) -> None:
+    """OpenSSL does not say which of the two files it could not read."""
+    try:
+        with find_file(path).open("rb") as file:
+            mode = find_file(path).stat().st_mode
+            text = file.read()
+    except OSError as error:
+        raise ConfigRefused(f"{path}: {error.strerror}") from None
+    if (is_secret or b"PRIVATE KEY-----" in text) and mode & (stat.S_IROTH | stat.S_IWOTH):
+        raise ConfigRefused(f"{path}: every user of this machine can get at the key: chmod o= {path}")
+    if b"-----BEGIN " not in text:
+        raise ConfigRefused(f"{path}: not a PEM file")
+    if b"ENCRYPTED" in text:
+        raise ConfigRefused(f"{path}: the key has a password, and nobody is here to type it")
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        if error.reason == "KEY_VALUES_MISMATCH":
+            return "the key is not the certificate's"
+        if error.reason in ("NO_CERTIFICATE_OR_CRL_FOUND", "NO_START_LINE"):
+            return "no certificate in it"
+        return (error.reason or "not a certificate with its key, in PEM").lower().replace("_", " ")
+    return error.strerror or str(error)
