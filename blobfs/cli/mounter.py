@@ -24,32 +24,43 @@ from blobfs.fuse.premount import premount
 @click.option("--config", type=click.Path(path_type=Path), help="The node's configuration file.")
 @click.option("--user", required=True, help="Whom the daemon runs as.")
 @click.option("-o", "options", multiple=True, metavar="OPTS", help="As for `blobfs mount`.")
+@click.option("--record", type=click.Path(path_type=Path), help="Gets the mountpoint, for `unmounter`.")
 @click.argument("mountpoint", required=False, type=click.Path(path_type=Path))
-def mounter(config: Path | None, user: str, options: tuple[str, ...], mountpoint: Path | None) -> None:
+def mounter(
+    config: Path | None, user: str, options: tuple[str, ...], record: Path | None, mountpoint: Path | None
+) -> None:
     """Mount for a daemon that runs as another user, and leave it the connection.
 
     Under systemd only, which passes it on. Needs the right to mount.
     """
     if "NOTIFY_SOCKET" not in os.environ:
         raise click.UsageError("this is for a service of systemd, with FileDescriptorStoreMax=1")
-    try:
-        account = pwd.getpwnam(user)
-    except KeyError:
-        raise click.UsageError(f"there is no user {user}") from None
+    account = find_account(user)
     try:
         settings = read_settings(mountpoint, config, options, {})
-        descriptor = trio.run(_mount, settings, account)
+        target, descriptor = trio.run(mount_for, account, settings)
     except BlobfsError as error:
         raise click.ClickException(str(error)) from error
+    if record is not None:
+        record.write_bytes(os.fsencode(target))
     store_mount_descriptor(descriptor)
 
 
-async def _mount(settings: NodeSettings, account: pwd.struct_passwd) -> int:
+def find_account(user: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(user)
+    except KeyError:
+        raise click.UsageError(f"there is no user {user}") from None
+
+
+async def mount_for(account: pwd.struct_passwd, settings: NodeSettings) -> tuple[str, int]:
+    """Where it is mounted now, and the connection's descriptor. Raises `StartRefused`."""
     # What is not there need not be: it is a service's own directory.
     await trio.to_thread.run_sync(_make_directory, settings.mountpoint)
     target = await prepare_mountpoint(str(settings.mountpoint), nonempty=settings.nonempty)
     source = os.path.abspath(settings.store)
-    return premount(target, source, account.pw_uid, account.pw_gid, read_only=settings.read_only)
+    descriptor = premount(target, source, account.pw_uid, account.pw_gid, read_only=settings.read_only)
+    return target, descriptor
 
 
 def _make_directory(path: Path) -> None:
