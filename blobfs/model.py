@@ -6,7 +6,7 @@ A name is what a blob is shared under: a path relative to the mount, components 
 
 import enum
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NewType
 from urllib.parse import quote
 
@@ -161,3 +161,5 @@ class Attempt:
     received: int = 0
     """Bytes of body that arrived."""
     ms: int = 0
+    request: str | None = field(default=None, compare=False)
+    """Whom the share was asked for (`blobfs.requests`), as the log and the share are told it too."""

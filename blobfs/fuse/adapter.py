@@ -23,12 +23,13 @@ import pyfuse3
 import trio
 from pyfuse3 import EntryAttributes, FileInfo, ReaddirToken, RequestContext, SetattrFields
 
-from blobfs.errors import BlobfsError, OperationRefused
+from blobfs.errors import BlobfsError, OperationRefused, StoreBroken
 from blobfs.fuse import translation
 from blobfs.fuse.counts import UNEXPECTED, OperationCounts
 from blobfs.fuse.init_reply import complete_init_reply
 from blobfs.fuse.interface import FileSystem
 from blobfs.fuse.pruning import prune_stale
+from blobfs.requests import begin_request, end_request
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ def _answered(
 
     @functools.wraps(operation)
     async def answer(self: "Adapter", /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        counts, begun = self.counts, trio.current_time()
+        counts, begun, request = self.counts, trio.current_time(), begin_request()
         counts.asked[name] += 1
         try:
             return await operation(self, *args, **kwargs)
@@ -56,10 +57,11 @@ def _answered(
             counts.refused(name, error.errno)
             raise
         except Exception as error:
-            number = self._errno_of(name, error)
+            number = self._errno_of(name, args, error)
             counts.refused(name, number)
             raise pyfuse3.FUSEError(number) from None
         finally:
+            end_request(request)
             counts.took[name].add(trio.current_time() - begun)
 
     return answer
@@ -92,13 +94,15 @@ class Adapter(pyfuse3.Operations):
         """How often each operation was asked for; under ``errors``, how often each error was the answer."""
         return self.counts.statistics()
 
-    def _errno_of(self, name: str, error: Exception) -> int:
+    def _errno_of(self, name: str, subject: tuple[object, ...], error: Exception) -> int:
         ours = _deliberate(error)
         if ours is None:
             self.counts.errors[UNEXPECTED] += 1
             _log.error("%s: unexpected, the caller gets EIO", name, exc_info=error)
+            self._fs.tell(name, subject, StoreBroken("unexpected; see the log"))
             return errno.EIO
         self.counts.errors[type(ours).__name__] += 1
+        self._fs.tell(name, subject, ours)
         if not isinstance(ours, OperationRefused):  # a caller's own mistakes are no news
             _log.debug("%s: %s: %s", name, type(ours).__name__, ours)
         return ours.errno

@@ -17,6 +17,7 @@ import httpx
 import trio
 
 from blobfs.model import Kind
+from blobfs.requests import current_request
 from blobfs.shares.address import ShareOptions, origin, shown_url
 from blobfs.shares.answer import Answer, Trial
 from blobfs.shares.answer_rules import REDIRECT_STATUS
@@ -161,6 +162,8 @@ class Exchange:
     async def _send(self, trial: Trial, question: Question, url: httpx.URL) -> Answer:
         assert self._transport is not None, "the share is not open"
         headers = {**self._headers, **question.headers}
+        if (reader := current_request()) is not None:
+            headers["X-Request-Id"] = reader  # so that the share's log can be laid beside ours
         if self._credentials and origin(url) == self._origin:
             headers["Authorization"] = self._credentials
         request = httpx.Request(question.method, url, headers=headers)

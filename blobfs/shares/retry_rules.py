@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from blobfs.model import Attempt, Kind, Outcome
+from blobfs.requests import current_request
 
 LONGEST_PAUSE = 30.0
 """Seconds that backoff alone can come to; a share may ask for more (Retry-After)."""
@@ -76,8 +77,9 @@ RULES: Mapping[Kind, Rule] = {
 def failed_attempt(
     share: str, phase: str, kind: Kind, detail: str, status: int | None = None, received: int = 0, ms: int = 0
 ) -> Attempt:
-    """The only maker of attempts: the outcome is the kind's."""
-    return Attempt(share, phase, kind, RULES[kind].outcome, detail, status, received, ms)
+    """The only maker of attempts: the outcome is the kind's, the request the one that is being worked for."""
+    outcome = RULES[kind].outcome
+    return Attempt(share, phase, kind, outcome, detail, status, received, ms, current_request())
 
 
 def is_worth_asking_again(kind: Kind) -> bool:

@@ -202,7 +202,7 @@ def test_last_error(start_node: StartNode, tries: int):
         assert "user.blobfs.last_error" in os.listxattr(b.path("f"))
         attempts = json.loads(attribute(b.path("f"), "last_error"))
     assert len(attempts) == tries
-    keys = {"share", "phase", "kind", "outcome", "detail", "status", "received", "ms"}
+    keys = {"share", "phase", "kind", "outcome", "detail", "status", "received", "ms", "request"}
     assert all(attempt.keys() == keys for attempt in attempts)
     assert {attempt["share"] for attempt in attempts} == {a.url}
     assert {attempt["kind"] for attempt in attempts} == {"connect-refused"}
