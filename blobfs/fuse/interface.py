@@ -10,11 +10,16 @@ mount ends the kernel gives nothing back: not the references, nor the handles th
 from collections.abc import Sequence
 from typing import Protocol
 
+from blobfs.errors import BlobfsError
 from blobfs.vfs.attributes import Attributes, Caller, Change, DirEntry, Opened, Statvfs
 
 
 class FileSystem(Protocol):
     """Names are bytes, inodes and handles are numbers that the file system chose; the root is inode 1."""
+
+    def tell(self, operation: str, subject: tuple[object, ...], error: BlobfsError) -> None:
+        """An operation is answered with an error; `subject` are its inode or handle, and what came after."""
+        ...
 
     async def lookup(self, parent: int, name: bytes, caller: Caller) -> Attributes:
         """With inode 0, which is no reference: not there, and not to be asked again for `entry_timeout`."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import trio
 
 from blobfs import errors
-from blobfs.model import BlobId, Name
+from blobfs.model import RESERVED_PREFIX, BlobId, Name
 from blobfs.record import BlobRecord
 from blobfs.store.incoming import Incoming
 from blobfs.store.partial import Partial
@@ -39,8 +39,13 @@ class SealJob:
     def sealed_mode(self) -> int:
         return 0o555 if self.mode & 0o111 else 0o444
 
+    @property
+    def what(self) -> str:
+        """For people."""
+        return self.name if self.name is not None else "a blob without a name"
+
     def __str__(self) -> str:
-        return repr(self.name) if self.name is not None else "a blob without a name"
+        return repr(self.name) if self.name is not None else self.what
 
 
 @dataclass(eq=False)
@@ -53,6 +58,11 @@ class KeepJob:
     failure: errors.BlobfsError | None = None
     done: trio.Event = field(default_factory=trio.Event)
     since: float = 0.0
+
+    @property
+    def what(self) -> str:
+        """For people."""
+        return f"{RESERVED_PREFIX}/blobs/{self.content.blob}"
 
     def __str__(self) -> str:
         return self.content.blob

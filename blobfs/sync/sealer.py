@@ -30,6 +30,7 @@ from blobfs.sync.disk import DiskThreads
 from blobfs.sync.durations import Durations
 from blobfs.sync.jobs import Job, KeepJob, SealJob
 from blobfs.sync.naming.namespace import Namespace
+from blobfs.sync.told import ToldFailures
 
 _log = logging.getLogger(__name__)
 
@@ -53,12 +54,19 @@ class Sealer:
     """
 
     def __init__(
-        self, store: Store, disk: DiskThreads, namespace: Namespace, arrivals: Arrivals, delay: float
+        self,
+        store: Store,
+        disk: DiskThreads,
+        namespace: Namespace,
+        arrivals: Arrivals,
+        told: ToldFailures,
+        delay: float,
     ) -> None:
         self._store = store
         self._disk = disk
         self._namespace = namespace
         self._arrivals = arrivals
+        self._told = told
         self._delay = delay
         self._pending: list[Job] = []
         self._unconfirmed: list[SealJob] = []
@@ -190,6 +198,7 @@ class Sealer:
         except errors.BlobfsError as failure:
             job.failure = failure
             _log.warning("could not seal %s: %s", job, failure)
+            self._told.note("keep" if isinstance(job, KeepJob) else "seal", job.what, failure)
         except Exception as failure:
             job.failure = errors.StoreBroken(f"unexpected: {failure!r}")
             _log.exception("could not seal %s", job)

@@ -77,7 +77,7 @@ class SyncService:
         self.namespace = Namespace(store, self.disk, self.catalogue.heard_of)
         self.arrivals = Arrivals()
         self.told = ToldFailures()
-        self.sealer = Sealer(store, self.disk, self.namespace, self.arrivals, seal_delay)
+        self.sealer = Sealer(store, self.disk, self.namespace, self.arrivals, self.told, seal_delay)
         self.space = Space(store, space)
         self.loads = Loads(
             store, self.disk, peers, self.sealer, self.namespace, self.space, self.arrivals, settings

@@ -1,8 +1,8 @@
 """What readers and others were told could not be had or kept, for whoever looks at the node: the last of it.
 
 Noted where errors leave the node, by whom knows the name. A caller's own mistakes are no failures, nor is
-that a name is nowhere. The kernel asks again for a READ that failed, and many read the same: what is told
-again in the same words counts up, and stands first again.
+that a name is nowhere. The kernel asks again for a READ that failed, many read the same, and `find` over
+shares that are away asks for thousands of names: what is told again counts up, and stands first again.
 """
 
 import errno
@@ -14,6 +14,7 @@ import trio
 
 from blobfs import errors
 from blobfs.model import Attempt
+from blobfs.requests import current_request
 
 KEPT = 50
 """Failures; what is older is in the log."""
@@ -28,7 +29,7 @@ class Told:
     operation: str
     """read, lookup, open, ...: as the kernel calls it; load, seal, keep: of this node's own."""
     what: str
-    """A name, a blob or a package as a path in the mount."""
+    """A name, a blob or a package as a path in the mount; of lookups the last one."""
     errno: int
     message: str
     attempts: tuple[Attempt, ...]
@@ -38,7 +39,7 @@ class Told:
     """The same on trio's clock."""
     count: int
     request: str | None
-    """By which the log calls the last request that was told so."""
+    """The last one that was told so, as the log calls it."""
 
 
 class ToldFailures:
@@ -51,22 +52,32 @@ class ToldFailures:
     def __len__(self) -> int:
         return len(self._told)
 
-    def note(self, operation: str, what: str, error: errors.BlobfsError, request: str | None = None) -> None:
-        """Somebody was told this; does nothing for what is no failure of this node or its shares."""
+    def note(
+        self,
+        operation: str,
+        what: str,
+        error: errors.BlobfsError,
+        *,
+        answer: type[errors.BlobfsError] | None = None,
+    ) -> None:
+        """Somebody was told this, or was answered something else because of it.
+
+        Does nothing for what is no failure of this node or its shares.
+        """
         if not is_failure(error):
             return
-        key = (operation, what, str(error))
+        key = (operation, "" if operation == "lookup" else what, type(error).__name__)
         before = self._told.pop(key, None)
         self._told[key] = Told(
             operation,
             what,
-            error.errno,
+            (answer or error).errno,
             str(error),
             error.attempts if isinstance(error, errors.LoadFailed) else (),
             int(time.time()),
             trio.current_time(),
             1 if before is None else before.count + 1,
-            request,
+            current_request(),
         )
         if len(self._told) > self._most:
             self._told.popitem(last=False)

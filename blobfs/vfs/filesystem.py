@@ -26,6 +26,7 @@ from blobfs.vfs.stale import wait_stale
 from blobfs.vfs.stat import NEVER_THERE, attributes_of
 from blobfs.vfs.state import FileHandle, MountState, TextHandle, WriterHandle
 from blobfs.vfs.taking_over import take_over
+from blobfs.vfs.telling import tell
 from blobfs.vfs.waits import SignalWatch
 
 
@@ -42,6 +43,10 @@ class FileSystem:
     def wait_statistics(self) -> dict[str, int]:
         """Of the callers that wait for a share or a seal."""
         return self._state.waits.statistics()
+
+    def tell(self, operation: str, subject: tuple[object, ...], error: errors.BlobfsError) -> None:
+        """Notes what the kernel is answered; `subject` is what it called the operation with."""
+        tell(self._state, operation, subject, error)
 
     def seen_name(self, name: Name) -> Seen:
         """What a name was taken for last, without asking anybody."""

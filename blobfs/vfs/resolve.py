@@ -89,6 +89,9 @@ def _demand(state: MountState, name: Name, answer: Answer) -> Present | PresentP
             raise failure_from(attempts)
         case Unknown() | Absent():
             # On a writable mount the kernel asks before it creates, and writing works offline.
+            if isinstance(answer, Unknown):
+                reason = failure_from(answer.attempts)
+                state.sync.told.note("lookup", name, reason, answer=errors.NameMissing)
             raise errors.NameMissing(f"{name} is not here")
 
 

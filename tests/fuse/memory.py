@@ -22,6 +22,7 @@ import trio.testing
 
 from blobfs.errors import (
     AttributeMissing,
+    BlobfsError,
     DirectoryNotEmpty,
     NameExists,
     NameMissing,
@@ -54,6 +55,7 @@ class MemoryFileSystem:
 
     def __init__(self) -> None:
         self.nodes = {ROOT: Node(ROOT, stat.S_IFDIR | 0o755)}
+        self.told: list[tuple[str, tuple[object, ...], type[BlobfsError]]] = []
         self.mark_stale, self.stale = trio.open_memory_channel[list[int]](math.inf)
         for name, content in (
             (b"hello", b"hello, world\n"),
@@ -62,6 +64,9 @@ class MemoryFileSystem:
             (b"refused", b"?" * 10),
         ):
             self.nodes[self._add(ROOT, name, stat.S_IFREG | 0o644)].content += content
+
+    def tell(self, operation: str, subject: tuple[object, ...], error: BlobfsError) -> None:
+        self.told.append((operation, subject[:2], type(error)))
 
     def _add(self, parent: int, name: bytes, mode: int) -> int:
         if name in self.nodes[parent].children:

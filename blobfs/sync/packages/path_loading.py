@@ -71,6 +71,13 @@ class PathLoading:
 
         Of a directory everything is loaded that can be, before an error is raised.
         """
+        try:
+            return await self._load(path, progress)
+        except errors.BlobfsError as error:
+            self._sync.told.note("load", path, error)
+            raise
+
+    async def _load(self, path: str, progress: Progress) -> LoadedPath:
         match await find_target(path, self._sync.lookup):
             case NamedBlob() as named:
                 return _loaded("blob", await self._load_named(named, progress), 1, progress)
