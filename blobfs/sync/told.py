@@ -6,6 +6,8 @@ shares that are away asks for thousands of names: what is told again counts up, 
 """
 
 import errno
+import logging
+import math
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -18,6 +20,11 @@ from blobfs.requests import current_request
 
 KEPT = 50
 """Failures; what is older is in the log."""
+SAID_AT_MOST = 20
+SAID_WITHIN = 10.0
+"""Lines of the log, and seconds."""
+
+_log = logging.getLogger(__name__)
 
 _NO_FAILURES = (errors.WouldBlock, errors.Interrupted)
 
@@ -43,11 +50,13 @@ class Told:
 
 
 class ToldFailures:
-    """Mutable: `_told`, the oldest first, by `note` only."""
+    """Mutable, by `note` only: `_told`, the oldest first; how much was said in the log of late."""
 
     def __init__(self, most: int = KEPT) -> None:
         self._most = most
         self._told: OrderedDict[tuple[str, str, str], Told] = OrderedDict()
+        self._quiet_until = -math.inf
+        self._said = 0
 
     def __len__(self) -> int:
         return len(self._told)
@@ -68,7 +77,7 @@ class ToldFailures:
             return
         key = (operation, "" if operation == "lookup" else what, type(error).__name__)
         before = self._told.pop(key, None)
-        self._told[key] = Told(
+        self._told[key] = told = Told(
             operation,
             what,
             (answer or error).errno,
@@ -81,6 +90,16 @@ class ToldFailures:
         )
         if len(self._told) > self._most:
             self._told.popitem(last=False)
+        self._say(told)
+
+    def _say(self, told: Told) -> None:
+        """For who looks for a reason. In bounds: `grep -r` over dead shares fails for each file."""
+        if told.at > self._quiet_until:
+            self._quiet_until, self._said = told.at + SAID_WITHIN, 0
+        if self._said < SAID_AT_MOST:
+            self._said += 1
+            times = f" ({told.count} times)" if told.count > 1 else ""
+            _log.info("%s %s: %s: %s%s", told.operation, told.what, errno_name(told), told.message, times)
 
     def latest(self) -> list[Told]:
         """The newest first."""
