@@ -2,4 +2,4 @@
 
 from blobfs.cli.main import main
 
-main()
+main(prog_name="blobfs")
