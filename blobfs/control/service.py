@@ -31,8 +31,8 @@ _log = logging.getLogger(__name__)
 
 Status = Callable[[], Mapping[str, Any]]
 Why = Callable[[str], Awaitable[Mapping[str, Any]]]
-Metrics = Callable[[], tuple[str, bytes]]
-"""Content type and body."""
+Metrics = Callable[[str], Awaitable[tuple[str, bytes]]]
+"""Content type and body, for an ``Accept`` header."""
 Page = Callable[[], bytes]
 """HTML."""
 Reload = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -87,7 +87,7 @@ class ControlApp:
         for word, touch in touching.items():
             self._routes[f"/{word}"] = _CHANGING, _touched(touch)
         if metrics is not None:
-            self._routes["/metrics"] = READING, _shown(lambda: _measured(*metrics()))
+            self._routes["/metrics"] = READING, _measured(metrics)
         if page is not None:
             self._routes["/"] = READING, _shown(lambda: _Answer(200, page(), "text/html; charset=utf-8"))
         if reload is not None:
@@ -140,9 +140,14 @@ class ReadingApp:
 
 def _host(headers: Any) -> str:
     """Without its port."""
-    name = next((value for key, value in headers if key == b"host"), b"").decode("latin-1")
+    name = _header(headers, b"host")
     head, colon, port = name.rpartition(":")
     return (head if colon and port.isdigit() else name).strip("[]").lower()
+
+
+def _header(headers: Any, wanted: bytes) -> str:
+    """Nothing, if it was not sent."""
+    return next((value for key, value in headers if key == wanted), b"").decode("latin-1")
 
 
 def _shown(show: Callable[[], _Answer]) -> _Asked:
@@ -206,8 +211,12 @@ def _streamed(load: Load) -> _Asked:
     return answer
 
 
-def _measured(content_type: str, body: bytes) -> _Answer:
-    return _Answer(200, body, content_type)
+def _measured(metrics: Metrics) -> _Asked:
+    async def answer(scope: Any, receive: Any, send: Any) -> _Answer:
+        content_type, body = await metrics(_header(scope["headers"], b"accept"))
+        return _Answer(200, body, content_type)
+
+    return answer
 
 
 def _refusal(status: int, error: str) -> _Answer:

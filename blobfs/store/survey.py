@@ -48,7 +48,7 @@ def survey(store: Store, wanted: int, busy: Container[str] = frozenset()) -> Sur
     """Measures the store and finds `wanted` bytes that may go. What is `busy` is no candidate."""
     begun = store.usage.begin_measuring()
     oldest = _Oldest(wanted)
-    used = 0
+    used = blobs = 0
     for directory in (store.layout.incoming, store.layout.bundles):
         # Of what is placed already the blob is counted.
         used += sum(found.st_blocks * BLOCK for _, found in _files(directory) if found.st_nlink == 1)
@@ -63,12 +63,13 @@ def survey(store: Store, wanted: int, busy: Container[str] = frozenset()) -> Sur
     for entry, found in _files(store.layout.blobs):
         if found.st_ino in partial:
             continue
+        blobs += 1
         tree = merkle.Geometry(found.st_size).tree_size
         taken = found.st_blocks * BLOCK + -(-tree // PAGE) * PAGE
         used += taken
         if entry.name not in busy:
             oldest.offer(entry, found, Candidate(found.st_atime_ns, entry.name, taken, False))
-    store.usage.measured(used, begun)
+    store.usage.measured(used, begun, blobs)
     return Survey(used, oldest.found())
 
 

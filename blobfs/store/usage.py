@@ -11,12 +11,13 @@ from blobfs import errors
 
 
 class Usage:
-    """Thread-safe. Mutable: `quota`, bytes, None for no limit; set once, before anything is written."""
+    """Thread-safe. Mutable: `quota`, bytes, None for no limit; `blobs`, their number when it was measured."""
 
     def __init__(self) -> None:
         self.quota: int | None = None
         self._lock = threading.Lock()
         self._measured: int | None = None
+        self.blobs: int | None = None
         self._added = 0
         self._expected = 0
 
@@ -60,8 +61,9 @@ class Usage:
         with self._lock:
             return self._added
 
-    def measured(self, found: int, begun: int) -> None:
+    def measured(self, found: int, begun: int, blobs: int) -> None:
         """Takes what was added meanwhile for missing in the measurement."""
+        self.blobs = blobs
         with self._lock:
             self._measured = found
             self._added -= begun

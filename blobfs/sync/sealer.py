@@ -77,6 +77,7 @@ class Sealer:
         self._written = trio.Event()
         self._hurry = trio.Event()
         self._busy = False
+        self._running = 0
         self._settled = trio.Condition()
         self._confirming = trio.Lock()
         self.groups = 0
@@ -87,6 +88,7 @@ class Sealer:
     def statistics(self) -> dict[str, int]:
         return {
             "pending": len(self._pending),
+            "running": self._running,
             "unconfirmed": len(self._unconfirmed),
             "failed": len(self._failed),
             "groups": self.groups,
@@ -157,13 +159,13 @@ class Sealer:
             self._submitted = trio.Event()
             self._written = trio.Event()
             self._hurry = trio.Event()
-        self._busy = True
+        self._busy, self._running = True, len(group)
         begun = trio.current_time()
         try:
             self.groups += 1
             await self._seal_group(group)
         finally:
-            self._busy = False
+            self._busy, self._running = False, 0
             for job in group:
                 self.waited.add(begun - job.since)
                 self.worked.add(trio.current_time() - begun)

@@ -266,12 +266,16 @@ async def test_what_is_not_touched_so(tmp_path: Path, nursery: trio.Nursery) -> 
 # What is shown and what is refused
 
 
+async def metrics(accept: str) -> tuple[str, bytes]:
+    return "text/plain; version=0.0.4", f"up 1 {accept}\n".encode()
+
+
 METERED = ControlApp(
     lambda: {"pid": 7},
     why,
     load,
     {"pin": pin},
-    metrics=lambda: ("text/plain; version=0.0.4", b"up 1\n"),
+    metrics=metrics,
     page=lambda: b"<!doctype html>",
 )
 
@@ -290,14 +294,14 @@ async def reply(
 
     path, _, query = path.partition("?")
     scope = {"type": "http", "path": path, "query_string": query.encode(), "method": method}
-    await app(scope | {"headers": [(b"host", host)]}, receive, send)
+    await app(scope | {"headers": [(b"host", host), (b"accept", b"any")]}, receive, send)
     return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
 
 
 async def test_metrics_and_the_page() -> None:
     """Each as what it is; the page may load nothing from elsewhere; what a node has not is not there."""
     status, headers, body = await reply(METERED, "/metrics")
-    assert (status, headers[b"content-type"], body) == (200, b"text/plain; version=0.0.4", b"up 1\n")
+    assert (status, headers[b"content-type"], body) == (200, b"text/plain; version=0.0.4", b"up 1 any\n")
     status, headers, body = await reply(METERED, "/")
     assert (status, headers[b"content-type"], body) == (200, b"text/html; charset=utf-8", b"<!doctype html>")
     assert headers[b"content-security-policy"].startswith(b"default-src 'none'; ")

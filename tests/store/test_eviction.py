@@ -219,7 +219,7 @@ def test_measuring_while_something_comes():
     begun = usage.begin_measuring()
     usage.expect(5)
     usage.arrived(5)
-    usage.measured(100, begun)
+    usage.measured(100, begun, 1)
     assert usage.used == 100 + 10 + 5
     usage.arrived(10)
     usage.expect(3)
