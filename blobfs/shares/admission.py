@@ -6,6 +6,7 @@ files that do not fit together the old terms stay in force. A connection keeps t
 each of its requests brings the token of the moment.
 """
 
+import os
 import ssl
 import stat
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from pathlib import Path
 from blobfs.config.secret_files import find_file, read_secret
 from blobfs.config.settings import ServeSettings
 from blobfs.errors import ConfigRefused
+
+_KEY = b"PRIVATE KEY-----"
+"""Begins and ends a key in a PEM file, of whatever kind."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -69,37 +73,43 @@ def _make_context(settings: ServeSettings) -> ssl.SSLContext | None:
 
 
 def _load_certificate(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
-    for path in (certificate, key) if key else (certificate,):
-        _demand_readable(path, is_secret=path is key)
+    """OpenSSL does not say which of the two files is wrong, and little of what is wrong with it."""
+    text = _read_pem(certificate)
+    if key is None and _KEY not in text:
+        raise ConfigRefused(f"{certificate}: there is no key in it, and no serve.key is set")
+    if key is not None and _KEY not in _read_pem(key):
+        raise ConfigRefused(f"{key}: there is no key in it")
     try:
         # Without a password OpenSSL would ask for one on the terminal, and wait.
         context.load_cert_chain(find_file(certificate), find_file(key) if key else None, password=lambda: "")
     except OSError as error:
-        files = f"{certificate} and {key}" if key else f"{certificate}, which holds the key, too"
+        files = f"{certificate} and {key}" if key else str(certificate)
         raise ConfigRefused(f"{files}: {_reason(error)}") from None
 
 
-def _demand_readable(path: Path, *, is_secret: bool) -> None:
-    """OpenSSL does not say which of the two files it could not read."""
+def _read_pem(path: Path) -> bytes:
     try:
         with find_file(path).open("rb") as file:
-            mode = find_file(path).stat().st_mode
+            mode = os.fstat(file.fileno()).st_mode
             text = file.read()
     except OSError as error:
         raise ConfigRefused(f"{path}: {error.strerror}") from None
-    if (is_secret or b"PRIVATE KEY-----" in text) and mode & (stat.S_IROTH | stat.S_IWOTH):
-        raise ConfigRefused(f"{path}: every user of this machine can get at the key: chmod o= {path}")
     if b"-----BEGIN " not in text:
         raise ConfigRefused(f"{path}: not a PEM file")
+    if _KEY in text and mode & (stat.S_IROTH | stat.S_IWOTH):
+        raise ConfigRefused(f"{path}: every user of this machine can get at the key: chmod o= {path}")
     if b"ENCRYPTED" in text:
         raise ConfigRefused(f"{path}: the key has a password, and nobody is here to type it")
+    return text
 
 
 def _reason(error: OSError) -> str:
-    if isinstance(error, ssl.SSLError):
-        if error.reason == "KEY_VALUES_MISMATCH":
+    if not isinstance(error, ssl.SSLError):
+        return error.strerror or str(error)
+    match error.reason:
+        case "KEY_VALUES_MISMATCH":
             return "the key is not the certificate's"
-        if error.reason in ("NO_CERTIFICATE_OR_CRL_FOUND", "NO_START_LINE"):
-            return "no certificate in it"
-        return (error.reason or "not a certificate with its key, in PEM").lower().replace("_", " ")
-    return error.strerror or str(error)
+        case "NO_CERTIFICATE_OR_CRL_FOUND" | "NO_START_LINE":
+            return "there is no certificate in it"
+        case reason:
+            return (reason or "not to be read").lower().replace("_", " ")

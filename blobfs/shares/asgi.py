@@ -32,7 +32,7 @@ from starlette.types import ASGIApp
 
 from blobfs.shares.listening import shown_address
 from blobfs.shares.refusals import Refusals
-from blobfs.shares.tls_stream import HandshakeFailed, ServedStream, shake_hands
+from blobfs.shares.tls_stream import HandshakeFailed, ServedStream, send_alert, shake_hands
 
 _log = logging.getLogger(__name__)
 
@@ -188,6 +188,7 @@ class _Connections:
                 return await shake_hands(raw, self._tls())
             except HandshakeFailed as failure:
                 self._refusals.note(logging.INFO, f"no TLS: {failure}", client)
+                await send_alert(raw, failure.alert)
             finally:
                 self._greeting.discard(scope)
         return None

@@ -2,7 +2,7 @@
 
 trio closes a stream whose handshake fails without the alert that OpenSSL has ready for the peer, who would
 then see a connection that breaks off and not, say, that a certificate was wanted of him. So the alert is
-sent here.
+kept, for `send_alert`.
 """
 
 import ssl
@@ -34,7 +34,11 @@ _REASONS = {
 
 
 class HandshakeFailed(Exception):
-    """No TLS with this peer; its text says why, in words of ours or OpenSSL's."""
+    """No TLS with this peer; its text says why, in words of ours or OpenSSL's. `alert` is for him."""
+
+    def __init__(self, reason: str, alert: bytes = b"") -> None:
+        super().__init__(reason)
+        self.alert = alert
 
 
 async def shake_hands(raw: trio.SocketStream, context: ssl.SSLContext) -> trio.SSLStream[trio.SocketStream]:
@@ -47,10 +51,21 @@ async def shake_hands(raw: trio.SocketStream, context: ssl.SSLContext) -> trio.S
     except trio.TooSlowError:
         raise HandshakeFailed("the handshake stalled") from None
     except trio.BrokenResourceError as broken:
-        if isinstance(broken.__cause__, ssl.SSLError):
-            await _send_alert(raw, outgoing.bio.read())
-        raise HandshakeFailed(_reason(broken.__cause__)) from broken
+        raise HandshakeFailed(_reason(broken.__cause__), outgoing.bio.read()) from broken
     return stream
+
+
+async def send_alert(raw: trio.SocketStream, alert: bytes) -> None:
+    """And waits for the peer to leave: a socket that is closed over unread bytes resets its connection, and
+    the alert might be lost."""
+    try:
+        with trio.move_on_after(ALERT_SECONDS):
+            await raw.send_all(alert)
+            await raw.send_eof()
+            while await raw.receive_some():
+                continue
+    except trio.BrokenResourceError:
+        return
 
 
 class _Outgoing:
@@ -65,22 +80,10 @@ class _Outgoing:
         return self._context.wrap_bio(incoming, outgoing, **terms)  # type: ignore[arg-type]  # trio's own
 
 
-async def _send_alert(raw: trio.SocketStream, alert: bytes) -> None:
-    """A socket that is closed over unread bytes resets its connection, and the alert might be lost."""
-    try:
-        with trio.move_on_after(ALERT_SECONDS):
-            await raw.send_all(alert)
-            await raw.send_eof()
-            while await raw.receive_some():
-                continue
-    except trio.BrokenResourceError:
-        return
-
-
 def _reason(cause: BaseException | None) -> str:
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"its certificate is not accepted: {cause.verify_message}"
     if isinstance(cause, ssl.SSLError):
-        reason = cause.reason or "EOF"
+        reason = cause.reason or "UNEXPECTED_EOF_WHILE_READING"
         return _REASONS.get(reason, reason.lower().replace("_", " "))
     return "the client left"

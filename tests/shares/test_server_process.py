@@ -13,8 +13,10 @@ import pytest
 import trio
 
 from blobfs.config.settings import ServeSettings
+from blobfs.errors import ConfigRefused
 from blobfs.shares.listening import bind_listener, shown_address
 from blobfs.shares.server_process import END_SECONDS, ShareServer
+from tests.servers.authority import Authority
 from tests.shares.asking import ask
 
 LIMIT_SECONDS = 20.0
@@ -49,11 +51,17 @@ def share(tmp_path: Path) -> Path:
 @asynccontextmanager
 async def running(share: Path) -> AsyncIterator[str]:
     """A share server in its process; its address."""
+    async with serving(share, ServeSettings()) as server:
+        yield shown_address(server.listener)
+
+
+@asynccontextmanager
+async def serving(share: Path, settings: ServeSettings) -> AsyncIterator[ShareServer]:
     with bind_listener("127.0.0.1:0") as listener, trio.fail_after(LIMIT_SECONDS):
         async with trio.open_nursery() as nursery:
-            server = ShareServer(share, listener, ServeSettings(), first_delay=SOON)
+            server = ShareServer(share, listener, settings, first_delay=SOON)
             await nursery.start(server.run)
-            yield shown_address(listener)
+            yield server
             nursery.cancel_scope.cancel()
 
 
@@ -142,6 +150,75 @@ async def test_started_although_the_child_cannot_live(
     monkeypatch.setattr(sys, "executable", "/bin/false")
     async with running(share):
         assert "ended with code 1" in caplog.text
+
+
+async def fetch(address: str, authority: Authority, token: str) -> tuple[int, bytes]:
+    """Over TLS, with a client that is not ours. Status 0 is no answer."""
+    command = [
+        "curl",
+        "-sS",
+        "-w",
+        "%{stderr}%{http_code}",
+        "--noproxy",
+        "*",
+        "--cacert",
+        str(authority.file),
+    ]
+    command += ["-m", str(LIMIT_SECONDS), "-H", f"Authorization: Bearer {token}", f"https://{address}/name"]
+    done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
+    return int(done.stderr[-3:]), done.stdout
+
+
+async def test_certificate_and_token(share: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The child serves over TLS who brings the token, and reads both again when told. It knows their files'
+    names only, which is all that the other users of the machine can see of them."""
+    authority, other = Authority(tmp_path), Authority(tmp_path, "other")
+    identity = authority.certify(file_name="server")
+    token = tmp_path / "token"
+    token.touch(0o600)
+    token.write_text("secret-1\n")
+    settings = ServeSettings(certificate=identity.certificate, key=identity.key, token_file=token)
+    async with serving(share, settings) as server:
+        address = shown_address(server.listener)
+        assert await fetch(address, authority, "secret-1") == (200, b"content")
+        assert (await fetch(address, authority, "secret-2"))[0] == 401
+        (child,) = children_of(os.getpid())
+        seen = Path(f"/proc/{child}/cmdline").read_bytes() + Path(f"/proc/{child}/environ").read_bytes()
+        assert b"secret-1" not in seen
+
+        token.write_text("secret-2\n")
+        other.certify(file_name="server")
+        server.reload()
+        while await fetch(address, other, "secret-2") != (200, b"content"):  # noqa: ASYNC110  another process
+            await trio.sleep(SOON)
+        assert (await fetch(address, authority, "secret-2"))[0] == 0
+
+        identity.key.write_bytes(b"")
+        with pytest.raises(ConfigRefused, match=r"server\.key: not a PEM file"):
+            server.reload()
+        assert await fetch(address, other, "secret-2") == (200, b"content")
+        assert children_of(os.getpid()) == [child]
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+
+
+async def test_told_before_it_serves(share: Path, tmp_path: Path) -> None:
+    """A child that is not there yet when its files change is told as soon as it is, and does not die of
+    it."""
+    with bind_listener("127.0.0.1:0") as listener, trio.fail_after(LIMIT_SECONDS):
+        async with trio.open_nursery() as nursery:
+            server = ShareServer(share, listener, ServeSettings(), first_delay=SOON)
+            server.reload()
+            await nursery.start(server.run)
+            assert (await ask(shown_address(listener), "/name")).body == b"content"
+            assert len(children_of(os.getpid())) == 1
+            nursery.cancel_scope.cancel()
+
+
+def test_files_that_cannot_be_read(share: Path, tmp_path: Path) -> None:
+    """What a child could not serve with is refused before there is one."""
+    settings = ServeSettings(certificate=tmp_path / "gone")
+    with bind_listener("127.0.0.1:0") as listener, pytest.raises(ConfigRefused, match="gone: No such file"):
+        ShareServer(share, listener, settings)
 
 
 async def test_child_ends_with_its_daemon(share: Path) -> None:
