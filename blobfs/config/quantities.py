@@ -1,4 +1,4 @@
-"""What the numbers among the settings count, and from where to where they go. Values; stands at their types."""
+"""What the numbers among the settings count, and how far they go: told at their types. Values only."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,11 @@ class Quantity:
     def __str__(self) -> str:
         if self.most is not None:
             return f"{self.unit} from {self.least:g} to {self.most:g}"
-        return f"{self.unit}, more than {self.least:g}" if self.is_open else f"{self.unit} from {self.least:g} on"
+        return (
+            f"{self.unit}, more than {self.least:g}"
+            if self.is_open
+            else f"{self.unit} from {self.least:g} on"
+        )
 
     def allows(self, number: float) -> bool:
         """Whether it is in here; NaN is not."""

@@ -1,0 +1,67 @@
+"""URLs of shares and addresses to listen on: what their text says is wrong. Pure; nothing is looked up."""
+
+import re
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
+
+_CREDENTIALS = re.compile(r"//[^/]*@")
+_UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\x9f\\]")
+
+
+def without_credentials(text: str) -> str:
+    """What may be shown of a text that may hold a URL."""
+    return _CREDENTIALS.sub("//", text)
+
+
+def url_problem(text: str) -> str | None:
+    """What keeps it from being a share's URL; never shows credentials."""
+    shown = without_credentials(text)[:200]
+    if _UNPRINTABLE.search(text):
+        return f"a share's URL has no space, no backslash and no control character in it: {shown!r}"
+    if not text.lower().startswith(("http:", "https:")):
+        return f"a share's URL starts with http:// or https://, this does not: {shown!r}"
+    if "?" in text or "#" in text:
+        return f"a share's URL has no query and no fragment: {shown!r}"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        return f"not a share's URL ({without_credentials(str(error))}): {shown!r}"
+    if not parts.hostname:
+        return f"a share's URL without a host: {shown!r}"
+    return f"a share's URL with port 0: {shown!r}" if port == 0 else None
+
+
+def same_share(text: str) -> str:
+    """Equal for two URLs of one share."""
+    parts = urlsplit(text)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return f"{parts.scheme}://{parts.hostname}:{port}{parts.path.rstrip('/')}/"
+
+
+def is_secure(parts: SplitResult) -> bool:
+    """Whether what is sent there can be read by nobody on the way."""
+    return parts.scheme == "https" or is_loopback(parts.hostname or "")
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Host and port of ``HOST:PORT`` or ``[ADDRESS]:PORT``. Raises `ValueError` with one line."""
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"an IPv6 address stands in brackets, as in [::1]:8970: {text!r}")
+    if not colon or not host or not host.isprintable() or any(c in host for c in "[]/@ "):
+        raise ValueError(f"not HOST:PORT: {text!r} (0.0.0.0:8970 is every interface)")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
+        raise ValueError(f"not a port, 0 to 65535: {port!r} in {text!r}")
+    return host, int(port)
