@@ -14,6 +14,8 @@ from blobfs.sync.transfers import Transfer, transfers
 
 MOST_TRANSFERS = 200
 """Those that are loading come first; ``loading.loads`` says how many there are in all."""
+MOST_ATTEMPTS = 20
+"""Of one failure: the last ones."""
 MOST_NAMES = 5
 """Of one blob."""
 
@@ -28,6 +30,7 @@ def _shown_transfer(transfer: Transfer, now: float) -> dict[str, Any]:
     return {
         "kind": transfer.kind,
         "key": transfer.key,
+        "part_of": transfer.part_of,
         "names": list(transfer.names[:MOST_NAMES]),
         "size": transfer.size,
         "present": transfer.present,
@@ -56,5 +59,5 @@ def _shown_failure(told: Told, now: float) -> dict[str, Any]:
         "message": told.message,
         "count": told.count,
         "request": told.request,
-        "attempts": [asdict(attempt) for attempt in told.attempts],
+        "attempts": [asdict(attempt) for attempt in told.attempts[-MOST_ATTEMPTS:]],
     }

@@ -52,6 +52,8 @@ class Transfer:
     """trio's clock."""
     last_error: str | None = None
     """What a reader was told, unless something has come since."""
+    part_of: str | None = None
+    """The package among the transfers that this blob is loaded for: its bytes are counted there too."""
 
     @property
     def eta(self) -> float | None:
@@ -65,18 +67,18 @@ def transfers(sync: SyncService, now: float) -> list[Transfer]:
     in_jobs: set[BlobId] = set().union(*(job.packages for job in jobs.values()), jobs)
     found = [
         *(_of_package(package, job, now) for package, job in jobs.items()),
-        *(_of_load(load, now, jobs.values()) for load in sync.loads.unfinished()),
+        *(_of_load(load, now, jobs) for load in sync.loads.unfinished()),
         *_of_bundles(sync.bundles.active(), in_jobs, now),
     ]
     return sorted(found, key=lambda transfer: (_ORDER[transfer.state], transfer.began))
 
 
-def _of_load(load: Load, now: float, jobs: Iterable[PackageJob]) -> Transfer:
+def _of_load(load: Load, now: float, jobs: Mapping[BlobId, PackageJob]) -> Transfer:
     failure = load.failures.since_arrival
     return Transfer(
         "plain" if isinstance(load.source, PlainSource) else "blob",
         load.key,
-        tuple(map(str, load.names)) or tuple(_names_in(jobs, load.key)),
+        tuple(map(str, load.names)) or tuple(_names_in(jobs.values(), load.key)),
         load.size,
         load.partial.present_bytes,
         load.flow.rate.of_late(now),
@@ -85,6 +87,7 @@ def _of_load(load: Load, now: float, jobs: Iterable[PackageJob]) -> Transfer:
         dict(load.flow.from_shares),
         load.began,
         None if failure is None else _in_words(failure),
+        next((package for package, job in jobs.items() if job.has(BlobId(load.key))), None),
     )
 
 

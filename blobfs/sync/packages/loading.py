@@ -68,6 +68,11 @@ class PackageJob:
         """Those in it, and itself."""
         return frozenset() if self.contents is None else self.contents.parts.keys()
 
+    def has(self, blob: BlobId) -> bool:
+        """Whether it is made of this blob, too."""
+        contents = self.contents
+        return contents is not None and (blob in contents.sizes or blob in contents.metas)
+
     def name_of(self, blob: BlobId) -> str | None:
         """A file in it that has this content, if it is a large one: those come one by one."""
         if self.contents is None:
