@@ -43,8 +43,11 @@ class _Measured(Collector):
     def collect(self) -> Iterator[Family]:
         families: dict[str, Family] = {}
         for name, labels, value in self._samples:
+            metric = BY_NAME[name]
+            if len(labels) != len(metric.labels):
+                raise ValueError(f"{name} has the labels {metric.labels}, not {labels}")
             if name not in families:
-                families[name] = _family(BY_NAME[name])
+                families[name] = _family(metric)
             _add(families[name], labels, value)
         for name in BY_NAME:
             if name in families:

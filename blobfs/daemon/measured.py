@@ -29,7 +29,7 @@ def measure(node: Node) -> Iterator[Sample]:
     yield from _mount(node)
     yield from _channel(node)
     yield from _loading(node)
-    yield from _shares(node.peers)
+    yield from _shares(node.sync.peers)
     yield from _store(node)
     yield from _scrub(node)
     yield from _sharing(node)
