@@ -10,6 +10,7 @@ import trio
 
 from blobfs.control.access import bind_control
 from blobfs.control.metric_table import Sample
+from blobfs.control.page import render_page
 from blobfs.control.service import ControlApp, ReadingApp
 from blobfs.daemon.measured import measure
 from blobfs.daemon.node import Node
@@ -47,6 +48,7 @@ def make_app(node: Node) -> ControlApp:
         PathLoading(node.sync).load,
         touching,
         metrics=partial(_metrics, node),
+        page=render_page,
     )
 
 
