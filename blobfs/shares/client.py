@@ -71,7 +71,8 @@ class Share:
         self.options = options
         self.shown = shown_url(options.url)
         """The share's URL without credentials, as in `Attempt.share`."""
-        self._exchange: Exchange = Exchange(options, before._exchange.counters if before is not None else None)
+        counters = None if before is None else before._exchange.counters
+        self._exchange: Exchange = Exchange(options, counters)
         self._redirects_directories = False
 
     def __repr__(self) -> str:

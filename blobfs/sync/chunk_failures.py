@@ -29,8 +29,8 @@ class ChunkFailures:
     """Mutable: `_failed`, by `remember`, `forget` and the clock; `last` and `attempts`."""
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = max(seconds, LEAST_MEMORY)
         self._failed: dict[int, _Failed] = {}
+        self.believe(seconds)
         self._has_complained = False
         self.last: Failure | None = None
         """What somebody was told last, whatever it was."""
@@ -38,6 +38,11 @@ class ChunkFailures:
         """Those of the last failure in which shares had a part."""
         self.since_arrival: Failure | None = None
         """What somebody was told last, unless something has arrived since."""
+
+    def believe(self, seconds: float) -> None:
+        """For so long, what fails from now on. What has failed may be tried at once."""
+        self._seconds = max(seconds, LEAST_MEMORY)
+        self._failed.clear()
 
     def remember(self, chunks: Iterable[int], error: errors.BlobfsError) -> None:
         failed = _Failed(error, trio.current_time() + self._seconds)

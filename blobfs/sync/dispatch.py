@@ -67,6 +67,11 @@ class Dispatcher:
     def statistics(self) -> DispatchStatistics:
         return DispatchStatistics(self._bodies, self._most_bodies, len(self._waiting), self._granted)
 
+    def allow(self, most: int) -> None:
+        """So many bodies at once from now on."""
+        self._most = most
+        self._assign()
+
     async def lease(
         self,
         peers: tuple[Peer, ...],

@@ -23,10 +23,10 @@ class ExtraStatistics:
 
 
 class ExtraTraffic:
-    """The budget of one node. Mutable: all counts, by the spans."""
+    """The budget of one node. Mutable: all counts, by the spans; `fraction`, when it is set anew."""
 
     def __init__(self, fraction: float) -> None:
-        self._fraction = fraction
+        self.fraction = fraction
         self._kept = 0
         self._wasted = 0
         self.hedged = 0
@@ -35,7 +35,7 @@ class ExtraTraffic:
         self.retried = 0
 
     def may_hedge(self) -> bool:
-        if self._wasted <= ALLOWANCE + self._fraction * self._kept:
+        if self._wasted <= ALLOWANCE + self.fraction * self._kept:
             return True
         self.refused += 1
         return False

@@ -308,6 +308,10 @@ class Load:
     def verdicts(self) -> list[Attempt]:
         return self._verdicts.attempts()
 
+    def forget_verdicts(self) -> None:
+        """The shares are not what they were."""
+        self._verdicts.forget()
+
     def note(self, peer: Peer, attempt: Attempt) -> None:
         """One share failed."""
         self._verdicts.note(peer, attempt)

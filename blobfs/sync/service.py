@@ -6,6 +6,7 @@ every background task: sealing, loads, the fill, the repair after an unclean end
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import trio
@@ -68,9 +69,9 @@ class SyncService:
         space: SpaceSettings = USUAL_SPACE,
     ) -> None:
         self.store = store
-        self.peers = peers
-        self._settings = settings
-        self.settings = settings
+        # Both are the service's own, and everybody's in it: they change while it runs (`changing`).
+        self.peers = peers = list(peers)
+        self.settings = settings = replace(settings)
         self.disk = disk or DiskThreads()
         news = News()
         self.catalogue = Catalogue(peers, settings, news)
@@ -124,7 +125,7 @@ class SyncService:
             await nursery.start(self.bundles.run)
             await nursery.start(self.package_loading.run)
             await nursery.start(self._small_writes.run)
-            await nursery.start(Filler(self.loads, self.space, self._settings).run)
+            await nursery.start(Filler(self.loads, self.space, self.settings).run)
             await nursery.start(self.space.run, self.evicting.free, self.evicting.measure)
             nursery.start_soon(self._known_shares.run)
             nursery.start_soon(guarded, self._repairs.run)

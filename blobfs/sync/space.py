@@ -47,13 +47,12 @@ PATIENCE = 2.0
 
 
 class Space:
-    """Of one store. Mutable: what the file system said last, and whether eviction is worth a try."""
+    """Of one store. Mutable: what the file system said last, whether eviction is worth a try, the limits."""
 
     def __init__(self, store: Store, settings: SpaceSettings) -> None:
         found = store.space()
         self._store = store
         self._partition = found.f_blocks * found.f_frsize
-        self._reserve = settings.reserve_of(self._partition)
         self._free = 0
         self._asked = -math.inf
         self._rests_until = -math.inf
@@ -64,7 +63,17 @@ class Space:
         self.rounds = 0
         self.passed_bytes = 0
         """Bytes that readers got and that were not kept."""
-        store.usage.quota = settings.quota
+        self._limit(settings)
+
+    def limit(self, settings: SpaceSettings) -> None:
+        """These are the limits from now on; what is too much is evicted in the background."""
+        self._limit(settings)
+        self._rests_until = -math.inf
+        self._pressed.set()  # also measures, which a store without a quota never was
+
+    def _limit(self, settings: SpaceSettings) -> None:
+        self._reserve = settings.reserve_of(self._partition)
+        self._store.usage.quota = settings.quota
 
     def statistics(self) -> dict[str, int | None]:
         usage = self._store.usage

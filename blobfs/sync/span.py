@@ -96,6 +96,10 @@ class Span:
         """Somebody waits for it for so long yet, or something has arrived."""
         self.scope.deadline = max(self.scope.deadline, trio.current_time() + seconds)
 
+    def look_again(self) -> None:
+        """There may be other shares now."""
+        self._ended.set()
+
     def give_up_lease(self) -> None:
         if self.peer is not None:
             self.load.dispatcher.release(self.peer)

@@ -39,6 +39,10 @@ class Verdicts:
             until = math.inf if attempt.kind in _FOR_GOOD else trio.current_time() + self._believed_for
             self._verdicts[peer] = Verdict(attempt, until)
 
+    def forget(self) -> None:
+        """The shares are not what they were."""
+        self._verdicts.clear()
+
     def attempts(self) -> list[Attempt]:
         return [verdict.attempt for verdict in self._verdicts.values()]
 

@@ -103,6 +103,11 @@ class Bundles:
         """Until what has arrived is in the store, or could not be kept."""
         await self._placing.settle()
 
+    def forget_verdicts(self) -> None:
+        """The shares are not what they were."""
+        for bundle in self._bundles.values():
+            bundle.forget_verdicts()
+
     def active(self) -> list[BundleLoad]:
         """Those that are being fetched right now."""
         return [bundle for bundle in self._bundles.values() if bundle.is_fetching]

@@ -261,6 +261,10 @@ class BundleLoad:
     def verdicts(self) -> list[Attempt]:
         return self._verdicts.attempts()
 
+    def forget_verdicts(self) -> None:
+        """The shares are not what they were."""
+        self._verdicts.forget()
+
     def active_spans(self) -> int:
         return len(self._spans)
 

@@ -8,7 +8,7 @@ their tails only, and while they are fresh they answer lookups of what they list
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import trio
 
@@ -89,19 +89,20 @@ class Catalogue:
     async def _ask_all(self, name: Name) -> list[ShareAnswer]:
         """Each share's answer in the order of the shares; those too late count as unreachable."""
         answers: dict[Peer, ShareAnswer] = {}
+        peers = tuple(self._peers)  # they may change meanwhile
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
 
                 async def ask(peer: Peer) -> None:
                     answers[peer] = answer = await self._ask(peer, name)
                     if is_conclusive(answer):
-                        is_worth_it = any(other.is_up() for other in self._peers if other not in answers)
+                        is_worth_it = any(other.is_up() for other in peers if other not in answers)
                         grace = CONFLICT_GRACE if is_worth_it else 0.0
                         scope.deadline = min(scope.deadline, trio.current_time() + grace)
 
-                for peer in self._peers:
+                for peer in peers:
                     nursery.start_soon(ask, peer)
-        return [answers[peer] for peer in self._peers if peer in answers]
+        return [answers[peer] for peer in peers if peer in answers]
 
     async def _ask(self, peer: Peer, name: Name) -> ShareAnswer:
         directory, _ = split(name)
@@ -213,15 +214,16 @@ class Catalogue:
     async def listing(self, directory: Name) -> Listing:
         """Every share's log of a directory, together; never longer than the lookup's bound."""
         logs: dict[Peer, KnownLog] = {}
+        peers = tuple(self._peers)  # they may change meanwhile
 
         async def read(peer: Peer) -> None:
             logs[peer] = await self._logs.refresh(peer, directory)
 
         async with trio.open_nursery() as nursery:
-            for peer in self._peers:
+            for peer in peers:
                 if not peer.is_plain:
                     nursery.start_soon(read, peer)
-        found = tuple((peer, logs[peer]) for peer in self._peers if peer in logs)
+        found = tuple((peer, logs[peer]) for peer in peers if peer in logs)
         failures = tuple(known.failure for _, known in found if known.failure is not None)
         return Listing(found, any(known.exists for _, known in found), failures)
 
@@ -278,6 +280,11 @@ class Catalogue:
         wrong = peer.wrong("size", f"its {size} bytes are not what the blob id says").attempt
         peer.strike(blob, wrong.detail)
         return wrong
+
+    def forget(self, gone: Collection[Peer]) -> None:
+        """The shares are not what they were: what none of them had, another one may have."""
+        self._absent.clear()
+        self._logs.forget(gone)
 
     def _remember_absence(self, name: Name) -> None:
         self._absent[name] = trio.current_time() + self._settings.negative_ttl

@@ -108,6 +108,12 @@ class KnownLogs:
         self._logs.move_to_end(key)
         return known
 
+    def forget(self, peers: Collection[Peer]) -> None:
+        """All that shares said which are gone."""
+        for key in [key for key in self._logs if key[0] in peers]:
+            self._cost -= self._costs.pop(key)
+            del self._logs[key]
+
     def is_fresh(self, known: KnownLog) -> bool:
         return trio.current_time() < known.checked + self._settings.listing_ttl
 

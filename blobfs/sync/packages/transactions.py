@@ -58,6 +58,7 @@ class Transactions:
         self._sealer = sealer
         self._namespace = namespace
         self._abandoned_after = abandoned_after
+        self._life_changed = trio.Event()
         self._open: dict[BlobId, OpenTransaction] = {}
         self._nursery: trio.Nursery | None = None
         self.completed = 0
@@ -80,8 +81,16 @@ class Transactions:
                 self._begin(package, progress_ns)
             task_status.started()
             while True:
-                await trio.sleep(self._abandoned_after / LOOKS_PER_LIFE)
+                with trio.move_on_after(self._abandoned_after / LOOKS_PER_LIFE):
+                    await self._life_changed.wait()
+                self._life_changed = trio.Event()
                 await guarded(self.expire, time.time_ns())
+
+    def abandon_after(self, seconds: float) -> None:
+        """So long without progress is enough from now on."""
+        if seconds != self._abandoned_after:
+            self._abandoned_after = seconds
+            self._life_changed.set()
 
     # What the view asks
 
