@@ -10,7 +10,7 @@ from blobfs.config.catalogue import CATALOGUE, DEFAULT_STORE
 from blobfs.config.files import file_problem, holds_key
 from blobfs.config.kinds import FilePath
 from blobfs.config.layers import Given, Merged, Mistake
-from blobfs.config.settings import FileRole
+from blobfs.config.settings import PASSED_SOCKET, FileRole
 from blobfs.config.share_rules import share_mistakes
 
 
@@ -57,7 +57,7 @@ def _wrong_serving(merged: Merged) -> Iterator[Mistake]:
 def _wrong_listening(merged: Merged) -> Iterator[Mistake]:
     for key in ("serve.listen", "control.listen"):
         text = merged.get(key)
-        if text is None:
+        if text is None or (key == "serve.listen" and text == PASSED_SOCKET):
             continue
         if text.startswith("unix:"):
             if key == "control.listen":

@@ -174,12 +174,17 @@ USUAL_RESERVE = 256 * MIB
 """What a full disk costs the other programs of a machine is worse than loading something again."""
 
 
+PASSED_SOCKET = "systemd"
+"""Instead of an address: the socket of a ``.socket`` unit."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServeSettings:
     """How this node's own share is served over HTTP."""
 
     listen: str | None = None
-    """``HOST:PORT``, ``[ADDRESS]:PORT`` or ``unix:PATH``; None is not at all."""
+    """``HOST:PORT``, ``[ADDRESS]:PORT``, ``unix:PATH``, or ``systemd`` for the socket that it passes; None is
+    not at all."""
     certificate: CertificateFile | None = None
     """PEM, with its chain: it is served over TLS. With `key` unless that is in it."""
     key: KeyFile | None = None

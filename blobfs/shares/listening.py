@@ -8,12 +8,10 @@ import os
 import socket
 import stat
 
+from blobfs.config.settings import PASSED_SOCKET
 from blobfs.errors import StartRefused
 from blobfs.model import Invalid
 from blobfs.shares.inherited import take_listener
-
-SYSTEMD = "systemd"
-"""Instead of an address: the socket that systemd passes."""
 
 PRIVATE_MODE = 0o600
 """Of a unix socket for this user alone."""
@@ -30,8 +28,8 @@ STALLED_PEER_MS = 60_000
 
 
 def bind_share_listener(text: str) -> socket.socket:
-    """What a share is served on, which may be `SYSTEMD`'s. Raises as `bind_listener`."""
-    return take_listener() if text == SYSTEMD else bind_listener(text, SHARED_MODE)
+    """What a share is served on, which may be systemd's. Raises as `bind_listener`."""
+    return take_listener() if text == PASSED_SOCKET else bind_listener(text, SHARED_MODE)
 
 
 def bind_listener(text: str, mode: int = PRIVATE_MODE) -> socket.socket:
