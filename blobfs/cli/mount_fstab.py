@@ -3,7 +3,7 @@
 
 CONFIG is a configuration file, or the name of one in /etc/blobfs. Called by root, it mounts, starts the
 daemon as a user without privileges, hands it the connection, and returns when the mount can be read. Called
-by another user (``user`` in fstab), the daemon is that user's own, and mounts with fusermount3 as any program.
+by another user (``user`` in fstab), the daemon is that user's own, and mounts with fusermount3.
 """
 
 import fcntl
@@ -57,14 +57,14 @@ def mount_fstab(
     config = find_configuration(source)
     user, left = split_options(options)
     try:
-        settings = read_settings(mountpoint, config, left, {})
+        settings = read_settings(Path(mountpoint), config, left, {})
         if only_check:
             return
         command = ["mount", "--config", str(config), *(f"-o{group}" for group in left)]
         if os.geteuid() == 0:
             _start(user, settings, command)
         else:
-            _become([*_python(), *command, "--background", str(mountpoint)])
+            _become([*_python(), *command, "--background", mountpoint])
     except BlobfsError as error:
         click.echo(f"Error: {error}", err=True)
         raise SystemExit(MOUNT_FAILED) from error

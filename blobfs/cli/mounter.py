@@ -25,9 +25,11 @@ from blobfs.fuse.premount import premount
 @click.option("--user", required=True, help="Whom the daemon runs as.")
 @click.option("-o", "options", multiple=True, metavar="OPTS", help="As for `blobfs mount`.")
 @click.option("--record", type=click.Path(path_type=Path), help="Gets the mountpoint, for `unmounter`.")
-@click.argument("mountpoint", required=False, type=click.Path(path_type=Path))
+@click.argument(
+    "mountpoint", required=False
+)  # not click.Path, which looks at it: the mount there may be dead
 def mounter(
-    config: Path | None, user: str, options: tuple[str, ...], record: Path | None, mountpoint: Path | None
+    config: Path | None, user: str, options: tuple[str, ...], record: Path | None, mountpoint: str | None
 ) -> None:
     """Mount for a daemon that runs as another user, and leave it the connection.
 
@@ -37,7 +39,7 @@ def mounter(
         raise click.UsageError("this is for a service of systemd, with FileDescriptorStoreMax=1")
     account = find_account(user)
     try:
-        settings = read_settings(mountpoint, config, options, {})
+        settings = read_settings(None if mountpoint is None else Path(mountpoint), config, options, {})
         target, descriptor = trio.run(mount_for, account, settings)
     except BlobfsError as error:
         raise click.ClickException(str(error)) from error
