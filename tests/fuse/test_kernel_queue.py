@@ -23,6 +23,6 @@ def test_what_waits_and_the_limits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("files", [{}, FILES | {"waiting": ""}, {"waiting": "3\n"}])
 def test_what_cannot_be_read_is_not_known(tmp_path: Path, files: dict[str, str]) -> None:
-    """No fusectl, another user's connection, a mount that has just gone: no figure rather than a wrong one."""
+    """No fusectl, another user's connection, a mount that has just gone: no figure and not a wrong one."""
     assert read_kernel_queue("41", connection(tmp_path, files)) is None
     assert read_kernel_queue("42", tmp_path) is None
