@@ -6,9 +6,7 @@ files that do not fit together the old terms stay in force. A connection keeps t
 each of its requests brings the token of the moment.
 """
 
-import os
 import ssl
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,15 +87,11 @@ def _load_certificate(context: ssl.SSLContext, certificate: Path, key: Path | No
 
 def _read_pem(path: Path) -> bytes:
     try:
-        with find_file(path).open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            text = file.read()
+        text = find_file(path).read_bytes()
     except OSError as error:
         raise ConfigRefused(f"{path}: {error.strerror}") from None
     if b"-----BEGIN " not in text:
         raise ConfigRefused(f"{path}: not a PEM file")
-    if _KEY in text and mode & (stat.S_IROTH | stat.S_IWOTH):
-        raise ConfigRefused(f"{path}: every user of this machine can get at the key: chmod o= {path}")
     if b"ENCRYPTED" in text:
         raise ConfigRefused(f"{path}: the key has a password, and nobody is here to type it")
     return text

@@ -68,13 +68,11 @@ def test_secrets_are_not_shown(settings: ServeSettings) -> None:
 
 
 def test_key_with_the_certificate(settings: ServeSettings, tmp_path: Path) -> None:
-    """One file may hold both; then it is the one that is kept from others."""
+    """One file may hold both."""
     assert settings.certificate is not None
     assert settings.key is not None
     both = secret(tmp_path / "both", settings.certificate.read_text() + settings.key.read_text())
     assert read_terms(ServeSettings(certificate=both)).tls is not None
-    both.chmod(0o644)
-    assert "every user of this machine can get at the key" in refusal(ServeSettings(certificate=both))
 
 
 def test_credentials(settings: ServeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,10 +96,6 @@ def test_mistakes(settings: ServeSettings, tmp_path: Path) -> None:
     locked = secret(tmp_path / "locked", "")
     lock = ["openssl", "pkey", "-aes128", "-passout", "pass:x", "-in", str(settings.key), "-out", str(locked)]
     subprocess.run(lock, check=True, capture_output=True, timeout=20)
-    readable = secret(tmp_path / "readable", "")
-    assert settings.key is not None
-    readable.write_bytes(settings.key.read_bytes())
-    readable.chmod(0o644)
     certificate, gone = settings.certificate, tmp_path / "gone"
     cases = [
         (replace(settings, key=other), f"{certificate} and {other}: the key is not the certificate's"),
@@ -111,8 +105,6 @@ def test_mistakes(settings: ServeSettings, tmp_path: Path) -> None:
         *((changed(settings, name, text), f"{text}: not a PEM file") for name in ("certificate", "key")),
         (replace(settings, client_ca=text), f"{text}: there is no certificate in it"),
         (replace(settings, key=locked), f"{locked}: the key has a password, and nobody is here to type it"),
-        (replace(settings, key=readable),
-         f"{readable}: every user of this machine can get at the key: chmod o= {readable}"),
         (replace(settings, certificate=None), "serve.key is for TLS, which needs serve.certificate, too"),
         (replace(settings, certificate=None, key=None),
          "serve.client_ca is for TLS, which needs serve.certificate, too"),
