@@ -5,71 +5,69 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 import trio
 
-from blobfs.cli.settings import (
-    LOAD_OPTIONS,
-    SPACE_OPTIONS,
-    parse_load_option,
-    parse_share,
-    parse_space_option,
-)
-from blobfs.config.settings import LoadSettings, NodeSettings, ServeSettings, SpaceSettings
+from blobfs.cli.config_flags import RefusedConfiguration, SettingsCommand, setting_flags
+from blobfs.config.settings import NodeSettings
+from blobfs.config.sources import read_settings, read_sources
 from blobfs.daemon.node import Node
 from blobfs.daemon.readiness import take_mount_descriptor
 from blobfs.daemon.running import run_node
-from blobfs.errors import BlobfsError
+from blobfs.errors import BlobfsError, ConfigRefused
 
-DEFAULT_STORE = Path("/var/lib/blobfs")
 COLLECTIONS = 10_000, 5, 200
 """Objects made until the youngest are looked through for garbage, and how often until older ones are. A
 listing of 100,000 names makes half a million that stay: looking through all of them stops all for 0.2 s,
 through what these numbers leave, 10 ms."""
 
 
-@click.command()
-@click.option("--store", type=click.Path(path_type=Path), default=DEFAULT_STORE, show_default=True,
-              help="Where this node keeps everything; made if it is not there.")  # fmt: skip
-@click.option("--share", "shares", multiple=True, metavar="[GROUP=]URL",
-              help="A share to load from; may be repeated. Those of a group (1 if none is given) are asked "
-                   "only when none of a lower one can help: --share 2=http://backup/")  # fmt: skip
-@click.option("--plain-share", "plain_shares", multiple=True, metavar="[GROUP=]URL",
-              help="A directory of plain files to load from. Nothing can verify them.")  # fmt: skip
-@click.option("--listen", metavar="HOST:PORT", help="Also serve this node's share over HTTP.")
-@click.option(
-    "--read-only", is_flag=True, help="Nothing can be written; what cannot be asked for is an error."
-)
-@click.option("--allow-other", is_flag=True, help="For all users of this machine.")
-@click.option("-o", "options", multiple=True, metavar="OPTS",
-              help="Mount options, separated by commas. quota=SIZE is the most that the store may take, "
-                   "reserve=SIZE what loads leave free of its partition (a twentieth, 256M at most); "
-                   f"KEY=VALUE sets how blobs are loaded: {', '.join(sorted(LOAD_OPTIONS))}.")  # fmt: skip
+@click.command(cls=SettingsCommand)
+@setting_flags
 @click.option("--background", is_flag=True, help="Return when the mount is ready; log to STORE/log.")
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
 @click.option("--ready-fd", type=int, hidden=True)
-@click.argument("mountpoint", type=click.Path(path_type=Path))
-def mount(mountpoint: Path, background: bool, log_level: str, ready_fd: int | None, **given: Any) -> None:
-    """Mount a node on MOUNTPOINT: what is written there is shared, what is missing is loaded."""
-    settings = _settings(mountpoint, **given)
+@click.argument("mountpoint", type=click.Path(path_type=Path), required=False)
+def mount(
+    mountpoint: Path | None,
+    config: Path | None,
+    options: tuple[str, ...],
+    background: bool,
+    ready_fd: int | None,
+    **flags: Any,
+) -> None:
+    """Mount a node on MOUNTPOINT: what is written there is shared, what is missing is loaded.
+
+    Where to mount, and everything else, can also stand in a configuration file: docs/configuration.md.
+    """
+    try:
+        reading = read_sources(mountpoint, config, options, flags)
+        settings = reading.settings()
+    except ConfigRefused as refused:
+        raise RefusedConfiguration(str(refused)) from refused
     if background:
         _start_in_background()
         return
     logging.basicConfig(
-        level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+        level=settings.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
     )
     for noisy in ("httpx", "pyfuse3", "hypercorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    reading.log_warnings()
+
+    def reread() -> NodeSettings:
+        return read_settings(mountpoint, config, options, flags)
 
     start = _BackgroundStart(ready_fd) if ready_fd is not None else None
     gc.freeze()  # what was imported stays: else a full collection stops everybody for 20 ms
     gc.set_threshold(*COLLECTIONS)
     try:
-        trio.run(_run, settings, start)
+        trio.run(_run, settings, reread, start)
     except (BlobfsError, ExceptionGroup) as failure:
         refusal = _refusal(failure)
         if refusal is None:
@@ -90,7 +88,9 @@ def _end_at_once() -> NoReturn:
     os._exit(0)
 
 
-async def _run(settings: NodeSettings, start: "_BackgroundStart | None") -> None:
+async def _run(
+    settings: NodeSettings, reread: Callable[[], NodeSettings], start: "_BackgroundStart | None"
+) -> None:
     def on_opened(node: Node) -> None:
         if start is not None:
             start.begin_log(settings.store / "log")
@@ -99,7 +99,9 @@ async def _run(settings: NodeSettings, start: "_BackgroundStart | None") -> None
         if start is not None:
             start.say_ready()
 
-    await run_node(settings, on_opened=on_opened, on_ready=on_ready, descriptor=take_mount_descriptor())
+    await run_node(
+        settings, reread, on_opened=on_opened, on_ready=on_ready, descriptor=take_mount_descriptor()
+    )
 
 
 def _refusal(failure: BaseException) -> BlobfsError | None:
@@ -107,50 +109,6 @@ def _refusal(failure: BaseException) -> BlobfsError | None:
     while isinstance(failure, BaseExceptionGroup) and len(failure.exceptions) == 1:
         failure = failure.exceptions[0]
     return failure if isinstance(failure, BlobfsError) else None
-
-
-def _settings(
-    mountpoint: Path,
-    store: Path,
-    shares: Iterable[str],
-    plain_shares: Iterable[str],
-    listen: str | None,
-    read_only: bool,
-    allow_other: bool,
-    options: Iterable[str],
-) -> NodeSettings:
-    load: dict[str, Any] = {}
-    space: dict[str, int] = {}
-    rest = []
-    for option in (part for group in options for part in group.split(",") if part):
-        key, _, value = option.partition("=")
-        if key in LOAD_OPTIONS:
-            load[key] = parse_load_option(key, value)
-        elif key in SPACE_OPTIONS:
-            space[key] = parse_space_option(key, value)
-        elif option == "ro":
-            read_only = True
-        elif option == "allow_other":
-            allow_other = True
-        elif option != "nonempty":
-            rest.append(option)
-    try:
-        load_settings = LoadSettings(**load)
-    except ValueError as wrong:
-        raise click.UsageError(str(wrong)) from None
-    return NodeSettings(
-        mountpoint=mountpoint,
-        store=store,
-        shares=tuple(parse_share(text) for text in shares)
-        + tuple(parse_share(text, plain=True) for text in plain_shares),
-        serve=ServeSettings(listen=listen),
-        read_only=read_only,
-        allow_other=allow_other,
-        nonempty=any("nonempty" in group.split(",") for group in options),
-        fuse_options=tuple(rest),
-        load=load_settings,
-        space=SpaceSettings(**space),
-    )
 
 
 def _start_in_background() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from blobfs.cli.bars import progress_option, wants_bar
-from blobfs.cli.settings import parse_share
+from blobfs.cli.config_flags import parse_share
 from blobfs.cli.verify_progress import following
 from blobfs.cli.words import count, size
 from blobfs.errors import BlobfsError

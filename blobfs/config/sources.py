@@ -35,10 +35,9 @@ _TYPED_BELOW = Path()
 def read_settings(
     mountpoint: Path | None, file: Path | None, options: Sequence[str], flags: Mapping[str, Any]
 ) -> NodeSettings:
-    """As `Sources.read`. What should not be as it is set is logged, a WARNING each."""
+    """As `read_sources`. What should not be as it is set is logged, a WARNING each."""
     reading = read_sources(mountpoint, file, options, flags)
-    for warning in reading.warnings:
-        _log.warning("%s", warning)
+    reading.log_warnings()
     return reading.settings()
 
 
@@ -66,6 +65,10 @@ class Reading:
             control=ControlSettings(**self._section("control")),
             **{key: value for key, value in self._section("").items() if key not in ("mountpoint", "store")},
         )
+
+    def log_warnings(self) -> None:
+        for warning in self.warnings:
+            _log.warning("%s", warning)
 
     def _section(self, section: str) -> dict[str, Any]:
         found = ((CATALOGUE[key], given) for key, given in self.merged.values.items())

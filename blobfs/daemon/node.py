@@ -3,7 +3,7 @@
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -37,6 +37,8 @@ class Node:
     """Everything one running node consists of."""
 
     settings: NodeSettings
+    reread: Callable[[], NodeSettings]
+    """What the same sources say by now. Raises `ConfigRefused`."""
     mountpoint: str
     store: Store
     peers: list[Peer]
@@ -61,7 +63,9 @@ class Node:
 
 
 @asynccontextmanager
-async def open_node(settings: NodeSettings, descriptor: int | None = None) -> AsyncIterator[Node]:
+async def open_node(
+    settings: NodeSettings, reread: Callable[[], NodeSettings], descriptor: int | None = None
+) -> AsyncIterator[Node]:
     """Everything that can be refused is refused here, before anything runs.
 
     `descriptor` is the connection of a mount that was made already.
@@ -83,7 +87,7 @@ async def open_node(settings: NodeSettings, descriptor: int | None = None) -> As
         fs = FileSystem(sync, read_only=settings.read_only)
         scrubber, adapter = make_scrubber(sync), Adapter(fs)
         node = Node(
-            settings, mountpoint, store, peers, sync, fs, adapter, server, scrubber, store.was_clean
+            settings, reread, mountpoint, store, peers, sync, fs, adapter, server, scrubber, store.was_clean
         )
         stack.callback(_close_store, node)
         for peer in peers:

@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 async def run_node(
     settings: NodeSettings,
+    reread: Callable[[], NodeSettings],
     *,
     on_opened: Callable[[Node], None],
     on_ready: Callable[[Node], None],
@@ -37,7 +38,7 @@ async def run_node(
     when somebody else has read through it. `descriptor` is the connection of a mount that was made already.
     """
     install_resolver()
-    async with open_node(settings, descriptor) as node, trio.open_nursery() as background:
+    async with open_node(settings, reread, descriptor) as node, trio.open_nursery() as background:
         on_opened(node)
         node.is_settled = False
         await background.start(node.sync.run)

@@ -1,4 +1,5 @@
-"""A start that cannot be is refused before anything is touched: exit code 1 and one line."""
+"""A start that cannot be is refused before anything is touched: one line, and exit code 1, or 2 for settings
+that cannot be."""
 
 import os
 import socket
@@ -12,9 +13,9 @@ from tests.mount.node import BlobfsNode
 from tests.mount.probes import assert_one_line, blobfs, put
 
 
-def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
-    """Exit code 1, and one line that has these words."""
-    assert done.returncode == 1, done
+def assert_refused(done: subprocess.CompletedProcess[str], *words: str, code: int = 1) -> None:
+    """One line that has these words."""
+    assert done.returncode == code, done
     assert_one_line(done)
     for word in words:
         assert word in done.stderr
@@ -93,7 +94,7 @@ def test_a_file_as_a_store(empty: Path):
 def test_a_store_below_its_mountpoint(empty: Path):
     """A mount would hide its own store."""
     done = blobfs("mount", "--store", empty / "mnt/store", empty / "mnt")
-    assert_refused(done, str(empty / "mnt/store"), "hidden")
+    assert_refused(done, str(empty / "mnt/store"), "hidden", code=2)
     assert os.listdir(empty / "mnt") == []
 
 
@@ -112,14 +113,14 @@ def test_a_store_below_its_mountpoint(empty: Path):
 def test_a_bad_share_url(empty: Path, option: str, url: str):
     """A share that cannot be one is refused before the store is made."""
     done = blobfs("mount", "--store", empty / "store", option, url, empty / "mnt")
-    assert_refused(done, "share")
+    assert_refused(done, option, "share", code=2)
     assert not (empty / "store").exists()
 
 
 def test_a_bad_share_url_does_not_tell_its_password(empty: Path):
     """Credentials are never shown."""
     done = blobfs("mount", "--store", empty / "store", "--share", "htp://user:secret@host/", empty / "mnt")
-    assert_refused(done, "host")
+    assert_refused(done, "host", code=2)
     assert "secret" not in done.stderr
 
 
@@ -127,7 +128,7 @@ def test_a_bad_share_url_does_not_tell_its_password(empty: Path):
 def test_a_bad_address_to_listen_on(empty: Path, listen: str):
     """What is no HOST:PORT is refused."""
     done = blobfs("mount", "--store", empty / "store", "--listen", listen, empty / "mnt")
-    assert_refused(done, "--listen", listen)
+    assert_refused(done, "--listen", listen, code=2)
 
 
 def test_a_port_in_use(empty: Path):
@@ -162,4 +163,4 @@ def test_wrong_usage(empty: Path, arguments: list[str]):
 def test_a_mount_option_that_nobody_knows(empty: Path):
     """What neither blobfs nor libfuse knows is refused."""
     done = blobfs("mount", "--store", empty / "store", "-o", "no_such_thing", empty / "mnt")
-    assert_refused(done, "no_such_thing")
+    assert_refused(done, "no_such_thing", code=2)
