@@ -49,9 +49,9 @@ _REMOUNT = re.compile(r"(?:^|,)remount(?:,|$)")
 @click.option("-N", "_namespace", metavar="NAMESPACE", hidden=True)
 @click.option("-n/-s/-v", "ignored", is_flag=True, hidden=True)
 @click.argument("source", metavar="CONFIG")
-@click.argument("mountpoint", type=click.Path(path_type=Path))
+@click.argument("mountpoint")  # not click.Path, which looks at it: the mount there may be dead
 def mount_fstab(
-    source: str, mountpoint: Path, options: tuple[str, ...], only_check: bool, **_: object
+    source: str, mountpoint: str, options: tuple[str, ...], only_check: bool, **_: object
 ) -> None:
     """Mount for mount(8) and fstab."""
     config = find_configuration(source)
