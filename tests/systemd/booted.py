@@ -172,7 +172,7 @@ class BootedSystem:
 
     def _inside(self, command: tuple[str | Path, ...], seconds: float, user: str) -> list[str]:
         assert self.pid is not None, "the system does not run"
-        as_user = [] if user == "root" else ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
+        as_user = [] if user == "root" else ["runuser", f"--user={user}", "--"]
         return [
             "nsenter", f"--target={self.pid}", "--all", "--wdns=/", "env", "-i", f"PATH={_PATH}",
             "HOME=/root", "LC_ALL=C.UTF-8", "SYSTEMD_PAGER=", "SYSTEMD_COLORS=0", *as_user,
