@@ -24,6 +24,7 @@ class _Place(NamedTuple):
 
 
 _COMMANDS = {
+    "config": _Place("config", "config", "Check a configuration, or show the one in force."),
     "evict": _Place("keep", "evict", "Drop the bytes of what a node has loaded."),
     "id": _Place("identify", "identify", "Print or check blob ids, like sha256sum."),
     "load": _Place("load", "load", "Bring names, blobs and packages to a node, whole."),

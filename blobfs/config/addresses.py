@@ -4,6 +4,8 @@ import re
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
+from blobfs.config.settings import PASSED_SOCKET
+
 _CREDENTIALS = re.compile(r"//[^/]*@")
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\x9f\\]")
 
@@ -51,6 +53,11 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_local(listen: str) -> bool:
+    """Whether only this machine gets there, as far as the text says."""
+    return listen == PASSED_SOCKET or listen.startswith("unix:") or is_loopback(parse_address(listen)[0])
 
 
 def parse_address(text: str) -> tuple[str, int]:

@@ -9,7 +9,7 @@ from blobfs.config.addresses import parse_address
 from blobfs.config.catalogue import CATALOGUE, DEFAULT_STORE
 from blobfs.config.files import file_problem, holds_key
 from blobfs.config.kinds import FilePath
-from blobfs.config.layers import Given, Merged, Mistake
+from blobfs.config.layers import Given, Merged, Mistake, Origin
 from blobfs.config.settings import PASSED_SOCKET, FileRole
 from blobfs.config.share_rules import share_mistakes
 
@@ -55,25 +55,24 @@ def _wrong_serving(merged: Merged) -> Iterator[Mistake]:
 
 
 def _wrong_listening(merged: Merged) -> Iterator[Mistake]:
-    for key in ("serve.listen", "control.listen"):
-        text = merged.get(key)
-        if text is None or (key == "serve.listen" and text == PASSED_SOCKET):
-            continue
-        if text.startswith("unix:"):
-            if key == "control.listen":
-                yield Mistake(
-                    merged.origin(key), "expected HOST:PORT: a socket of its own the node has anyway"
-                )
-            elif not text.removeprefix("unix:"):
-                yield Mistake(merged.origin(key), "expected the path of a socket behind unix:")
-            continue
-        try:
-            parse_address(text)
-        except ValueError as wrong:
-            yield Mistake(merged.origin(key), str(wrong))
-    listen = merged.get("control.listen")
-    if listen and listen == merged.get("serve.listen") and not listen.endswith(":0"):
-        yield Mistake(merged.origin("control.listen"), f"{listen} is where the share is served")
+    serving, reading = merged.get("serve.listen"), merged.get("control.listen")
+    if serving is not None and serving != PASSED_SOCKET:
+        if not serving.startswith("unix:"):
+            yield from _wrong_address(merged.origin("serve.listen"), serving)
+        elif serving == "unix:":
+            yield Mistake(merged.origin("serve.listen"), "expected the path of a socket behind unix:")
+    if reading is None:
+        return
+    yield from _wrong_address(merged.origin("control.listen"), reading)
+    if reading == serving and not reading.endswith(":0"):
+        yield Mistake(merged.origin("control.listen"), f"{reading} is where the share is served")
+
+
+def _wrong_address(origin: Origin, text: str) -> Iterator[Mistake]:
+    try:
+        parse_address(text)
+    except ValueError as wrong:
+        yield Mistake(origin, str(wrong))
 
 
 def _wrong_control(merged: Merged) -> Iterator[Mistake]:

@@ -153,9 +153,9 @@ class SpaceSettings:
     """How much of the disk the store may take. What does not fit is passed on to its reader and not kept."""
 
     quota: Size | None = None
-    """The most that blobs, trees and partial blobs take together; None is no limit."""
+    """The most that blobs, trees and partial blobs take together; without it there is no limit."""
     reserve: Size | None = None
-    """Bytes of the partition that loads leave free; None is a twentieth of it, `USUAL_RESERVE` at most."""
+    """What loads leave free of the partition; without it a twentieth of it, 256M at most."""
 
     def reserve_of(self, partition: int) -> int:
         """Bytes to leave free of a partition of so many bytes."""
@@ -183,8 +183,8 @@ class ServeSettings:
     """How this node's own share is served over HTTP."""
 
     listen: str | None = None
-    """``HOST:PORT``, ``[ADDRESS]:PORT``, ``unix:PATH``, or ``systemd`` for the socket that it passes; None is
-    not at all."""
+    """``HOST:PORT``, ``[ADDRESS]:PORT``, ``unix:PATH``, or ``systemd`` for the socket that it
+    passes; without it it is not served."""
     certificate: CertificateFile | None = None
     """PEM, with its chain: it is served over TLS. With `key` unless that is in it."""
     key: KeyFile | None = None
@@ -234,7 +234,7 @@ class NodeSettings:
     nonempty: bool = False
     """The mountpoint may hold files; they are hidden meanwhile."""
     fuse_options: tuple[str, ...] = ()
-    """Passed on to libfuse as they are."""
+    """Passed on to libfuse as they are; what ``-o`` says comes in addition."""
     load: LoadSettings = field(default_factory=LoadSettings)
     space: SpaceSettings = SpaceSettings()
     seal_delay: Seconds = 0.03

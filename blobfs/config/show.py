@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from blobfs.config.addresses import without_credentials
 from blobfs.config.catalogue import CATALOGUE, SECTIONS, SHARE_CATALOGUE, Setting
@@ -60,7 +61,10 @@ def _of_share(share: GivenShare) -> Iterator[tuple[str, Given]]:
 def _line(setting: Setting, given: Given) -> str:
     if given.value is None:
         return f"# {setting.name} is not set"
-    return f"{f'{setting.name} = {_toml(_plain(setting, given.value))}':<{_COLUMN}}  # {given.origin.spot}"
+    remark = given.origin.spot
+    if setting.name == "url" and "@" in urlsplit(given.value).netloc:
+        remark += ", without its credentials"
+    return f"{f'{setting.name} = {_toml(_plain(setting, given.value))}':<{_COLUMN}}  # {remark}"
 
 
 def _entry(setting: Setting, given: Given) -> dict[str, Any]:

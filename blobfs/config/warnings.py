@@ -5,7 +5,7 @@ from itertools import chain
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from blobfs.config.addresses import is_loopback, is_secure, parse_address
+from blobfs.config.addresses import is_local, is_secure
 from blobfs.config.files import is_open_to_all
 from blobfs.config.layers import Given, GivenShare, Merged, Mistake
 
@@ -53,13 +53,13 @@ def _open_keys(values: Mapping[str, Given]) -> Iterator[Mistake]:
 def _open_serving(merged: Merged) -> Iterator[Mistake]:
     listen = merged.get("serve.listen")
     has_token = merged.get("serve.token_file") and not merged.get("serve.certificate")
-    if has_token and not listen.startswith("unix:") and not is_loopback(parse_address(listen)[0]):
+    if has_token and not is_local(listen):
         text = "the token comes in unencrypted: serve over TLS, or behind a server on this machine that does"
         yield Mistake(merged.origin("serve.token_file"), text)
 
 
 def _open_control(merged: Merged) -> Iterator[Mistake]:
     listen = merged.get("control.listen")
-    if listen is not None and not is_loopback(parse_address(listen)[0]):
+    if listen is not None and not is_local(listen):
         text = f"who can reach {listen} sees the names that are loaded, and from where"
         yield Mistake(merged.origin("control.listen"), text)
