@@ -21,7 +21,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="For program
 
 @click.command()
 @_json_option
-@click.argument("mountpoint", type=click.Path())
+@click.argument("mountpoint")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 def evict(mountpoint: str, names: tuple[str, ...], as_json: bool) -> None:
     """Drop the bytes of what the node on MOUNTPOINT has loaded. They are loaded again when they are read.
@@ -34,7 +34,7 @@ def evict(mountpoint: str, names: tuple[str, ...], as_json: bool) -> None:
 
 @click.command()
 @_json_option
-@click.argument("mountpoint", type=click.Path())
+@click.argument("mountpoint")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 def pin(mountpoint: str, names: tuple[str, ...], as_json: bool) -> None:
     """Bring what each NAME means to the node on MOUNTPOINT, and never evict it.
@@ -46,7 +46,7 @@ def pin(mountpoint: str, names: tuple[str, ...], as_json: bool) -> None:
 
 @click.command()
 @_json_option
-@click.argument("mountpoint", type=click.Path())
+@click.argument("mountpoint")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 def unpin(mountpoint: str, names: tuple[str, ...], as_json: bool) -> None:
     """What each NAME means may be evicted again from the node on MOUNTPOINT."""

@@ -32,7 +32,7 @@ class Interrupted(click.ClickException):
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs: what came of each name, as JSON.")
 @progress_option
-@click.argument("mountpoint", type=click.Path())
+@click.argument("mountpoint")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 def load(mountpoint: str, names: tuple[str, ...], as_json: bool, progress: bool | None) -> None:
     """Bring what each NAME means to the node on MOUNTPOINT, so that reading it needs no share.

@@ -15,7 +15,7 @@ from blobfs.errors import BlobfsError, InvalidName
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs: everything there is, as JSON.")
-@click.argument("mountpoint", type=click.Path())
+@click.argument("mountpoint")
 @click.argument("name")
 def why(mountpoint: str, name: str, as_json: bool) -> None:
     """Show what is known of NAME, and what went wrong last.
