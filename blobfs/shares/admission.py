@@ -34,6 +34,11 @@ class Admission:
         self._settings = settings
         self.terms = read_terms(settings)
 
+    @property
+    def is_for_all(self) -> bool:
+        """Whether everybody is answered who comes this way."""
+        return self._settings.token_file is None and self._settings.client_ca is None
+
     def reload(self) -> None:
         """Reads the files again. Raises `ConfigRefused`, and then nothing has changed."""
         self.terms = read_terms(self._settings)

@@ -30,10 +30,11 @@ async def serve_share(
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serves `share` from this process until cancelled; takes `listener` over. Started with its address."""
-    app, tls = share_app(share), None
-    if admission is not None:
-        tls = admission.tls if admission.terms.tls is not None else None
-        app = demand_token(app, lambda: admission.terms.token)
+    if admission is None:
+        await serve_asgi(share_app(share), listener, task_status=task_status)
+        return
+    app = demand_token(share_app(share, for_all=admission.is_for_all), lambda: admission.terms.token)
+    tls = admission.tls if admission.terms.tls is not None else None
     await serve_asgi(app, listener, tls=tls, task_status=task_status)
 
 

@@ -24,6 +24,9 @@ from blobfs.shares.static_http import Answer, Version, choose_answer
 
 _log = logging.getLogger(__name__)
 
+_FOR_EVER = 31_536_000
+"""Seconds, a year, which HTTP takes for it."""
+
 _NO_SNIFFING = {"x-content-type-options": "nosniff"}
 
 
@@ -43,8 +46,12 @@ class _Opened:
             self.descriptor = None
 
 
-def share_app(share: Path) -> ASGIApp:
-    """An ASGI application for the directory `share`; it keeps no state between requests."""
+def share_app(share: Path, *, for_all: bool = True) -> ASGIApp:
+    """An ASGI application for the directory `share`; it keeps no state between requests.
+
+    What is not `for_all` is kept by no cache that may hand it to somebody else.
+    """
+    immutable = f"{'public' if for_all else 'private'}, max-age={_FOR_EVER}, immutable"
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -52,12 +59,12 @@ def share_app(share: Path) -> ASGIApp:
         elif scope["method"] not in ("GET", "HEAD"):
             await _refusal(HTTPStatus.METHOD_NOT_ALLOWED, allow="GET, HEAD")(scope, receive, send)
         else:
-            await _answer(share, scope, receive, send)
+            await _answer(share, immutable, scope, receive, send)
 
     return app
 
 
-async def _answer(share: Path, scope: Scope, receive: Receive, send: Send) -> None:
+async def _answer(share: Path, immutable: str, scope: Scope, receive: Receive, send: Send) -> None:
     raw_path = strip_origin(scope["raw_path"])
     try:
         path = parse_path(raw_path)
@@ -70,7 +77,7 @@ async def _answer(share: Path, scope: Scope, receive: Receive, send: Send) -> No
         await _refusal(HTTPStatus.MOVED_PERMANENTLY, location=location)(scope, receive, send)
     else:
         try:
-            await _send_file(opened, receive, send)
+            await _send_file(opened, _headers(opened, immutable), receive, send)
         finally:
             opened.close()
 
@@ -96,8 +103,8 @@ def _open(share: Path, path: SharePath, method: str, headers: Headers) -> _Opene
     return opened
 
 
-async def _send_file(opened: _Opened, receive: Receive, send: Send) -> None:
-    headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in _headers(opened).items()]
+async def _send_file(opened: _Opened, named: dict[str, str], receive: Receive, send: Send) -> None:
+    headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in named.items()]
     await send({"type": "http.response.start", "status": opened.answer.status, "headers": headers})
     if opened.descriptor is None:
         await send({"type": "http.response.body", "body": opened.first})
@@ -137,12 +144,12 @@ async def _cancel_when_gone(receive: Receive, scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
-def _headers(opened: _Opened) -> dict[str, str]:
+def _headers(opened: _Opened, immutable: str) -> dict[str, str]:
     answer, version, kind = opened.answer, opened.version, opened.path.kind
     headers = {
         **_NO_SNIFFING,
         "accept-ranges": "bytes",
-        "cache-control": "public, max-age=31536000, immutable" if kind.immutable else "no-cache",
+        "cache-control": immutable if kind.immutable else "no-cache",
         "etag": version.etag,
         "last-modified": version.last_modified,
     }

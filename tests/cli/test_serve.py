@@ -52,8 +52,8 @@ def test_serves_until_signalled(store: Path, number: signal.Signals) -> None:
 
 
 def test_settings_of_a_node(store: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A node's file says what is served and to whom, a flag is stronger than it. SIGHUP has the files it names
-    read again, and a wrong new one is logged and not used."""
+    """A node's file says what is served and to whom, a flag is stronger than it. SIGHUP has its files read
+    again, and a wrong new one is logged and not used."""
     directory = tmp_path_factory.mktemp("settings")
     authority = Authority(directory)
     authority.certify(file_name="server")

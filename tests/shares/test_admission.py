@@ -22,6 +22,7 @@ from blobfs.shares.server_process import FILES
 from tests.servers.authority import Authority
 from tests.shares.asking import ask
 
+ID = "0123456789abcdef" * 4
 TOKEN = "0123456789abcdef"
 
 
@@ -153,8 +154,9 @@ def test_bearer(header: bytes, expected: bool) -> None:
 
 async def test_token(tmp_path: Path, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture) -> None:
     """Without the token nobody learns anything, not even what is absent; the log has a line for each kind."""
-    (tmp_path / "share").mkdir()
-    (tmp_path / "share/name").write_bytes(b"content")
+    (tmp_path / "share/.blobfs/blobs").mkdir(parents=True)
+    for name in ("name", f".blobfs/blobs/{ID}"):
+        (tmp_path / "share" / name).write_bytes(b"content")
     file = secret(tmp_path / "token", TOKEN)
     admission = Admission(ServeSettings(token_file=file))
     address = await nursery.start(serve_share, tmp_path / "share", bind_listener("127.0.0.1:0"), admission)
@@ -162,6 +164,8 @@ async def test_token(tmp_path: Path, nursery: trio.Nursery, caplog: pytest.LogCa
     right = {"Authorization": f"Bearer {TOKEN}"}
     reply = await ask(address, "/name", **right)
     assert (reply.status, reply.body) == (200, b"content")
+    blob = await ask(address, f"/.blobfs/blobs/{ID}", **right)
+    assert blob.headers["cache-control"] == "private, max-age=31536000, immutable"
     assert (await ask(address, "/absent", **right)).status == 404
     for target in ("/name", "/absent", "/", "/../x", "/%zz"):
         for method in ("GET", "HEAD", "POST"):
