@@ -4,7 +4,9 @@ import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 import trio
 
@@ -14,6 +16,7 @@ from blobfs.control.page import render_page
 from blobfs.control.service import ControlApp, ReadingApp
 from blobfs.daemon.measured import measure
 from blobfs.daemon.node import Node
+from blobfs.daemon.reloading import reload_and_tell
 from blobfs.daemon.status import node_status
 from blobfs.errors import StartRefused
 from blobfs.model import Invalid
@@ -49,7 +52,12 @@ def make_app(node: Node) -> ControlApp:
         touching,
         metrics=partial(_metrics, node),
         page=render_page,
+        reload=partial(_reload, node),
     )
+
+
+async def _reload(node: Node) -> dict[str, Any]:
+    return asdict(await reload_and_tell(node))
 
 
 async def _metrics(node: Node, accept: str) -> tuple[str, bytes]:

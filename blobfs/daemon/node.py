@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import trio
@@ -20,6 +20,7 @@ from blobfs.shares.listening import bind_share_listener
 from blobfs.shares.server_process import ShareServer
 from blobfs.store.layout import Layout
 from blobfs.store.opening import Store, open_store
+from blobfs.sync.changing import close_shares
 from blobfs.sync.explain import explain_blob, explain_name
 from blobfs.sync.known_shares import make_peers
 from blobfs.sync.peer import Peer
@@ -42,6 +43,7 @@ class Node:
     mountpoint: str
     store: Store
     peers: list[Peer]
+    """Those of `sync`: they change when the settings are read again."""
     sync: SyncService
     fs: FileSystem
     adapter: Adapter
@@ -50,6 +52,9 @@ class Node:
     scrubber: Scrubber
     is_settled: bool
     """Whether the next start has nothing to redo."""
+    is_ready: bool = False
+    """Whether somebody has read through the mount."""
+    reloading: trio.Lock = field(default_factory=trio.Lock)
 
     async def why(self, wanted: str) -> dict[str, Any]:
         """What ``blobfs why`` shows of a name, or of a blob as it stands in the mount. Raises `Invalid`."""
@@ -87,12 +92,16 @@ async def open_node(
         fs = FileSystem(sync, read_only=settings.read_only)
         scrubber, adapter = make_scrubber(sync), Adapter(fs)
         node = Node(
-            settings, reread, mountpoint, store, peers, sync, fs, adapter, server, scrubber, store.was_clean
+            *(settings, reread, mountpoint, store, sync.peers, sync, fs, adapter, server, scrubber),
+            is_settled=store.was_clean,
         )
         stack.callback(_close_store, node)
         for peer in peers:
             await stack.enter_async_context(peer.share)
-        yield node
+        try:
+            yield node
+        finally:
+            await close_shares([peer.share for peer in node.peers])  # there may be others by now
 
 
 def _premounted(settings: NodeSettings) -> str:

@@ -17,6 +17,7 @@ from blobfs.daemon.canary import Canary
 from blobfs.daemon.control import serve_control
 from blobfs.daemon.node import Node, open_node
 from blobfs.daemon.readiness import notify, watchdog_seconds
+from blobfs.daemon.reloading import reload_on_signal
 from blobfs.daemon.status import status_line
 from blobfs.fuse.session import MountSettings, serve_mount
 from blobfs.shares.resolver import install_resolver
@@ -45,6 +46,7 @@ async def run_node(
         await background.start(node.fs.run)
         await background.start(node.scrubber.run)
         await background.start(serve_control, node)
+        await background.start(reload_on_signal, node)
         if node.server is not None:
             await background.start(node.server.run)
         await _serve_until_ended(node, on_ready, descriptor)
@@ -69,6 +71,7 @@ async def _serve_until_ended(node: Node, on_ready: Callable[[Node], None], descr
         await canary.demand()
         _log.info("mounted on %s, ready", node.mountpoint)
         on_ready(node)
+        node.is_ready = True
         notify("READY=1", f"STATUS={status_line(node)}")
         if watchdog is not None:
             front.start_soon(canary.feed_watchdog, watchdog, partial(status_line, node))

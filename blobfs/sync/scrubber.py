@@ -10,6 +10,7 @@ process of low priority does the hashing.
 
 import contextlib
 import logging
+import math
 import os
 import secrets
 from collections.abc import Awaitable, Callable
@@ -69,6 +70,7 @@ class Scrubber:
         self._is_waited_for = is_waited_for
         self._load_again = load_again
         self._rate = rate
+        self._rate_changed = trio.Event()
         self._hashing = HashWorkers(1, is_idle=True)
         self._next_step = 0.0
         self._has_begun = False
@@ -88,14 +90,21 @@ class Scrubber:
             "mended": self.mended,
         }
 
+    def set_rate(self, rate: int) -> None:
+        """From now on."""
+        if rate != self._rate:
+            self._rate = rate
+            self._next_step = trio.current_time()
+            self._rate_changed.set()
+            self._rate_changed = trio.Event()
+
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Until it is cancelled; not at all where the rate is 0."""
+        """Until it is cancelled; while the rate is 0 it does nothing."""
         task_status.started()
-        if not self._rate:
-            return
         position = secrets.token_hex(32)
         self._next_step = trio.current_time()
         try:
+            await self._wait_step()
             while True:
                 try:
                     position = await self._turn(position)
@@ -146,12 +155,18 @@ class Scrubber:
 
     async def _wait_turn(self, length: int) -> None:
         """As the rate has it, and not while somebody waits for a share."""
-        await trio.sleep_until(self._next_step)
+        await self._wait_step()
         while True:
             if not self._is_waited_for():
                 break
             await trio.sleep(PAUSE)
-        self._next_step = max(self._next_step, trio.current_time()) + length / self._rate
+        self._next_step = max(self._next_step, trio.current_time()) + length / max(self._rate, 1)
+
+    async def _wait_step(self) -> None:
+        await trio.lowlevel.checkpoint()
+        while not self._rate or trio.current_time() < self._next_step:
+            with trio.move_on_at(self._next_step if self._rate else math.inf):
+                await self._rate_changed.wait()
 
 
 @store_errors()
