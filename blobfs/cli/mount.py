@@ -15,6 +15,7 @@ import trio
 from blobfs.cli.config_flags import RefusedConfiguration, SettingsCommand, setting_flags
 from blobfs.config.settings import NodeSettings
 from blobfs.config.sources import read_settings, read_sources
+from blobfs.daemon.logs import set_up_logging
 from blobfs.daemon.node import Node
 from blobfs.daemon.readiness import take_mount_descriptor
 from blobfs.daemon.running import run_node
@@ -51,13 +52,8 @@ def mount(
     if background:
         _start_in_background()
         return
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
-    for noisy in ("httpx", "pyfuse3", "hypercorn"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    on_terminal = ready_fd is None and sys.stderr.isatty()  # else it goes into a file before long
+    set_up_logging(settings.log_level, str(settings.mountpoint), on_terminal=on_terminal)
     reading.log_warnings()
 
     def reread() -> NodeSettings:

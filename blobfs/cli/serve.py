@@ -6,6 +6,7 @@ file of a node it takes the store and what is set for serving.
 
 import logging
 import socket
+import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -78,7 +79,7 @@ class _Served:
 def _open(config: Path | None, flags: dict[str, str | None]) -> _Served:
     """Raises `StartRefused`, and `ConfigRefused` among them."""
     reading = read_sources(None, config, (), flags)
-    set_up_logging(reading.merged.get("log_level", LogLevel.INFO))
+    set_up_logging(reading.merged.get("log_level", LogLevel.INFO), on_terminal=sys.stderr.isatty())
     for warning in reading.warnings:
         _log.warning("%s", warning)
     merged = reading.merged

@@ -6,7 +6,7 @@
 3. Into a file or a pipe: a line with the date.
 
 ERROR is a defect in blobfs. WARNING is for an operator: something needs him, or is better now. INFO is what he
-reads when he looks for a reason: what was refused to readers, for one. DEBUG is every attempt at every share.
+reads who looks for a reason: what readers were told, for one. DEBUG is every attempt at every share.
 """
 
 import logging
@@ -25,14 +25,14 @@ _PRIORITIES = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, loggin
 """Those of syslog(3); what lies between two levels is the lower one."""
 
 
-def set_up_logging(level: LogLevel, mountpoint: str | None = None) -> None:
+def set_up_logging(level: LogLevel, mountpoint: str | None = None, *, on_terminal: bool = False) -> None:
     """For the whole process, once. `mountpoint` becomes a field of every line in the journal."""
     output: logging.Handler
     if _is_journal():
         output = JournalOutput({} if mountpoint is None else {"BLOBFS_MOUNT": mountpoint})
     else:
         output = logging.StreamHandler(sys.stderr)
-        output.setFormatter(TerminalFormat() if sys.stderr.isatty() else FileFormat())
+        output.setFormatter(TerminalFormat() if on_terminal else FileFormat())
     output.addFilter(note_request)
     logging.basicConfig(handlers=[output], force=True)
     set_level(level)
