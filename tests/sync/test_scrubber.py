@@ -127,10 +127,22 @@ async def test_readers_come_first(store: Store, share: FakeShare, mock_clock: Mo
 
 
 async def test_off(store: Store, share: FakeShare, mock_clock: MockClock) -> None:
-    """By default nothing is read."""
+    """By default nothing is read; it can be switched on and off while the node runs."""
     put_blob(store, SMALL)
-    async with running(store, share) as sync:
+    async with running(store, share) as sync, trio.open_nursery() as nursery:
         made = make_scrubber(sync)
-        await made.run()
+        await nursery.start(made.run)
+        for _ in range(5):
+            await wait_all_tasks_blocked(IDLE)
+            mock_clock.jump(scrubber.REST)
         assert made.statistics() == dict.fromkeys(made.statistics(), 0)
+        made.set_rate(1 << 20)
+        await until(mock_clock, lambda: made.bytes == len(SMALL))
+        made.set_rate(0)
+        blobs = made.blobs
+        for _ in range(5):
+            await wait_all_tasks_blocked(IDLE)
+            mock_clock.jump(scrubber.REST)
+        assert made.blobs <= blobs + 1
+        nursery.cancel_scope.cancel()
     assert blob_of(SMALL)
