@@ -251,7 +251,11 @@ class BlobfsNode:
     def wait_until_sealed(self) -> None:
         """Until nothing that was closed waits for its seal; for tests that look into the store."""
         end = time.monotonic() + STOP_SECONDS
-        while (status := self.status())["files"]["handles"] or status["sealing"]["pending"]:
+        while True:
+            status = self.status()
+            sealing = status["sealing"]
+            if not (status["files"]["handles"] or sealing["pending"] or sealing["running"]):
+                return
             assert time.monotonic() < end, f"not sealed: {status}"
             time.sleep(0.01)
 
