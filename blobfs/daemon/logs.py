@@ -5,8 +5,8 @@
 2. On a terminal: a short line.
 3. Into a file or a pipe: a line with the date.
 
-ERROR is a defect in blobfs. WARNING is for an operator: something needs him, or is better now. INFO is what he
-reads who looks for a reason: what readers were told, for one. DEBUG is every attempt at every share.
+ERROR is a defect in blobfs. WARNING is for an operator: something needs him, or is better now. INFO is for
+who looks for a reason: what readers were told, for one. DEBUG is every attempt at every share.
 """
 
 import logging
