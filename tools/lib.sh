@@ -76,7 +76,7 @@ missing_packages() { # missing_packages runtime|dev
     fi
     [[ $1 == dev ]] || return 0
     local pair
-    for pair in nginx:nginx-light curl:curl getfattr:attr sqlite3:sqlite3 rsync:rsync \
+    for pair in nginx:nginx-light caddy:caddy curl:curl getfattr:attr sqlite3:sqlite3 rsync:rsync \
         bsdtar:libarchive-tools ps:procps shellcheck:shellcheck mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs losetup:mount \
         systemd-analyze:systemd ip:iproute2 promtool:prometheus; do
         command -v "${pair%%:*}" >/dev/null || echo "${pair##*:}"
