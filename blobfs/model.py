@@ -116,7 +116,8 @@ class Kind(enum.StrEnum):
     CONNECT_REFUSED = "connect-refused"
     CONNECT_TIMEOUT = "connect-timeout"  # name lookup included
     NO_ROUTE = "no-route"
-    TLS = "tls"  # no certificate that is trusted, no TLS at all
+    TLS = "tls"  # no certificate that is trusted, ours or its; no TLS at all
+    PROXY = "proxy"  # the proxy cannot be asked, wants other credentials, or cannot get through
     CLOSED = "closed"  # the connection ended properly before an answer was whole in its head
     NO_ANSWER = "no-answer"  # connected and asked, but no head in time
     STALLED = "stalled"  # a body that brings nothing for too long

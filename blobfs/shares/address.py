@@ -6,6 +6,7 @@ of one share compare equal. It may carry credentials; nothing that is shown or l
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -19,6 +20,35 @@ _CREDENTIALS = re.compile(r"//[^/]*@")
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\x9f\\]")
 
 
+Origin = tuple[str, str, int]
+"""Scheme, host and port: who is asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who this node is at a share, whom it trusts there, and the way to it. Files are read when the share is
+    opened."""
+
+    token_file: Path | None = None
+    user: str | None = None
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    """Instead of the system's authorities."""
+    client_certificate: Path | None = None
+    client_key: Path | None = None
+    """None: the key is in `client_certificate`."""
+    proxy: bool = True
+    """By way of the proxy that the environment names, if it names one."""
+
+    def __post_init__(self) -> None:
+        if (self.user is None) != (self.password_file is None):
+            raise Invalid("user and password_file go together")
+        if self.user is not None and (self.token_file is not None or ":" in self.user):
+            raise Invalid("a user with a colon" if ":" in self.user else "a token or a user, not both")
+        if self.client_key is not None and self.client_certificate is None:
+            raise Invalid("client_key without client_certificate")
+
+
 @dataclass(frozen=True, slots=True)
 class ShareOptions:
     """One share as configured."""
@@ -30,7 +60,7 @@ class ShareOptions:
     redirects: bool = False
     """Follow redirects to other origins too."""
     connect_timeout: float = 2.0
-    """Seconds for name lookup and TCP, and again for TLS."""
+    """Seconds for name lookup and TCP, and again for a proxy's tunnel, and for TLS."""
     first_byte_timeout: float = 10.0
     """Seconds from sending a request until the head of its answer is whole."""
     idle_timeout: float = 10.0
@@ -38,6 +68,7 @@ class ShareOptions:
     concurrent: int = CONCURRENT
     group: int = 1
     """Shares of a group are asked only when none of a lower one can help."""
+    access: Access = Access()
 
 
 def parse_share_url(text: str) -> str:
@@ -68,7 +99,6 @@ def shown_url(url: str) -> str:
     return str(httpx.URL(url).copy_with(userinfo=b""))
 
 
-def origin(url: httpx.URL) -> tuple[str, str, int]:
-    """Scheme, host and port: who is asked."""
+def origin(url: httpx.URL) -> Origin:
     default = 443 if url.scheme == "https" else 80
     return url.scheme, url.host, url.port or default

@@ -11,9 +11,11 @@ from blobfs.model import Kind
 from blobfs.shares.answer_rules import (
     ABSENT_STATUS,
     Complaint,
+    certificate_complaint,
     content_length,
     kind_of_status,
     retry_after,
+    status_words,
 )
 from blobfs.shares.counters import Counters
 from blobfs.shares.failure import ShareFailure
@@ -27,6 +29,8 @@ PIECE_BYTES = 64 * 1024
 DRAIN_BYTES = 16 * 1024
 """An error's body is read to its end up to here, so that its connection can be used again."""
 DRAIN_SECONDS = 0.2
+START_BYTES = 1024
+"""Of an error's page, in which nginx says what it means."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,9 +61,11 @@ class Trial:
 class Answer:
     """Status and headers at once; the body, once, by `read_into` or in pieces by `chunk`."""
 
-    def __init__(self, trial: Trial, response: Response) -> None:
+    def __init__(self, trial: Trial, response: Response, shown: str | None = None) -> None:
+        """`shown` is what was sent to say who we are, if anything was: ``token``, ``password``."""
         self._trial = trial
         self._response = response
+        self._shown = shown
         self.received = 0
         self.points_to_directory = False
         """The share redirects to the same path and a slash."""
@@ -96,7 +102,25 @@ class Answer:
         return self._trial.failure(kind, detail, self._response, self.received)
 
     def status_failure(self) -> ShareFailure:
-        return self.failure(kind_of_status(self.status), f"HTTP {self.status}")
+        return self.failure(kind_of_status(self.status), status_words(self.status, self._shown))
+
+    async def ensure_admitted(self) -> None:
+        """Raises `ShareFailure` for what has nothing to do with what was asked: a proxy that speaks for
+        itself, a server that wants to know first who asks."""
+        scheme, proxy = self._response.route.origin[0], self._response.route.proxy
+        if self.status == 407 and proxy is not None and scheme == "http":
+            raise self.failure(Kind.PROXY, proxy.rejected(407))
+        if self.status == 400 and scheme == "https":
+            complaint = certificate_complaint(await self._start())
+            self.refuse(complaint)
+
+    async def _start(self) -> bytes:
+        """Of a short body, as much as comes soon."""
+        memory, got = memoryview(bytearray(START_BYTES)), 0
+        with trio.move_on_after(DRAIN_SECONDS):
+            while got < START_BYTES and (count := await self.read_into(memory[got:])):
+                got += count
+        return bytes(memory[:got])
 
     def refuse(self, complaint: Complaint | None) -> None:
         """Raises what `answer_rules` found wrong, if anything."""

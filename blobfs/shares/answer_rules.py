@@ -2,7 +2,7 @@
 
 =====================  ======================================================
 404, 410               absent, the only two ways to say so
-401, 403               refused
+401, 403               refused: every share that says so is one that is there and answers; EACCES when all do
 408, 425, 429, 503     busy, perhaps with Retry-After
 any other 5xx          server-error
 301, 302, 303, 307,    redirected; those that can be followed are not seen
@@ -62,6 +62,23 @@ def kind_of_status(status: int) -> Kind:
         if status in statuses:
             return kind
     return Kind.SERVER_ERROR if status >= 500 else Kind.BAD_STATUS
+
+
+def status_words(status: int, shown: str | None) -> str:
+    """For people. `shown`: as what kind of credentials were sent, if any were."""
+    text = f"HTTP {status}"
+    if status == 401:
+        return f"{text}: its {shown} is not accepted" if shown else f"{text}: it wants a token or a password"
+    return f"{text}: its {shown} gives no right to it" if status == 403 and shown else text
+
+
+def certificate_complaint(page: bytes) -> Complaint | None:
+    """What nginx means by a 400 on TLS: it has let the handshake pass, and refuses every request."""
+    if b"No required SSL certificate" in page:
+        return Kind.TLS, "TLS: it demands a client certificate (HTTP 400)"
+    if b"The SSL certificate error" in page:
+        return Kind.TLS, "TLS: it does not accept the client certificate (HTTP 400)"
+    return None
 
 
 def content_length(headers: httpx.Headers) -> int | None:

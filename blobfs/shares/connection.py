@@ -9,6 +9,7 @@
 Exceptions are httpx's, which is what `wording` knows.
 """
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ import h11
 import httpx
 import trio
 
-from blobfs.shares.address import origin
+from blobfs.shares.address import Origin, origin
+from blobfs.shares.proxies import Proxy
 
 READ_BYTES = 64 * 1024
 """Asked of the socket while h11 has the word: a head and most short answers come at once."""
@@ -90,7 +92,7 @@ class ParsedBody:
     async def read_into(self, memory: memoryview) -> int:
         """As `CountedBody.read_into`."""
         while not self._ready and self._parser.their_state is h11.SEND_BODY:
-            event = await _next_event(self._stream, self._parser)
+            event = await next_event(self._stream, self._parser)
             if isinstance(event, h11.Data):
                 self._ready = memoryview(event.data)
         got = min(len(memory), len(self._ready))
@@ -107,11 +109,19 @@ class Reply:
     body: CountedBody | ParsedBody
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Whom a connection leads to, and by way of whom."""
+
+    origin: Origin
+    proxy: Proxy | None = None
+
+
 class Connection:
     """Asks one question at a time. Mutable: `_parser` and `_body`, those of the last question."""
 
-    def __init__(self, to: tuple[str, str, int], stream: Stream) -> None:
-        self.origin = to
+    def __init__(self, route: Route, stream: Stream) -> None:
+        self.route = route
         self._stream = stream
         self._socket = tcp_socket(stream)
         self._parser: h11.Connection | None = None
@@ -120,6 +130,12 @@ class Connection:
     def close(self) -> None:
         """At once: a goodbye of TLS is for nobody, as every length was told."""
         self._socket.close()
+
+    @property
+    def session(self) -> ssl.SSLSession | None:
+        """Of TLS, by which another handshake is shorter; TLS 1.3 gives it with the first answer."""
+        found = None if isinstance(self._stream, trio.SocketStream) else self._stream.session
+        return found if isinstance(found, ssl.SSLSession) else None
 
     @property
     def is_reusable(self) -> bool:
@@ -134,23 +150,33 @@ class Connection:
 
     async def ask(self, request: httpx.Request) -> Reply:
         """Sends a request (which has no body) and waits for the head of the answer."""
-        assert origin(request.url) == self.origin, "a connection is for one server"
+        assert origin(request.url) == self.route.origin, "a connection is for one server"
         parser = self._parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._body = None
         with _httpx_exceptions():
-            head = parser.send(
-                h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
-            )
+            target, fields = self._addressed(request)
+            head = parser.send(h11.Request(method=request.method, target=target, headers=fields))
             parser.send(h11.EndOfMessage())
             # A server that refuses may have closed before it read all; what it said is still there.
             with suppress(trio.BrokenResourceError):
                 await self._stream.send_all(head or b"")
-        event = await _next_event(self._stream, parser)
+        event = await next_event(self._stream, parser)
         while not isinstance(event, h11.Response):  # "100 Continue" and its like
-            event = await _next_event(self._stream, parser)
+            event = await next_event(self._stream, parser)
         headers = httpx.Headers(event.headers.raw_items())
         self._body = self._body_of(request.method, event.status_code, headers)
         return Reply(event.status_code, headers, self._body)
+
+    def _addressed(self, request: httpx.Request) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+        """Target and header fields. A proxy that is no tunnel is told the whole URL, and who we are: RFC 9112,
+        section 3.2.2."""
+        proxy, (scheme, _, _) = self.route.proxy, self.route.origin
+        if proxy is None or scheme == "https":
+            return request.url.raw_path, request.headers.raw
+        fields = list(request.headers.raw)
+        if proxy.authorization is not None:
+            fields.append((b"Proxy-Authorization", proxy.authorization.encode("ascii")))
+        return b"http://" + request.url.netloc + request.url.raw_path, fields
 
     def _body_of(self, method: str, status: int, headers: httpx.Headers) -> CountedBody | ParsedBody:
         """RFC 9112, section 6.3. h11 has seen to it that no two lengths are told."""
@@ -169,7 +195,7 @@ def tcp_socket(stream: Stream) -> trio.socket.SocketType:
     return (stream if isinstance(stream, trio.SocketStream) else stream.transport_stream).socket
 
 
-async def _next_event(stream: Stream, parser: h11.Connection) -> h11.Event | type[h11.PAUSED]:
+async def next_event(stream: Stream, parser: h11.Connection) -> h11.Event | type[h11.PAUSED]:
     while True:
         try:
             event = parser.next_event()

@@ -5,23 +5,27 @@
 included, the response is closed before `ask` is left.
 """
 
-import base64
 import math
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from urllib.request import getproxies
 
 import httpx
 import trio
 
-from blobfs.model import Kind
+from blobfs.errors import ConfigRefused
+from blobfs.model import Invalid, Kind
 from blobfs.requests import current_request
 from blobfs.shares.address import ShareOptions, origin, shown_url
 from blobfs.shares.answer import Answer, Trial
 from blobfs.shares.answer_rules import REDIRECT_STATUS
+from blobfs.shares.connecting import Connector
 from blobfs.shares.counters import Counters
+from blobfs.shares.credentials import Credentials, read_credentials
+from blobfs.shares.proxies import Proxies
+from blobfs.shares.tls import Trust, read_trust
 from blobfs.shares.transport import Limits, ShareTransport
 from blobfs.shares.wording import described
 
@@ -75,7 +79,7 @@ class ShareStatistics:
 class Exchange:
     """One share's connections and the rules for using them.
 
-    Mutable: the counters; `_transport` once, by `aopen`.
+    Mutable: the counters; `_transport` and `_credentials`, by `aopen`.
     """
 
     def __init__(self, options: ShareOptions, counters: Counters | None = None) -> None:
@@ -85,19 +89,31 @@ class Exchange:
         self._base = shown_url(options.url)
         self._origin = origin(url)
         self._headers = {"Accept-Encoding": "identity", "Accept": "*/*", "User-Agent": USER_AGENT}
-        self._credentials = _basic(url)
-        self._limits = Limits(
-            options.connect_timeout, options.first_byte_timeout, options.idle_timeout, options.concurrent
-        )
+        self._credentials: Credentials | None = None
+        self._limits = Limits(options.first_byte_timeout, options.idle_timeout, options.concurrent)
         self._slots = {line: trio.Semaphore(options.concurrent) for line in Line}
         self._counters = counters or Counters()
         self._transport: ShareTransport | None = None
 
     async def aopen(self) -> None:
-        may_need_tls = self._origin[0] == "https" or self._options.redirects
-        # Reading the certificates takes 20 ms and more.
-        tls = await trio.to_thread.run_sync(_tls_context) if may_need_tls else None
-        self._transport = ShareTransport(self._limits, tls, self._counters)
+        """Raises `ConfigRefused`, in one line with the share."""
+        proxies = Proxies(getproxies() if self._options.access.proxy else {})
+        try:
+            proxies.of(self._origin)
+            self._credentials, trust = await self._read_files()
+        except (ConfigRefused, Invalid) as wrong:
+            raise ConfigRefused(f"{self._base}: {wrong}") from None
+        connector = Connector(self._options.connect_timeout, trust, proxies, self._counters)
+        self._transport = ShareTransport(self._limits, connector)
+
+    async def _read_files(self) -> tuple[Credentials | None, Trust | None]:
+        """In a thread, if there are any."""
+        options = self._options
+        has_secret = options.access.token_file is not None or options.access.password_file is not None
+        run = trio.to_thread.run_sync
+        credentials = await run(read_credentials, options) if has_secret else read_credentials(options)
+        may_need_tls = self._origin[0] == "https" or options.redirects
+        return credentials, await run(read_trust, options) if may_need_tls else None
 
     async def aclose(self) -> None:
         """Closes the idle connections; requests under way belong to their callers."""
@@ -164,14 +180,22 @@ class Exchange:
         headers = {**self._headers, **question.headers}
         if (reader := current_request()) is not None:
             headers["X-Request-Id"] = reader  # so that the share's log can be laid beside ours
-        if self._credentials and origin(url) == self._origin:
-            headers["Authorization"] = self._credentials
+        shown = self._credentials if origin(url) == self._origin else None
+        if shown is not None:
+            headers["Authorization"] = shown.header
         request = httpx.Request(question.method, url, headers=headers)
         self._counters.requests[question.phase] += 1
         try:
-            return Answer(trial, await self._transport.ask(request))
+            response = await self._transport.ask(request)
         except (httpx.TransportError, UnicodeError) as error:
             raise trial.failure(*described(error)) from error
+        answer = Answer(trial, response, None if shown is None else shown.called)
+        try:
+            await answer.ensure_admitted()
+        except BaseException:
+            await answer.aclose()
+            raise
+        return answer
 
     async def _redirected(self, answer: Answer, url: httpx.URL) -> httpx.URL | None:
         """Where a redirect leads, with the answer closed; None (and open) if it only adds a slash."""
@@ -179,7 +203,8 @@ class Exchange:
             target = url.join(answer.headers["location"]).copy_with(userinfo=b"", fragment=None)
             if target.path == url.path + "/":
                 return None
-            if not (origin(target) == self._origin or (self._options.redirects and _is_askable(target))):
+            may_leave = self._options.redirects and _is_askable(url, target)
+            if origin(target) != self._origin and not may_leave:
                 raise answer.failure(Kind.REDIRECTED, f"redirects to {target}"[:200])
         except (httpx.InvalidURL, ValueError) as error:
             await answer.aclose()
@@ -191,19 +216,9 @@ class Exchange:
         return target
 
 
-def _tls_context() -> ssl.SSLContext:
-    context = httpx.create_ssl_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-def _is_askable(url: httpx.URL) -> bool:
-    """getaddrinfo takes a port modulo 65536: a larger one would be somebody else's."""
-    return url.scheme in ("http", "https") and bool(url.host) and 0 < origin(url)[2] < 65536
-
-
-def _basic(url: httpx.URL) -> str | None:
-    """The Authorization header for the URL's credentials."""
-    if not url.userinfo:
-        return None
-    return "Basic " + base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
+def _is_askable(url: httpx.URL, target: httpx.URL) -> bool:
+    """Never in the clear what was asked in secret. getaddrinfo takes a port modulo 65536: a larger one would
+    be somebody else's."""
+    is_downgrade = url.scheme == "https" and target.scheme == "http"
+    is_http = target.scheme in ("http", "https") and bool(target.host)
+    return is_http and not is_downgrade and 0 < origin(target)[2] < 65536

@@ -48,6 +48,7 @@ RULES: Mapping[Kind, Rule] = {
     Kind.CONNECT_TIMEOUT: _DOWN,
     Kind.NO_ROUTE: _DOWN,
     Kind.TLS: _HOPELESS,
+    Kind.PROXY: _DOWN,
     Kind.CLOSED: _DOWN,
     Kind.NO_ANSWER: _DOWN,
     Kind.STALLED: _DOWN,

@@ -1,8 +1,8 @@
-"""The connections to one share: made, kept while they are idle, and given a limited time.
+"""The connections to one share: kept while they are idle, and given a limited time.
 
 1. There is no pool to queue in. The caller bounds how many requests run at once (`exchange`), each takes an
-   idle connection or makes one, and nobody but its request knows a connection in use: a cancelled request
-   closes it and nothing can leak.
+   idle connection to the same server by the same way, or has one made (`connecting`), and nobody but its
+   request knows a connection in use: a cancelled request closes it and nothing can leak.
 2. A connection that was idle may be closed by the server in the very moment we send. That request is sent
    once more on a new connection; all requests are GET or HEAD.
 3. Time limits are for what a caller waits for, not for a socket read: connecting, then the head as a whole,
@@ -10,17 +10,17 @@
    as stalled as one that sends nothing.
 """
 
-import ssl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import httpx
 import trio
 
+from blobfs.model import Invalid
 from blobfs.shares.address import origin
-from blobfs.shares.connection import Connection, Reply, Stream, tcp_socket
-from blobfs.shares.counters import Counters
+from blobfs.shares.connecting import Connector
+from blobfs.shares.connection import Connection, Reply, Route
 from blobfs.shares.wording import NoAnswer
 
 KEEPALIVE_SECONDS = 4.0
@@ -31,8 +31,6 @@ KEEPALIVE_SECONDS = 4.0
 class Limits:
     """Seconds that a share is given, and connections that are kept."""
 
-    connect: float
-    """For name lookup and TCP, and again for TLS."""
     first_byte: float
     """From sending the request until the answer's head is whole."""
     idle: float
@@ -43,7 +41,8 @@ class Limits:
 class Response:
     """An answer's head, and its body by `read_into`. To be closed, which never waits."""
 
-    def __init__(self, reply: Reply, idle: float, release: Callable[[], None]) -> None:
+    def __init__(self, reply: Reply, route: Route, idle: float, release: Callable[[], None]) -> None:
+        self.route = route
         self.status = reply.status
         self.headers = reply.headers
         self._body = reply.body
@@ -69,10 +68,9 @@ class Response:
 class ShareTransport:
     """Sends one request; holds the idle connections. Mutable: `_idle`, last used last, with the times."""
 
-    def __init__(self, limits: Limits, tls: ssl.SSLContext | None, counters: Counters) -> None:
+    def __init__(self, limits: Limits, connector: Connector) -> None:
         self._limits = limits
-        self._tls = tls
-        self._counters = counters
+        self._connector = connector
         self._idle: list[tuple[Connection, float]] = []
         self._closed = False
 
@@ -83,11 +81,15 @@ class ShareTransport:
 
     async def ask(self, request: httpx.Request) -> Response:
         """Raises httpx's exceptions."""
-        idle = self._take_idle(origin(request.url))
+        try:
+            route = self._connector.route(origin(request.url))
+        except Invalid as error:
+            raise httpx.ProxyError(str(error)) from None
+        idle = self._take_idle(route)
         if idle is not None:
             with suppress(httpx.RemoteProtocolError, httpx.ReadError):
                 return await self._ask(idle, request)
-        return await self._ask(await self._connect(request.url), request)
+        return await self._ask(await self._connector.connect(route), request)
 
     def close(self) -> None:
         """The idle connections; those in use are closed by who uses them."""
@@ -108,26 +110,10 @@ class ShareTransport:
         except BaseException:
             connection.close()
             raise
-        return Response(reply, self._limits.idle, lambda: self._give_back(connection))
+        self._connector.remember(connection)
+        return Response(reply, connection.route, self._limits.idle, lambda: self._give_back(connection))
 
-    async def _connect(self, url: httpx.URL) -> Connection:
-        to, host = origin(url), url.raw_host.decode("ascii")
-        stream: Stream
-        with _connecting(self._limits.connect):
-            stream = await trio.open_tcp_stream(host, to[2])
-        self._counters.connections += 1
-        if url.scheme == "https":
-            assert self._tls is not None, "a share that may lead to https is opened with TLS"
-            stream = trio.SSLStream(stream, self._tls, server_hostname=host, https_compatible=True)
-            try:
-                with _connecting(self._limits.connect):
-                    await stream.do_handshake()
-            except BaseException:
-                tcp_socket(stream).close()
-                raise
-        return Connection(to, stream)
-
-    def _take_idle(self, to: tuple[str, str, int]) -> Connection | None:
+    def _take_idle(self, route: Route) -> Connection | None:
         """The one used last: the others grow old and are closed here."""
         youngest_first = reversed(self._idle)
         oldest, found = trio.current_time() - KEEPALIVE_SECONDS, None
@@ -135,7 +121,7 @@ class ShareTransport:
         for connection, since in youngest_first:
             if since < oldest or not connection.is_reusable:
                 connection.close()
-            elif found is None and connection.origin == to:
+            elif found is None and connection.route == route:
                 found = connection
             else:
                 kept.append((connection, since))
@@ -149,14 +135,3 @@ class ShareTransport:
         self._idle.append((connection, trio.current_time()))
         if len(self._idle) > self._limits.idle_connections:
             self._idle.pop(0)[0].close()
-
-
-@contextmanager
-def _connecting(seconds: float) -> Iterator[None]:
-    try:
-        with trio.fail_after(seconds):
-            yield
-    except trio.TooSlowError as error:
-        raise httpx.ConnectTimeout(f"no connection in {seconds:g} s") from error
-    except (OSError, trio.BrokenResourceError) as error:
-        raise httpx.ConnectError(str(error)) from error

@@ -27,6 +27,21 @@ _LOCAL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 _CLOSED = "closed before it answered"
 
+_TLS_REASONS = {
+    "WRONG_VERSION_NUMBER": "the server does not speak it",
+    "UNSUPPORTED_PROTOCOL": "the server offers no version from 1.2 on",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "the server takes none of the versions from 1.2 on",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it demands a client certificate",
+    "TLSV1_ALERT_UNKNOWN_CA": "it does not trust the client certificate's authority",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it says that the client certificate has expired",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "it does not accept the client certificate",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it does not accept the client certificate",
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "it does not accept the client certificate",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "it refused the handshake: it may demand a client certificate",
+    "TLSV1_UNRECOGNIZED_NAME": "it has no certificate for this host name",
+}
+"""Why handshakes fail, by OpenSSL's word; alerts are what the server said."""
+
 
 class NoAnswer(httpx.ReadTimeout):
     """The request was sent, and no head of an answer came in time."""
@@ -38,6 +53,8 @@ def described(error: BaseException) -> tuple[Kind, str]:
         return Kind.CONNECT_TIMEOUT, "connect timeout"
     if isinstance(error, NoAnswer):
         return Kind.NO_ANSWER, str(error)
+    if isinstance(error, httpx.ProxyError):
+        return Kind.PROXY, str(error)[:200]
     if isinstance(error, httpx.TimeoutException):
         return Kind.STALLED, "stalled"
     is_connecting = isinstance(error, httpx.ConnectError)
@@ -69,11 +86,13 @@ def _described_cause(cause: BaseException, is_connecting: bool) -> tuple[Kind, s
 
 def _described_tls(cause: ssl.SSLError) -> tuple[Kind, str]:
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return Kind.TLS, f"TLS: {cause.verify_message}"
+        words: str | None = getattr(cause, "verify_message", None)  # `tls` raises its own, in better words
+        return Kind.TLS, f"TLS: {words or cause.strerror}"
     if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return Kind.CLOSED, _CLOSED  # a server that is stopping, not one that cannot
     reason: str | None = getattr(cause, "reason", None)  # set by the ssl module only, not by its class
-    return Kind.TLS, f"TLS: {(reason or str(cause)).lower().replace('_', ' ')}"
+    said = (reason or str(cause)).lower().replace("_", " ")
+    return Kind.TLS, f"TLS: {_TLS_REASONS.get(reason or '', said)}"
 
 
 def _described_protocol(text: str) -> tuple[Kind, str]:

@@ -1,8 +1,10 @@
 """From what is set for a share to one that can be asked; and the shares that a call names.
 
 Of these, the ones that this node has are used as they are, others are opened. Calls that run at a time and
-name the same share use it together: its limits, and what is learned about it, hold for all of them. It is
-closed when the last one is done; where a call left a load behind that still asks it, when that has ended.
+name the same share use it together: its limits, and what is learned about it, hold for all of them. A URL
+alone means the share there that this node has, with all that is set for it; with other credentials, or other
+trust, it is another share. It is closed when the last call is done; where one left a load behind that still
+asks it, when that has ended.
 """
 
 import logging
@@ -15,7 +17,7 @@ import trio
 from blobfs import errors
 from blobfs.config.settings import LoadSettings, ShareSetting
 from blobfs.model import Invalid
-from blobfs.shares.address import ShareOptions, parse_share_url
+from blobfs.shares.address import Access, ShareOptions, parse_share_url
 from blobfs.shares.client import Share
 from blobfs.sync.naming.catalogue import Catalogue
 from blobfs.sync.peer import Peer, ShareLike
@@ -27,7 +29,7 @@ LOOK_AGAIN = 1.0
 
 _log = logging.getLogger(__name__)
 
-Key = tuple[str, bool]
+Key = tuple[str, bool, Access]
 
 
 def share_options(share: ShareSetting, settings: LoadSettings) -> ShareOptions:
@@ -40,6 +42,15 @@ def share_options(share: ShareSetting, settings: LoadSettings) -> ShareOptions:
         first_byte_timeout=settings.first_byte_timeout,
         idle_timeout=settings.idle_timeout,
         group=share.group,
+        access=Access(
+            share.token_file,
+            share.user,
+            share.password_file,
+            share.ca_file,
+            share.client_certificate,
+            share.client_key,
+            share.proxy,
+        ),
     )
 
 
@@ -52,7 +63,8 @@ def make_peers(shares: Iterable[ShareSetting], settings: LoadSettings) -> list[P
 
 
 def _key(options: ShareOptions) -> Key:
-    return options.url, options.plain
+    """What makes two shares the same one: also who asks there, and by which way."""
+    return options.url, options.plain, options.access
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,18 +135,25 @@ class KnownShares:
 
     @asynccontextmanager
     async def opened(self, shares: Sequence[ShareSetting]) -> AsyncIterator[Circle]:
-        """In the order given, each once. Raises `InvalidArgument` for what is no share's URL."""
+        """In the order given, each once. Raises `InvalidArgument` for what cannot be a share."""
         try:
             wanted = [share_options(share, self._settings) for share in shares]
         except Invalid as wrong:
             raise errors.InvalidArgument(str(wrong)) from None
-        own = {_key(peer.share.options): peer for peer in self.own.peers}
         peers: list[Peer] = []
         async with AsyncExitStack() as stack:
             for key, options in {_key(options): options for options in wanted}.items():
-                peer = own.get(key)
+                peer = self._own_peer(key)
                 peers.append(await stack.enter_async_context(self._visit(options)) if peer is None else peer)
             yield Circle(peers, Catalogue(peers, self._settings))
+
+    def _own_peer(self, key: Key) -> Peer | None:
+        url, plain, access = key
+        for peer in self.own.peers:
+            options = peer.share.options
+            if (options.url, options.plain) == (url, plain) and access in (Access(), options.access):
+                return peer
+        return None
 
     @asynccontextmanager
     async def _visit(self, options: ShareOptions) -> AsyncIterator[Peer]:
@@ -151,7 +170,10 @@ class KnownShares:
             guest = self._guests.get(_key(options))
             if guest is None:
                 guest = _Guest(Peer(self._make_share(options)))
-                await guest.peer.share.__aenter__()
+                try:
+                    await guest.peer.share.__aenter__()
+                except errors.ConfigRefused as wrong:
+                    raise errors.InvalidArgument(str(wrong)) from None
                 self._guests[_key(options)] = guest
             guest.calls += 1
             return guest

@@ -262,7 +262,7 @@ async def test_plain_text_where_tls_is_expected(tmp_path: Path) -> None:
     with Nginx(tmp_path) as nginx:
         async with opened(nginx.url.replace("http:", "https:")) as share:
             attempt = await attempt_of(share.record(NAME))
-    assert (attempt.outcome, attempt.detail) == (Outcome.UNREACHABLE, "TLS: wrong version number")
+    assert (attempt.outcome, attempt.detail) == (Outcome.UNREACHABLE, "TLS: the server does not speak it")
 
 
 async def test_a_tls_handshake_that_is_cancelled_leaves_no_connection(scripted: ScriptedServer) -> None:

@@ -111,6 +111,7 @@ def test_every_kind_is_produced() -> None:
         Kind.CONNECT_TIMEOUT,
         Kind.NO_ROUTE,
         Kind.TLS,
+        Kind.PROXY,
         Kind.LOCAL,
     }
     of_content = {Kind.WRONG_BYTES, Kind.CHANGED}
