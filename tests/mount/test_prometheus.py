@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -33,17 +34,13 @@ def control_port() -> int:
 def node(tmp_path_factory: pytest.TempPathFactory, control_port: int) -> Iterator[BlobfsNode]:
     """It has loaded a blob, found no file of another name, and knows a share that is not there."""
     directory = tmp_path_factory.mktemp("prometheus")
-    dead = f"http://127.0.0.1:{free_port()}/"
-    with (
-        BlobfsNode(directory, "a", listen=True) as a,
-        BlobfsNode(
-            directory,
-            "b",
-            shares=[a.url, dead],
-            options=["fill=never", "quota=1G"],
-            arguments=[f"--control-listen=127.0.0.1:{control_port}"],
-        ) as b,
-    ):
+    config, dead = directory / "b.toml", f"http://127.0.0.1:{free_port()}/"
+    options = ["fill=never", "quota=1G"]
+    arguments = [f"--control-listen=127.0.0.1:{control_port}", f"--config={config}"]
+    with ExitStack() as nodes:
+        a = nodes.enter_context(BlobfsNode(directory, "a", listen=True))
+        write_config(config, a.url, dead, group=1)
+        b = nodes.enter_context(BlobfsNode(directory, "b", options=options, arguments=arguments))
         b.expect_log("is down: ", perhaps=True)
         a.path("model").write_bytes(bytes(range(256)) * (SIZE // 256))
         a.wait_until_sealed()
@@ -53,6 +50,11 @@ def node(tmp_path_factory: pytest.TempPathFactory, control_port: int) -> Iterato
         b.path("mine").write_bytes(b"mine")
         b.wait_until_sealed()
         yield b
+
+
+def write_config(path: Path, *shares: str, group: int) -> None:
+    tables = [f'[[share]]\nurl = "{share}"\ngroup = {group}\n' for share in shares]
+    path.write_text("\n".join(tables))
 
 
 def ask(port: int, path: str, accept: str = "*/*") -> str:
@@ -80,6 +82,10 @@ def value(found: dict[str, list[tuple[Series, float]]], name: str, **labels: str
     """The one sample that has these labels."""
     (matching,) = [number for series, number in found[name] if labels.items() <= series.items()]
     return matching
+
+
+def first_share(found: dict[str, list[tuple[Series, float]]]) -> str:
+    return found["blobfs_share_up"][0][0]["share"]
 
 
 def test_every_metric_there_is(node: BlobfsNode, control_port: int) -> None:
@@ -116,6 +122,31 @@ def test_a_question_moves_nothing(node: BlobfsNode, control_port: int) -> None:
     before, after = scrape(control_port), scrape(control_port)
     for name in ("fuse_operations_total", "thread_hops_total", "share_requests_total", "reads_total"):
         assert before[f"blobfs_{name}"] == after[f"blobfs_{name}"]
+
+
+def test_a_reload_keeps_the_counts(node: BlobfsNode, control_port: int) -> None:
+    """Every share is made anew, with other options; what was counted of it goes on."""
+    before = scrape(control_port)
+    write_config(
+        node.store.parent / "b.toml", *(each["share"] for each, _ in before["blobfs_share_up"]), group=2
+    )
+    done = subprocess.run(
+        [
+            *("curl", "--silent", "--show-error", "--fail", "--request", "POST"),
+            *("--unix-socket", node.store / "control", "http://localhost/reload"),
+        ],
+        capture_output=True,
+        timeout=30,
+        check=True,
+    )
+    assert len(json.loads(done.stdout)["changed"]) >= 2
+    after = scrape(control_port)
+    counters = [metric.shown for metric in BY_NAME.values() if metric.kind is MetricKind.COUNTER]
+    for name in counters:
+        then = {tuple(sorted(labels.items())): number for labels, number in before.get(name, [])}
+        now = {tuple(sorted(labels.items())): number for labels, number in after.get(name, [])}
+        assert all(now[labels] >= number for labels, number in then.items()), name
+    assert value(after, "blobfs_share_kept_bytes_total", share=first_share(after)) == SIZE
 
 
 def test_promtool_finds_no_fault(node: BlobfsNode, control_port: int) -> None:
@@ -201,8 +232,9 @@ def test_prometheus_asks_and_answers(node: BlobfsNode, control_port: int, promet
     assert (target["health"], target["lastError"]) == ("up", "")
 
 
-def test_the_alerts_are_evaluated(prometheus: int) -> None:
+def test_the_alerts_are_evaluated(node: BlobfsNode, prometheus: int) -> None:
     """A share that is not there is pending, and no rule fails."""
+    assert not node.path("nothing either").exists()
     eventually(prometheus, 'ALERTS{alertname="BlobfsShareDown", alertstate="pending"}')
     (group,) = api(prometheus, "rules")["groups"]
     assert {rule["health"] for rule in group["rules"]} == {"ok"}
