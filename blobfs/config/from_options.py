@@ -96,7 +96,8 @@ def read_flags(flags: Mapping[str, Any], directory: Path) -> Layer:
             continue
         if name in SHARE_OPTIONS:
             for text in given:
-                typed.add_share(text, Origin(_flag(name)), is_plain=SHARE_OPTIONS[name])
+                origin = Origin(" ".join([_flag(name), *map(_short, text.split()[:1])]))
+                typed.add_share(text, origin, is_plain=SHARE_OPTIONS[name])
         else:
             text = ("no", "yes")[given] if isinstance(given, bool) else str(given)
             typed.add(OPTIONS[name], text, Origin(_flag(name)))
