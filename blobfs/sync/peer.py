@@ -180,7 +180,8 @@ class Peer:
         self.last_failure, self.last_failed = attempt, trio.current_time()
         self.health.record_failure(attempt.kind, self.last_failed, retry_after)
         self.counts.failures[attempt.kind] += 1
-        self.history.failed(self.last_failed)
+        if attempt.kind is not Kind.ABSENT:  # that is an answer
+            self.history.failed(self.last_failed)
         if self.health.is_outage and not self._is_reported:
             self._is_reported = True
             _log.warning("%s is down: %s (%s)", self.shown, attempt.detail, attempt.phase)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from blobfs.config.settings import Fill
 from blobfs.model import BlobId
 from blobfs.shares.choice import Urgency
 from blobfs.sync.bundles.load import BundleLoad
@@ -67,7 +68,7 @@ def transfers(sync: SyncService, now: float) -> list[Transfer]:
     in_jobs: set[BlobId] = set().union(*(job.packages for job in jobs.values()), jobs)
     found = [
         *(_of_package(package, job, now) for package, job in jobs.items()),
-        *(_of_load(load, now, jobs) for load in sync.loads.unfinished()),
+        *(_of_load(load, now, jobs) for load in sync.loads.unfinished() if _is_on_its_way(load)),
         *_of_bundles(sync.bundles.active(), in_jobs, now),
     ]
     return sorted(found, key=lambda transfer: (_ORDER[transfer.state], transfer.began))
@@ -89,6 +90,11 @@ def _of_load(load: Load, now: float, jobs: Mapping[BlobId, PackageJob]) -> Trans
         None if failure is None else _in_words(failure),
         next((package for package, job in jobs.items() if job.has(BlobId(load.key))), None),
     )
+
+
+def _is_on_its_way(load: Load) -> bool:
+    """Or it is only waiting to be put to sleep."""
+    return load.readers > 0 or bool(load.spans) or load.settings.fill is Fill.IDLE
 
 
 def _state_of(load: Load) -> State:
