@@ -170,7 +170,7 @@ def prometheus(
     monitoring = ROOT / "docs/monitoring"
     example = (monitoring / "prometheus.yml").read_text()
     assert example.count("127.0.0.1:8971") == 1
-    config = example.replace("127.0.0.1:8971", f"127.0.0.1:{control_port}").replace(": 15s", ": 200ms")
+    config = example.replace("127.0.0.1:8971", f"127.0.0.1:{control_port}").replace(": 15s", ": 1s")
     (directory / "prometheus.yml").write_text(config)
     (directory / "alerts.yml").write_bytes((monitoring / "alerts.yml").read_bytes())
     with (directory / "log").open("wb") as log:
@@ -228,8 +228,6 @@ def test_prometheus_asks_and_answers(node: BlobfsNode, control_port: int, promet
         prometheus, 'sum(blobfs_fuse_operation_duration_seconds_count{operation="read"})'
     )
     assert reads == node.operations("read")
-    (target,) = api(prometheus, "targets")["activeTargets"]
-    assert (target["health"], target["lastError"]) == ("up", "")
 
 
 def test_the_alerts_are_evaluated(node: BlobfsNode, prometheus: int) -> None:
