@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from blobfs.cli.arguments import mountpoint_argument, names_argument
 from blobfs.cli.load import load_paths, reasons, wanted_path
 from blobfs.cli.targets import find_stores
 from blobfs.cli.words import count, size
@@ -21,8 +22,8 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="For program
 
 @click.command()
 @_json_option
-@click.argument("mountpoint")
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@mountpoint_argument
+@names_argument
 def evict(mountpoint: str, names: tuple[str, ...], as_json: bool) -> None:
     """Drop the bytes of what the node on MOUNTPOINT has loaded. They are loaded again when they are read.
 
@@ -34,8 +35,8 @@ def evict(mountpoint: str, names: tuple[str, ...], as_json: bool) -> None:
 
 @click.command()
 @_json_option
-@click.argument("mountpoint")
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@mountpoint_argument
+@names_argument
 def pin(mountpoint: str, names: tuple[str, ...], as_json: bool) -> None:
     """Bring what each NAME means to the node on MOUNTPOINT, and never evict it.
 
@@ -46,8 +47,8 @@ def pin(mountpoint: str, names: tuple[str, ...], as_json: bool) -> None:
 
 @click.command()
 @_json_option
-@click.argument("mountpoint")
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@mountpoint_argument
+@names_argument
 def unpin(mountpoint: str, names: tuple[str, ...], as_json: bool) -> None:
     """What each NAME means may be evicted again from the node on MOUNTPOINT."""
     _touch("unpin", mountpoint, names, as_json)

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from blobfs.cli.arguments import mountpoint_argument, names_argument
 from blobfs.cli.bars import Bar, drawing, progress_option, wants_bar
 from blobfs.cli.load_progress import Deliveries, Totals
 from blobfs.cli.targets import find_name, find_stores
@@ -32,8 +33,8 @@ class Interrupted(click.ClickException):
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs: what came of each name, as JSON.")
 @progress_option
-@click.argument("mountpoint")
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@mountpoint_argument
+@names_argument
 def load(mountpoint: str, names: tuple[str, ...], as_json: bool, progress: bool | None) -> None:
     """Bring what each NAME means to the node on MOUNTPOINT, so that reading it needs no share.
 

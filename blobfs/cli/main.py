@@ -25,6 +25,8 @@ class _Place(NamedTuple):
 
 
 _COMMANDS = {
+    "abort": _Place("abort", "abort", "Free a mount that is stuck."),
+    "completion": _Place("completion", "completion", "Print what makes a shell complete blobfs."),
     "config": _Place("config", "config", "Check a configuration, or show the one in force."),
     "evict": _Place("keep", "evict", "Drop the bytes of what a node has loaded."),
     "id": _Place("identify", "identify", "Print or check blob ids, like sha256sum."),
@@ -34,6 +36,7 @@ _COMMANDS = {
     "mounter": _Place("mounter", "mounter", ""),
     "pack": _Place("pack", "pack", "Publish a tree of files as a package."),
     "pin": _Place("keep", "pin", "Bring names, blobs and packages to a node, and keep them there."),
+    "reload": _Place("reload", "reload", "Have a node read its settings again."),
     "serve": _Place("serve", "serve", "Serve a store's share over HTTP, without a mount."),
     "status": _Place("status", "status", "Show what a node is doing."),
     "unmount": _Place("unmount", "unmount", "Unmount a blobfs mount."),

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 import trio
 
+from blobfs.cli.arguments import complete_directory
 from blobfs.cli.config_flags import RefusedConfiguration, SettingsCommand, setting_flags
 from blobfs.config.settings import NodeSettings
 from blobfs.config.sources import read_settings, read_sources
@@ -31,7 +32,7 @@ through what these numbers leave, 10 ms."""
 @setting_flags
 @click.option("--background", is_flag=True, help="Return when the mount is ready; log to STORE/log.")
 @click.option("--ready-fd", type=int, hidden=True)
-@click.argument("mountpoint", type=Path, required=False)  # not click.Path: it stats, and nobody answers yet
+@click.argument("mountpoint", type=Path, required=False, shell_complete=complete_directory)
 def mount(
     mountpoint: Path | None,
     config: Path | None,

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 import click
 
+from blobfs.cli.arguments import complete_directory, mountpoint_argument
 from blobfs.cli.bars import Bar, drawing, progress_option, wants_bar
 from blobfs.cli.pack_hash import hash_files, total_size
 from blobfs.cli.pack_name import PackageName
@@ -67,8 +68,10 @@ def _parse_mtime(ctx: click.Context, option: click.Parameter, text: str | None) 
 @click.option(
     "--json", "as_json", is_flag=True, help="For programs: id, files, blobs, bytes, written (bytes), name."
 )
-@click.argument("mountpoint", type=click.Path())
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=bytes))
+@mountpoint_argument
+@click.argument(
+    "directory", metavar="DIR", type=click.Path(path_type=bytes), shell_complete=complete_directory
+)
 def pack(
     mountpoint: str,
     directory: bytes,

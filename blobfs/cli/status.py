@@ -8,6 +8,7 @@ from importlib import import_module
 
 import click
 
+from blobfs.cli.arguments import complete_mountpoint
 from blobfs.cli.status_words import describe
 from blobfs.cli.targets import find_stores
 from blobfs.control.client import fetch_status
@@ -17,7 +18,7 @@ from blobfs.errors import BlobfsError
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs: everything there is, as JSON.")
 @click.option("--watch", "watches", is_flag=True, help="Show it anew every second, until q or Ctrl-C.")
-@click.argument("mountpoint", required=False, type=click.Path())
+@click.argument("mountpoint", required=False, shell_complete=complete_mountpoint)
 def status(mountpoint: str | None, as_json: bool, watches: bool) -> None:
     """Show what the node on MOUNTPOINT (all of them, if it is not given) is doing.
 

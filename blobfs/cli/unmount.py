@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 import trio
 
+from blobfs.cli.arguments import mountpoint_argument
 from blobfs.errors import BlobfsError
 from blobfs.fuse import mountpoint as mountpoints
 from blobfs.store.opening import wait_until_closed
@@ -15,7 +16,7 @@ DAEMON_END = 10.0
 
 @click.command()
 @click.option("--lazy", is_flag=True, help="Also while it is in use: open files get a moment to be closed.")
-@click.argument("mountpoint")  # not click.Path: it stats, which hangs where the daemon does
+@mountpoint_argument
 def unmount(mountpoint: str, lazy: bool) -> None:
     """Unmount a blobfs mount. Also removes what a daemon that was killed left behind."""
     try:

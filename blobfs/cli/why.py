@@ -7,6 +7,7 @@ import json
 
 import click
 
+from blobfs.cli.arguments import complete_file, mountpoint_argument
 from blobfs.cli.explained import describe
 from blobfs.cli.targets import find_name, find_stores
 from blobfs.control.client import fetch_explanation
@@ -15,8 +16,8 @@ from blobfs.errors import BlobfsError, InvalidName
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs: everything there is, as JSON.")
-@click.argument("mountpoint")
-@click.argument("name")
+@mountpoint_argument
+@click.argument("name", shell_complete=complete_file)
 def why(mountpoint: str, name: str, as_json: bool) -> None:
     """Show what is known of NAME, and what went wrong last.
 
