@@ -8,19 +8,24 @@ import os
 from pathlib import Path
 
 from blobfs.errors import StartRefused
-from blobfs.fuse.mountinfo import FS_TYPE, read_mounts
+from blobfs.fuse.mountinfo import FS_TYPE, Mount, read_mounts
 from blobfs.model import RESERVED_PREFIX, Invalid, parse_blob_id
 
 
 def find_stores(mountpoint: str | None) -> list[tuple[str, Path]]:
     """Mountpoint and store of every blobfs mount, or of the one that is named. Raises `StartRefused`."""
+    return [(mount.mount_point, Path(mount.source)) for mount in find_mounts(mountpoint)]
+
+
+def find_mounts(mountpoint: str | None) -> list[Mount]:
+    """Every blobfs mount, or those on a directory, the uppermost last. Raises `StartRefused`."""
     mounts = [mount for mount in read_mounts() if mount.fs_type == FS_TYPE]
     if mountpoint is not None:
         wanted = _real_parent(os.path.abspath(mountpoint))
         mounts = [mount for mount in mounts if mount.mount_point == wanted]
         if not mounts:
             raise StartRefused(f"no blobfs is mounted on {mountpoint}")
-    return [(mount.mount_point, Path(mount.source)) for mount in mounts]
+    return mounts
 
 
 def find_name(mountpoint: str, typed: str) -> str | None:

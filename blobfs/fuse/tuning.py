@@ -28,7 +28,7 @@ _CONNECTIONS = Path("/sys/fs/fuse/connections")
 
 def tune(mount: Mount) -> None:
     """Call it after INIT, whose answer sets these limits too. Never touches the mount."""
-    _mount_fusectl()
+    mount_fusectl()
     connection = _CONNECTIONS / mount.minor
     read_further_ahead(mount)
     for path, value in (
@@ -43,7 +43,7 @@ def read_further_ahead(mount: Mount) -> None:
     _write(_BDI / mount.device / "read_ahead_kb", READ_AHEAD_KIB)
 
 
-def _mount_fusectl() -> None:
+def mount_fusectl() -> None:
     """The file system of the connections' limits; systemd mounts it, a container often has none."""
     if os.geteuid() != 0 or any(mount.fs_type == "fusectl" for mount in read_mounts()):
         return

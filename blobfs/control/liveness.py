@@ -1,0 +1,64 @@
+"""Why a daemon does not answer: what the kernel says of it. Never touches its mount."""
+
+import os
+import socket
+import struct
+from pathlib import Path
+
+_CREDENTIALS = struct.Struct("iII")
+"""pid, uid and gid (unix(7), SO_PEERCRED)."""
+
+_LOCK_BYTES = 32
+"""The daemon writes its pid into its store's lock."""
+
+
+def pid_behind(connection: socket.socket) -> int | None:
+    """Who listens at the other end; None where that is a world with other pids."""
+    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid: int = _CREDENTIALS.unpack(found)[0]
+    return pid or None
+
+
+def pid_of_store(store: Path) -> int | None:
+    """Of the last daemon that had it."""
+    try:
+        with (store / "lock").open("rb") as lock:
+            text = lock.read(_LOCK_BYTES).strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None
+
+
+def reason_for_silence(pid: int) -> str | None:
+    """What keeps it from answering; None if nothing does that can be seen."""
+    match _state(pid):
+        case "T":
+            return f"it is stopped (SIGSTOP); kill -CONT {pid} lets it go on"
+        case "t":
+            return "a debugger holds it"
+        case "Z" | None:
+            return "it has ended"
+    return None
+
+
+def is_stopped(pid: int) -> bool:
+    return _state(pid) in ("T", "t")
+
+
+def is_alive(pid: int) -> bool:
+    return _state(pid) not in ("Z", None)
+
+
+def _state(pid: int) -> str | None:
+    """proc_pid_stat(5): one letter; None: there is no such process."""
+    try:
+        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        line = os.read(descriptor, 4096)
+    except ProcessLookupError:
+        return None
+    finally:
+        os.close(descriptor)
+    return line.rpartition(b") ")[2][:1].decode("ascii")
