@@ -14,6 +14,7 @@ import trio
 
 from blobfs.daemon.readiness import notify
 from blobfs.errors import StartRefused
+from blobfs.fuse.mountinfo import is_automounted
 from blobfs.model import RESERVED_PREFIX
 from blobfs.vfs.canary import NAME, SIZE, canary_text
 
@@ -30,11 +31,17 @@ class Canary:
     """Of one mount. Mutable: `_is_silent`, from a reading that failed to one that did not."""
 
     def __init__(self, mountpoint: str) -> None:
+        self._mountpoint = mountpoint
         self._path = f"{mountpoint}/{RESERVED_PREFIX}/{NAME}"
         self._is_silent = False
 
     async def demand(self) -> None:
-        """The first reading. Raises `StartRefused` when the mount does not answer."""
+        """The first reading. Raises `StartRefused` when the mount does not answer.
+
+        None in an automount: until mount(8) has returned, which waits for us, every look at it waits as well.
+        """
+        if is_automounted(self._mountpoint):
+            return
         with trio.move_on_after(FIRST_SECONDS):
             problem = await self.listen()
             if problem is None:

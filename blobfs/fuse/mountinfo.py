@@ -13,6 +13,8 @@ from pathlib import Path
 
 FS_TYPE = "fuse.blobfs"
 """Our file system type: ``fuse`` and the option ``subtype=blobfs``."""
+AUTOFS = "autofs"
+"""Of a place where systemd or automount(8) mounts at the first look: whoever looks waits for that."""
 
 TABLE = Path("/proc/self/mountinfo")
 _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
@@ -62,3 +64,8 @@ def find_mount_of(source: str) -> Mount | None:
     """The newest blobfs mount of this store."""
     mounts = reversed(read_mounts())
     return next((mount for mount in mounts if mount.fs_type == FS_TYPE and mount.source == source), None)
+
+
+def is_automounted(path: str) -> bool:
+    """Whether there is an automount on `path`, below whatever else is mounted there."""
+    return any(mount.fs_type == AUTOFS and mount.mount_point == path for mount in read_mounts())

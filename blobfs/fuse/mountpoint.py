@@ -14,7 +14,7 @@ import trio
 
 from blobfs.errors import InvalidArgument, OperationRefused, StartRefused
 from blobfs.fuse import syscalls
-from blobfs.fuse.mountinfo import FS_TYPE, Mount, find_mount
+from blobfs.fuse.mountinfo import AUTOFS, FS_TYPE, Mount, find_mount
 
 PROBE_SECONDS = 5.0
 """A directory that does not answer for so long hangs."""
@@ -37,6 +37,9 @@ async def prepare_mountpoint(path: str, *, nonempty: bool = False) -> str:
     already, or does not answer. A dead blobfs mount there is removed, however many lie on each other.
     """
     target = await _probe(path, os.path.realpath)
+    under = find_mount(target)
+    if under is not None and under.fs_type == AUTOFS:
+        return target  # empty, and whoever looks closer waits until this very mount is there
     for _ in range(_MAX_LAYERS):
         try:
             # Not stat: for a second or so the kernel answers that for a daemon that is dead.
