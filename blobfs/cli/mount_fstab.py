@@ -8,6 +8,7 @@ by another user (``user`` in fstab), the daemon is that user's own, and mounts w
 
 import fcntl
 import os
+import pwd
 import re
 import sys
 from collections.abc import Iterable
@@ -22,8 +23,9 @@ from blobfs.config.settings import NodeSettings
 from blobfs.config.sources import read_settings
 from blobfs.daemon.readiness import FUSE_DESCRIPTOR
 from blobfs.errors import BlobfsError, StartRefused
-from blobfs.fuse.mountinfo import find_mount_of
+from blobfs.fuse.mountinfo import FS_TYPE, find_mount, find_mount_of
 from blobfs.fuse.mountpoint import detach
+from blobfs.store.opening import wait_until_closed
 
 CONFIGURATIONS = Path("/etc/blobfs")
 USER = "blobfs"
@@ -31,6 +33,12 @@ USER = "blobfs"
 
 MOUNT_FAILED = 32
 """What mount(8) ends with then."""
+
+DAEMON_END = 25.0
+"""Seconds for the daemon before this one to end: open files get 2, what was closed gets 20."""
+
+PROBE_SECONDS = 0.5
+"""How long it takes to see that a store is in use."""
 
 PASSED_AT = 3
 """Where the first passed descriptor is (sd_listen_fds(3))."""
@@ -55,8 +63,8 @@ def mount_fstab(
 ) -> None:
     """Mount for mount(8) and fstab."""
     config = find_configuration(source)
-    user, left = split_options(options)
     try:
+        user, left = split_options(options)
         settings = read_settings(Path(mountpoint), config, left, {})
         if only_check:
             return
@@ -94,7 +102,7 @@ def _start(user: str, settings: NodeSettings, command: list[str]) -> None:
     child = os.fork()  # before anything else runs in this process
     if child == 0:
         os.close(reading)
-        target, descriptor = trio.run(mount_for, account, settings)
+        target, descriptor = _mount(account, settings)
         os.write(writing, _MOUNTED)
         _serve(user, descriptor, writing, [*command, target])
     os.close(writing)
@@ -102,10 +110,33 @@ def _start(user: str, settings: NodeSettings, command: list[str]) -> None:
         said = told.read(1) + told.read(1)
     if said == _MOUNTED + _READY:
         return
-    os.waitpid(child, 0)
+    _, status = os.waitpid(child, 0)
     if said == _MOUNTED:
         trio.run(_remove, os.path.abspath(settings.store))
-    raise SystemExit(MOUNT_FAILED)  # why, the child has said
+        raise SystemExit(MOUNT_FAILED)  # why, the child has said
+    raise SystemExit(os.waitstatus_to_exitcode(status))
+
+
+def _mount(account: pwd.struct_passwd, settings: NodeSettings) -> tuple[str, int]:
+    """As `mount_for`. Ends the process, with 0, where there is nothing to do: ``mount -a`` asks for all."""
+    try:
+        return trio.run(_mount_when_free, account, settings)
+    except StartRefused:
+        mount = find_mount(os.path.abspath(settings.mountpoint))
+        if mount is None or mount.fs_type != FS_TYPE or mount.source != os.path.abspath(settings.store):
+            raise
+    click.echo(f"already mounted: {mount.mount_point}")
+    raise SystemExit(0)
+
+
+async def _mount_when_free(account: pwd.struct_passwd, settings: NodeSettings) -> tuple[str, int]:
+    """The daemon of a mount that was unmounted a moment ago may be sealing still."""
+    mount = find_mount_of(os.path.abspath(settings.store))
+    with trio.move_on_after(DAEMON_END if mount is None else PROBE_SECONDS) as patience:
+        await trio.to_thread.run_sync(wait_until_closed, settings.store, abandon_on_cancel=True)
+    if patience.cancelled_caught and mount is not None:
+        raise StartRefused(f"{settings.store} is mounted on {mount.mount_point} already")
+    return await mount_for(account, settings)
 
 
 def _serve(user: str, descriptor: int, ready: int, command: list[str]) -> NoReturn:
