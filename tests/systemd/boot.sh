@@ -56,7 +56,7 @@ mount_kernel() {
 }
 
 make_devices() {
-    for device in null zero full random urandom tty fuse; do
+    for device in null zero full random urandom tty fuse autofs; do
         touch "$new/dev/$device"
         mount --bind "/dev/$device" "$new/dev/$device"
     done
