@@ -168,8 +168,8 @@ class Connection:
         return Reply(event.status_code, headers, self._body)
 
     def _addressed(self, request: httpx.Request) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-        """Target and header fields. A proxy that is no tunnel is told the whole URL, and who we are: RFC 9112,
-        section 3.2.2."""
+        """Target and header fields. A proxy that is no tunnel is told the whole URL (RFC 9112, 3.2.2), and
+        who we are."""
         proxy, (scheme, _, _) = self.route.proxy, self.route.origin
         if proxy is None or scheme == "https":
             return request.url.raw_path, request.headers.raw

@@ -1,6 +1,7 @@
 """A share together with what this node has learned about it."""
 
 import logging
+import math
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -23,8 +24,8 @@ from blobfs.shares.log_tail import LogReading
 from blobfs.shares.plain import PlainFile
 from blobfs.shares.retry_rules import failed_attempt
 from blobfs.sync.flow import Flow
-from blobfs.sync.recent import ShareHistory
 from blobfs.sync.peer_counts import PeerCounts
+from blobfs.sync.recent import ShareHistory
 from blobfs.sync.unknown_names import UnknownNames
 
 _log = logging.getLogger(__name__)
@@ -33,6 +34,9 @@ T = TypeVar("T")
 
 SUSPECT_BOUND = 0.5
 """Seconds for a question to a share that failed a moment ago, if it used to answer faster than that."""
+
+SAID_FOR = 300.0
+"""Seconds until it is said once more that a share cannot be trusted, or does not trust us."""
 
 Body = AbstractAsyncContextManager[ByteStream]
 
@@ -98,6 +102,7 @@ class Peer:
     counts: PeerCounts = field(default_factory=PeerCounts)
     history: ShareHistory = field(default_factory=ShareHistory)
     _is_reported: bool = False
+    _distrust_said: float = -math.inf
 
     @property
     def shown(self) -> str:
@@ -176,7 +181,7 @@ class Peer:
         self._report_back()
 
     def record_failure(self, attempt: Attempt, retry_after: float | None = None) -> None:
-        """Also says in the log, once, that it is down."""
+        """Also says in the log, once, that it is down, or does not let us in."""
         self.last_failure, self.last_failed = attempt, trio.current_time()
         self.health.record_failure(attempt.kind, self.last_failed, retry_after)
         self.counts.failures[attempt.kind] += 1
@@ -187,6 +192,15 @@ class Peer:
             _log.warning("%s is down: %s (%s)", self.shown, attempt.detail, attempt.phase)
         elif not self.health.is_outage:
             self._report_back()
+        self._report_distrust(attempt, self.last_failed)
+
+    def _report_distrust(self, attempt: Attempt, now: float) -> None:
+        """What does not pass by itself is said at once. A thing forbidden among what is given is no news."""
+        is_shut = attempt.kind is Kind.REFUSED and (attempt.status == 401 or self.last_answered is None)
+        if (is_shut or attempt.kind is Kind.TLS) and now >= self._distrust_said + SAID_FOR:
+            self._distrust_said = now
+            words = "does not let this node in" if is_shut else "cannot be asked"
+            _log.warning("%s %s: %s (%s)", self.shown, words, attempt.detail, attempt.phase)
 
     def _report_back(self) -> None:
         if self._is_reported:
