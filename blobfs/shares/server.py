@@ -21,6 +21,8 @@ from blobfs.shares.server_process import FILES, READY
 
 _log = logging.getLogger(__name__)
 
+_JOURNAL_LEVELS = {logging.DEBUG: "<7>", logging.INFO: "<6>", logging.WARNING: "<4>", logging.ERROR: "<3>"}
+
 
 async def serve_share(
     share: Path,
@@ -41,26 +43,31 @@ async def serve_share(
 async def serve_share_until_signalled(
     share: Path, listener: socket.socket, admission: Admission, on_ready: Callable[[], None]
 ) -> None:
-    """`serve_share` until SIGTERM or SIGINT. SIGHUP has the files of `admission` read again, except on a
-    terminal, where it means that the user has left."""
+    """`serve_share` until SIGTERM or SIGINT. SIGHUP has the files of `admission` read again, unless it comes
+    because the terminal was closed: that ends it, too."""
     async with trio.open_nursery() as nursery:
-        if not os.isatty(sys.stdin.fileno()):
-            await nursery.start(_reload_when_signalled, admission)
+        await nursery.start(_reload_when_signalled, admission, nursery.cancel_scope)
         await nursery.start(_cancel_when_signalled, nursery.cancel_scope)
         await nursery.start(serve_share, share, listener, admission)
         on_ready()
 
 
 async def _reload_when_signalled(
-    admission: Admission, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    admission: Admission,
+    scope: trio.CancelScope,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
+    had_terminal = os.isatty(sys.stdin.fileno())
     with trio.open_signal_receiver(signal.SIGHUP) as signals:
         task_status.started()
         async for _ in signals:
+            if had_terminal and not os.isatty(sys.stdin.fileno()):
+                scope.cancel()
             try:
                 await trio.to_thread.run_sync(admission.reload)
             except ConfigRefused as refused:
-                _log.warning("what was read at the start stays in force: %s", refused)
+                _log.warning("what was read before stays in force: %s", refused)
             else:
                 _log.info("certificate and token were read again")
 
@@ -97,13 +104,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="blobfs.shares.server")
     parser.add_argument("--share", type=Path, required=True)
     parser.add_argument("--fd", type=int, required=True, help="a listening socket that was inherited")
+    parser.add_argument("--log-level", type=int, default=logging.INFO)
     for name in FILES:
         parser.add_argument(f"--{name}", type=Path)
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    _set_up_logging(arguments.log_level)
     settings = ServeSettings(**{name: getattr(arguments, name) for name in FILES})
     try:
         admission = Admission(settings)
     except ConfigRefused as refused:
         raise SystemExit(str(refused)) from None
     trio.run(_live_as_child, arguments.share, socket.socket(fileno=arguments.fd), admission)
+
+
+def _set_up_logging(level: int) -> None:
+    """Lines as the daemon's are, on the stderr that was its own. The journal takes a level in front of a line
+    (sd-daemon(3)), and has times of its own."""
+    if "JOURNAL_STREAM" in os.environ and not sys.stderr.isatty():
+        for number, name in _JOURNAL_LEVELS.items():
+            logging.addLevelName(number, name)
+        logging.basicConfig(level=level, format="%(levelname)s%(name)s: %(message)s")
+    else:
+        logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

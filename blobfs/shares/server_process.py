@@ -135,6 +135,7 @@ class ShareServer:
         files = ((name, getattr(self.settings, name)) for name in FILES)
         return [
             *("--share", os.fspath(self._share.absolute()), "--fd", str(self.listener.fileno())),
+            f"--log-level={_log.getEffectiveLevel()}",
             *(f"--{name}={path}" for name, path in files if path is not None),
         ]
 

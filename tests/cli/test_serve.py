@@ -1,5 +1,6 @@
 """``blobfs serve``."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -91,6 +92,20 @@ def test_settings_of_a_node(store: Path, tmp_path_factory: pytest.TempPathFactor
             assert expected in line_of(server.stderr)
             assert ask("second") == b"content200"
         server.terminate()
+        assert server.wait(LIMIT_SECONDS) == 0
+
+
+def test_closed_terminal_ends_it(store: Path) -> None:
+    """SIGHUP from a terminal that is gone is not a wish for new settings."""
+    master, slave = os.openpty()
+    command = [*COMMAND, f"--store={store}", "--listen=127.0.0.1:0"]
+    with subprocess.Popen(command, stdin=slave, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as server:
+        assert line_of(server.stdout).startswith("serving ")
+        server.send_signal(signal.SIGHUP)
+        assert "were read again" in line_of(server.stderr)
+        os.close(slave)
+        os.close(master)
+        server.send_signal(signal.SIGHUP)
         assert server.wait(LIMIT_SECONDS) == 0
 
 
