@@ -78,7 +78,7 @@ missing_packages() { # missing_packages runtime|dev
     local pair
     for pair in nginx:nginx-light caddy:caddy curl:curl getfattr:attr sqlite3:sqlite3 rsync:rsync \
         bsdtar:libarchive-tools ps:procps shellcheck:shellcheck mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs losetup:mount \
-        systemd-analyze:systemd ip:iproute2 promtool:prometheus; do
+        systemd-analyze:systemd ip:iproute2 promtool:prometheus chromium:chromium; do
         command -v "${pair%%:*}" >/dev/null || echo "${pair##*:}"
     done
 }
