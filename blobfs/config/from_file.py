@@ -22,7 +22,8 @@ from blobfs.errors import ConfigRefused
 MAX_SIZE = 1 << 20
 """Bytes. A thousand shares with all that can be set for them are less."""
 
-_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+_PLACE = re.compile(r"(?<= \(at )(?:line (\d+), (?=column)|(?=end of document))")
+_SECRETS = {"token": "token_file", "password": "password_file"}
 
 
 def read_file(path: Path) -> Layer:
@@ -140,6 +141,8 @@ def _unknown(place: Place) -> str:
     if name in ("shares", "plain_share", "plain_shares") and not section:
         return "unknown; each share is a table of its own, [[share]], with its url"
     known = _names(section)
+    if _SECRETS.get(name) in known:
+        return f"unknown; a secret stands in a file of its own: {_SECRETS[name]}"
     guess = did_you_mean(name, [*known, *filter(None, SECTIONS), SHARE] if not section else known)
     elsewhere = [other for other in (*SECTIONS, SHARE) if other != section and name in _names(other)]
     if guess or not elsewhere:

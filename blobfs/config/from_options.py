@@ -85,6 +85,8 @@ def fuse_option_problem(text: str) -> str | None:
     name = text.partition("=")[0]
     if name in _LIBFUSE:
         return None
+    if "," in text:
+        return "expected one option, found several"
     return f"unknown{did_you_mean(name, [*OPTIONS, *SHARE_OPTIONS, 'ro', *_LIBFUSE])}"
 
 

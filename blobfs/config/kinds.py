@@ -82,7 +82,7 @@ class Bytes:
 
     @property
     def expected(self) -> str:
-        return f"{self.quantity}, or a size like 500M or 10G"
+        return f"a size like 500M or 10G, or {self.quantity}"
 
     @property
     def metavar(self) -> str:

@@ -63,7 +63,11 @@ def _wrong_listening(merged: Merged) -> Iterator[Mistake]:
             yield Mistake(merged.origin("serve.listen"), "expected the path of a socket behind unix:")
     if reading is None:
         return
-    yield from _wrong_address(merged.origin("control.listen"), reading)
+    if reading == PASSED_SOCKET or reading.startswith("unix:"):
+        text = "expected HOST:PORT: a socket of its own the node has anyway"
+        yield Mistake(merged.origin("control.listen"), text)
+    else:
+        yield from _wrong_address(merged.origin("control.listen"), reading)
     if reading == serving and not reading.endswith(":0"):
         yield Mistake(merged.origin("control.listen"), f"{reading} is where the share is served")
 

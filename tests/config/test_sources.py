@@ -139,7 +139,7 @@ def test_all_mistakes_are_told(file: Path) -> None:
         "node.toml:3: load.fil: unknown; did you mean fill?",
         "node.toml:6: serve.key: missing: No such file or directory",
         "node.toml:6: serve.key: is for TLS, and there is no serve.certificate",
-        "node.toml:8: space.quota: expected bytes from 0 on, or a size like 500M or 10G, found -1",
+        "node.toml:8: space.quota: expected a size like 500M or 10G, or bytes from 0 on, found -1",
     ]
 
 
@@ -288,11 +288,13 @@ def test_it_is_shown_where_each_stands(file: Path) -> None:
 
 def test_a_file_that_is_none(file: Path) -> None:
     """One line each, with the line of the file where there is one."""
-    assert mistakes(file, "a = 1\nb = \n") == ["node.toml:2: not TOML: Invalid value"]
-    assert mistakes(file, "a = 1\na = 2\n") == ["node.toml:2: not TOML: Cannot overwrite a value"]
-    assert mistakes(file, "a = '''\n\n") == ["node.toml:3: not TOML: Expected \"'''\""]
+    assert mistakes(file, "a = 1\nb = \n") == ["node.toml:2: not TOML: Invalid value (at column 5)"]
+    assert mistakes(file, "a = 1\na = 2\n") == [
+        "node.toml:2: not TOML: Cannot overwrite a value (at column 6)"
+    ]
+    assert mistakes(file, "a = '''\n\n") == ["node.toml:3: not TOML: Expected \"'''\" (at end of document)"]
     assert mistakes(file, "[load") == [
-        "node.toml:1: not TOML: Expected ']' at the end of a table declaration"
+        "node.toml:1: not TOML: Expected ']' at the end of a table declaration (at end of document)"
     ]
     assert mistakes(file, f"a = {'[' * 5000}") == ["node.toml: not a configuration: nested too deep"]
     assert mistakes(file, "a" * (1 << 20) + "=1") == [
