@@ -1,6 +1,7 @@
 """An authority for tests, and what it certifies, as the PEM files that programs are set up with."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import trustme
@@ -24,10 +25,15 @@ class Authority:
         self.file = directory / f"{name}.pem"
         self._ca.cert_pem.write_to_path(str(self.file))
 
-    def certify(self, host: str = "127.0.0.1", file_name: str | None = None) -> Identity:
-        """A certificate for `host`, at ``FILE_NAME.pem`` and ``FILE_NAME.key``, replacing what is there."""
+    def certify(
+        self, host: str = "127.0.0.1", file_name: str | None = None, **validity: datetime
+    ) -> Identity:
+        """A certificate for `host`, at ``FILE_NAME.pem`` and ``FILE_NAME.key``, replacing what is there.
+
+        `validity` are `not_before` and `not_after`; usually it was valid for long, and will be.
+        """
         stem = file_name or f"{self._name}-{host}"
-        made = self._ca.issue_cert(host)
+        made = self._ca.issue_cert(host, **validity)
         found = Identity(self._directory / f"{stem}.pem", self._directory / f"{stem}.key")
         found.certificate.write_bytes(b"".join(blob.bytes() for blob in made.cert_chain_pems))
         found.key.touch(0o600)
