@@ -35,7 +35,6 @@ OWNERS = {
     "xattr": "store",
     "click": "cli",
     "rich": "cli",
-    "tomlkit": "config",
     "prometheus_client": "control",
     "cysystemd": "daemon",
 }
