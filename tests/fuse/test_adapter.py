@@ -8,7 +8,7 @@ import pyfuse3
 import pytest
 import trio
 
-from blobfs.errors import BlobfsError, NameMissing, Sealed, Unreachable
+from blobfs.errors import BlobfsError, NameMissing, Sealed, StoreBroken, Unreachable
 from blobfs.fuse.adapter import Adapter
 from blobfs.vfs.attributes import NO_INODE, Attributes, Caller, DirEntry
 from tests.fuse.memory import ROOT, MemoryFileSystem
@@ -80,6 +80,17 @@ async def test_the_unexpected_is_logged_and_answered_with_eio(
     assert answer == errno.EIO
     assert adapter.statistics()["errors"] == {"unexpected": 1}
     assert [record.exc_info and record.exc_info[1] for record in caplog.records] == [error]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(Unreachable("x"), Unreachable), (ZeroDivisionError("x"), StoreBroken)]
+)
+async def test_an_error_is_told_with_its_subject(error: Exception, told: type[BlobfsError]):
+    """The file system hears what was answered and to which request; only it knows what that was about."""
+    fs = FailingFileSystem(error)
+    with pytest.raises(pyfuse3.FUSEError):
+        await Adapter(fs).lookup(ROOT, b"x", CTX)
+    assert fs.told == [("lookup", (ROOT, b"x"), told)]
 
 
 async def test_cancellation_passes_untouched():
