@@ -54,7 +54,7 @@ def test_without_systemd_nothing_is_said(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize(
     ("pid", "microseconds", "seconds"),
-    [(str(os.getpid()), "3000000", 3.0), ("1", "3000000", None), (None, "500000", 0.5), (None, None, None)],
+    [("own", "3000000", 3.0), ("1", "3000000", None), (None, "500000", 0.5), (None, None, None)],
 )
 def test_the_watchdog(
     monkeypatch: pytest.MonkeyPatch, pid: str | None, microseconds: str | None, seconds: float | None
@@ -64,7 +64,7 @@ def test_the_watchdog(
         if value is None:
             monkeypatch.delenv(name, raising=False)
         else:
-            monkeypatch.setenv(name, value)
+            monkeypatch.setenv(name, str(os.getpid()) if value == "own" else value)
     assert readiness.watchdog_seconds() == seconds
 
 
