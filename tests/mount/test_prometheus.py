@@ -3,11 +3,13 @@
 import http.client
 import json
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,6 +18,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 
 from blobfs.control.metric_table import BY_NAME, MetricKind
 from blobfs.control.metrics import OPENMETRICS
+from tests.mount.conftest import StartNode
 from tests.mount.node import BlobfsNode
 from tests.servers.nginx import free_port
 from tests.structure import ROOT
@@ -156,6 +159,36 @@ def test_promtool_finds_no_fault(node: BlobfsNode, control_port: int) -> None:
         ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=30, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_kernels_queue_is_seen(start_node: StartNode) -> None:
+    """Callers that wait for a share that says nothing: the kernel's requests are counted, past the mount."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = free_port()
+        node = start_node(
+            "c",
+            shares=[f"http://127.0.0.1:{silent.getsockname()[1]}/"],
+            options=["fill=never", "lookup_timeout=40", "first_byte_timeout=40"],
+            arguments=[f"--control-listen=127.0.0.1:{port}"],
+        )
+        node.expect_log("is down: ", perhaps=True)
+        assert value(scrape(port), "blobfs_fuse_kernel_waiting") == 0
+        callers = [
+            subprocess.Popen(["stat", node.path(f"name-{number}")], stdout=DEVNULL, stderr=DEVNULL)
+            for number in range(5)
+        ]
+        try:
+            end = time.monotonic() + ANSWER_SECONDS
+            while value(scrape(port), "blobfs_fuse_kernel_waiting") < len(callers):
+                assert time.monotonic() < end
+                time.sleep(0.02)
+            found = scrape(port)
+            assert value(found, "blobfs_fuse_kernel_background_limit") == 512
+            assert value(found, "blobfs_share_requests_in_flight") >= 1
+        finally:
+            for caller in callers:
+                caller.kill()
+                caller.wait(10)
 
 
 # A real Prometheus
