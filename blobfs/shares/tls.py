@@ -68,14 +68,17 @@ def _system_context() -> ssl.SSLContext:
 
 
 def _show(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
-    with _refusing(certificate, f"no certificate, or {key or 'what is in it'} is not its private key"):
-        key_file = None if key is None else find_file(key)
-        context.load_cert_chain(find_file(certificate), key_file, password=_refuse_to_ask)
+    holder = certificate if key is None else key
 
+    def refuse_to_ask() -> NoReturn:
+        """Else OpenSSL asks on the terminal."""
+        raise ConfigRefused(f"{holder}: the private key is encrypted, and nobody is here to say the password")
 
-def _refuse_to_ask() -> NoReturn:
-    """Else OpenSSL asks on the terminal."""
-    raise ConfigRefused("the private key is encrypted; it has to be readable without a password")
+    for path in (certificate, holder):
+        with _refusing(path, "cannot be read"), find_file(path).open("rb"):
+            pass  # OpenSSL does not say which of the two it is that is not there
+    with _refusing(certificate, f"no certificate is in it, or its private key is not in {holder}"):
+        context.load_cert_chain(find_file(certificate), find_file(holder), password=refuse_to_ask)
 
 
 @contextmanager

@@ -26,14 +26,15 @@ class Authority:
         self._ca.cert_pem.write_to_path(str(self.file))
 
     def certify(
-        self, host: str = "127.0.0.1", file_name: str | None = None, **validity: datetime
+        self,
+        host: str = "127.0.0.1",
+        file_name: str | None = None,
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
     ) -> Identity:
-        """A certificate for `host`, at ``FILE_NAME.pem`` and ``FILE_NAME.key``, replacing what is there.
-
-        `validity` are `not_before` and `not_after`; usually it was valid for long, and will be.
-        """
+        """A certificate for `host`, at ``FILE_NAME.pem`` and ``FILE_NAME.key``, replacing what is there."""
         stem = file_name or f"{self._name}-{host}"
-        made = self._ca.issue_cert(host, **validity)
+        made = self._ca.issue_cert(host, not_before=not_before, not_after=not_after)
         found = Identity(self._directory / f"{stem}.pem", self._directory / f"{stem}.key")
         found.certificate.write_bytes(b"".join(blob.bytes() for blob in made.cert_chain_pems))
         found.key.touch(0o600)
