@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from errno import EACCES, EAGAIN, ENOENT
 from http.client import HTTPSConnection
 from pathlib import Path
@@ -253,15 +253,13 @@ def test_a_disk_that_is_not_there(installation: Installation, start_node: StartN
         away.rename(installation.node.share)
 
 
-def test_a_node_with_a_wrong_token(site: Site, start_node: StartNode, tmp_path: Path):
-    """It is refused: EACCES."""
+def test_a_node_with_a_wrong_token(installation: Installation, start_node: StartNode, tmp_path: Path):
+    """All of them refuse it: EACCES."""
+    installation.node.prolong()
     wrong = tmp_path / "wrong"
     wrong.touch(0o600)
     wrong.write_text("wrong")
-    b = start_node(
-        "b",
-        shares=[f"{site.url} ca_file={site.authority.file} token_file={wrong}"],
-        arguments=["--read-only"],
-    )
+    sites = [replace(installation.site(name), token_file=wrong) for name in FRONTS]
+    b = start_node("b", shares=[site.share for site in sites], arguments=["--read-only"])
     b.expect_log("WARNING", perhaps=True)
     assert errno_of(b.path("big").stat) == EACCES
