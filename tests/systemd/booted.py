@@ -18,6 +18,7 @@ Rules:
 
 import json
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -40,6 +41,8 @@ CHECKOUT = Path("/opt/checkout")
 
 _POWER_OFF = signal.SIGRTMIN + 4
 """What systemd takes for `systemctl poweroff`, without a bus."""
+_FETCHING = re.compile(r"PIP_|.*_PROXY\Z|.*_proxy\Z|SSL_CERT_FILE\Z|REQUESTS_CA_BUNDLE\Z")
+"""Variables that say where packages come from."""
 _SCRIPT = Path(__file__).with_name("boot.sh")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -141,13 +144,21 @@ class BootedSystem:
         return self.result(*command, **how)[0]
 
     def result(
-        self, *command: str | Path, seconds: float = COMMAND_SECONDS, user: str = "root", stdin: bytes = b""
+        self,
+        *command: str | Path,
+        seconds: float = COMMAND_SECONDS,
+        user: str = "root",
+        stdin: bytes = b"",
+        network: bool = False,
     ) -> tuple[int, str]:
-        """The exit code, 124 or 137 if it did not end in time, and what it said."""
+        """The exit code, 124 or 137 if it did not end in time, and what it said.
+
+        `network`: in this machine's network and with its proxies, to fetch packages. Else there is loopback.
+        """
         with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as given:
             given.write(stdin)
             given.seek(0)
-            arguments = self._inside(command, seconds, user)
+            arguments = self._inside(command, seconds, user, network)
             program = subprocess.Popen(arguments, stdin=given, stdout=said, stderr=said)
             try:
                 code = program.wait(seconds + 5)
@@ -170,12 +181,16 @@ class BootedSystem:
             finally:
                 program.terminate()
 
-    def _inside(self, command: tuple[str | Path, ...], seconds: float, user: str) -> list[str]:
+    def _inside(
+        self, command: tuple[str | Path, ...], seconds: float, user: str, network: bool = False
+    ) -> list[str]:
         assert self.pid is not None, "the system does not run"
+        spaces = ["--mount", "--uts", "--ipc", "--pid", "--cgroup", *([] if network else ["--net"])]
+        fetching = [f"{key}={value}" for key, value in os.environ.items() if network and _FETCHING.match(key)]
         as_user = [] if user == "root" else ["runuser", f"--user={user}", "--"]
         return [
-            "nsenter", f"--target={self.pid}", "--all", "--wdns=/", "env", "-i", f"PATH={_PATH}",
-            "HOME=/root", "LC_ALL=C.UTF-8", "SYSTEMD_PAGER=", "SYSTEMD_COLORS=0", *as_user,
+            "nsenter", f"--target={self.pid}", *spaces, "--wdns=/", "env", "-i", f"PATH={_PATH}",
+            "HOME=/root", "LC_ALL=C.UTF-8", "SYSTEMD_PAGER=", "SYSTEMD_COLORS=0", *fetching, *as_user,
             "timeout", "--kill-after=2", f"{seconds:g}", *map(str, command),
         ]  # fmt: skip
 

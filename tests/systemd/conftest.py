@@ -1,5 +1,9 @@
-"""A booted system a module: it takes a second, and the tests of a file run in order."""
+"""A booted system a module: it takes a second, and the tests of a file run in order.
 
+`tools/systemd` sets `TELL`: then every test tells what the journal got, and the state before and after.
+"""
+
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +14,10 @@ from tests.systemd.installed import Service, install
 
 TEST_SECONDS = 90
 """No test of a system takes longer."""
+
+TELL = "BLOBFS_SYSTEMD_TELL"
+OURS = ("blobfs*", "mnt-*", "srv-*")
+"""The units that are told of."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -47,3 +55,26 @@ def demo(configured: Service) -> Service:
     configured.configure()
     configured.start()
     return configured
+
+
+@pytest.fixture(autouse=True)
+def told(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Prints a test as a scenario: what is promised, the state before, the journal, the state after."""
+    if TELL not in os.environ:
+        yield
+        return
+    system: BootedSystem = request.getfixturevalue("system")
+    print(f"\n\n=== {request.node.name}\n{(request.function.__doc__ or '').strip()}")
+    print(f"--- before\n{_state(system)}")
+    cursor = system.journal("--lines=1")[-1]["__CURSOR"]
+    yield
+    units = [f"--unit={unit}" for unit in OURS]
+    journal = system.run("journalctl", "--quiet", "--no-hostname", f"--after-cursor={cursor}", *units)
+    print(f"--- journal\n{journal.rstrip()}")
+    print(f"--- after\n{_state(system)}")
+
+
+def _state(system: BootedSystem) -> str:
+    units = system.run("systemctl", "list-units", "--all", "--no-legend", "--plain", *OURS)
+    mounts = "".join(f"mounted: {mount}\n" for mount in system.mounts())
+    return (units + mounts).rstrip() or "nothing runs, nothing is mounted"

@@ -6,6 +6,7 @@ long form, with an environment of its own.
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,23 @@ START_SECONDS = 60.0
 """For what waits until a daemon is ready: it takes a second, and five on a busy machine."""
 
 
+FULL = "BLOBFS_SYSTEMD_FULL"
+"""Set by `tools/systemd`: the installation makes its environment itself, from the package registry."""
+
+INSTALL = CHECKOUT / "tools" / "install"
+
+
 def install(system: BootedSystem) -> None:
-    """As `tools/install` does on a machine."""
+    """As on a machine."""
+    if FULL in os.environ:
+        print(system.run(INSTALL, seconds=600, network=True))
+        return
     system.run("mkdir", SOURCES)
     system.run("cp", "-a", CHECKOUT / "blobfs", SOURCES)
     python = CHECKOUT / ".venv" / "bin" / "python"
     system.run(python, "-m", "compileall", "-q", SOURCES, seconds=120)
     system.write(COMMAND, f'#!/bin/sh\nPYTHONPATH={SOURCES} exec {python} -P -m blobfs "$@"\n', 0o755)
-    system.run(CHECKOUT / "tools" / "install", "--command", COMMAND, seconds=60)
+    system.run(INSTALL, "--command", COMMAND, seconds=60)
 
 
 class Service:
