@@ -65,7 +65,7 @@ def _parse(name: str, text: str) -> Proxy:
     _, host, port = origin(url)
     if url.scheme != "http":
         raise Invalid(f"{name}: a proxy is asked over http://, {url.scheme}:// is not supported")
-    if not host or not 0 < port < 65536:
+    if not host or url.port == 0 or port > 65535:
         raise Invalid(f"{name}: not the URL of a proxy")
     header = basic(url.username, url.password).header if url.userinfo else None
     return Proxy(host, port, header)

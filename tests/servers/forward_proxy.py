@@ -9,7 +9,7 @@
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -48,26 +48,26 @@ class ForwardProxy:
             await trio.aclose_forcefully(client)
 
     async def _converse(self, client: trio.SocketStream) -> None:
-        upstream: trio.SocketStream | None = None
-        async with trio.open_nursery() as nursery:
+        async with AsyncExitStack() as stack:
+            nursery = await stack.enter_async_context(trio.open_nursery())
+            stack.callback(nursery.cancel_scope.cancel)
+            upstream: trio.SocketStream | None = None
             while (head := await _read_head(client)) is not None:
                 method, target, _ = head.split(b"\r\n", 1)[0].decode().split(" ")
                 self.targets.append(f"{method} {target}")
                 self.heads.append(head)
                 if self.demands is not None and f"Proxy-Authorization: {self.demands}".encode() not in head:
                     await client.send_all(b"HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno")
-                elif method == "CONNECT":
+                    continue
+                if method == "CONNECT":
                     await self._tunnel(client, target)
-                    break
-                else:
-                    parts = urlsplit(target)
-                    if upstream is None:
-                        upstream = await trio.open_tcp_stream(parts.hostname or "", parts.port or 80)
-                        nursery.start_soon(_pump, upstream, client)
-                    await upstream.send_all(head.replace(target.encode(), parts.path.encode(), 1))
-            nursery.cancel_scope.cancel()
-        if upstream is not None:
-            await trio.aclose_forcefully(upstream)
+                    return
+                parts = urlsplit(target)
+                if upstream is None:
+                    upstream = await trio.open_tcp_stream(parts.hostname or "", parts.port or 80)
+                    await stack.enter_async_context(upstream)
+                    nursery.start_soon(_pump, upstream, client)
+                await upstream.send_all(head.replace(target.encode(), parts.path.encode(), 1))
 
     async def _tunnel(self, client: trio.SocketStream, target: str) -> None:
         if self.answer is None:
