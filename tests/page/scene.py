@@ -1,6 +1,6 @@
 """Nodes that are worth looking at: one that loads from shares of all kinds, with readers that keep it at it.
 
-A share is an nginx that is held to a rate, over what a real node shares. One address is nobody's.
+A share is a slow line to an nginx that exports what a real node shares. One address is nobody's.
 """
 
 import os
@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.mount.node import LIFETIME, BlobfsNode
+from tests.page.slow_line import SlowLine
 from tests.servers.nginx import Nginx, free_port
 
 MIB = 1 << 20
@@ -36,8 +37,8 @@ class Scene:
     """`origin` has the files; `node` knows them from the shares, and shows a page at `url`."""
 
     directory: Path
-    rates: Sequence[str]
-    """Of each share, as nginx takes it: bytes a second of one request."""
+    rates: Sequence[int]
+    """Of each share: bytes a second on one connection."""
     options: Sequence[str] = ()
     name: str = "node"
     lifetime: float = LIFETIME
@@ -49,9 +50,8 @@ class Scene:
             self.origin = BlobfsNode(self.directory, "origin")
             self.origin.lifetime = self.lifetime
             stack.enter_context(self.origin)
-            self.shares = [
-                stack.enter_context(Nginx(self.origin.share, f"limit_rate {rate};")) for rate in self.rates
-            ]
+            nginx = stack.enter_context(Nginx(self.origin.share))
+            self.shares = [stack.enter_context(SlowLine(nginx.port, rate)) for rate in self.rates]
             self.dead = f"http://127.0.0.1:{free_port()}/"
             self._port = free_port()
             self.node = BlobfsNode(

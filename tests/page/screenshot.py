@@ -37,7 +37,7 @@ def main() -> None:
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="demo-") as place, ExitStack() as stack:
         os.chmod(place, 0o755)
-        scene = Scene(Path(place), ["900k", "400k", "150k"], ["quota=1G"], "models", seconds + 240)
+        scene = Scene(Path(place), [900_000, 500_000, 200_000], ["quota=1G"], "models", seconds + 240)
         stack.enter_context(scene)
         package = _publish(scene, Path(place) / "tree")
         assert errno_of_read(scene.node.path(LOST)) == errno.EHOSTUNREACH
@@ -84,13 +84,13 @@ def _live(scene: Scene, seconds: float) -> None:
 def _take(scene: Scene, place: Path, directory: Path) -> None:
     with Browser(place, 1180, 900) as browser:
         for name, dark, width in PICTURES:
-            browser.emulate(dark=dark, width=width, height=900, scale=1.5)
+            browser.emulate(dark=dark, width=width, height=900, scale=1.3)
             browser.open(scene.url)
             browser.until("document.querySelector('#transfers tr') !== null", "transfers are shown")
             if name == "page":
                 browser.evaluate("document.querySelector('#failures summary').click()")
             height = browser.evaluate("document.documentElement.scrollHeight")
-            browser.emulate(dark=dark, width=width, height=height, scale=1.5)
+            browser.emulate(dark=dark, width=width, height=height, scale=1.3)
             browser.until("(asked = window.asked ?? answered, answered > asked)", "bars have moved")
             browser.screenshot(directory / f"{name}.png")
             print(directory / f"{name}.png")

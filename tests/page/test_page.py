@@ -21,7 +21,7 @@ AWAY = ("net::ERR_CONNECTION_REFUSED", "net::ERR_INCOMPLETE_CHUNKED_ENCODING", "
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """Everything at a rate at which the file takes minutes."""
-    with Scene(tmp_path_factory.mktemp("scene"), ["150k"]) as scene:
+    with Scene(tmp_path_factory.mktemp("scene"), [150_000]) as scene:
         scene.put(f"models/{EVIL}", 40 * MIB)
         scene.put_without_bytes("models/lost")
         assert errno_of_read(scene.node.path("models/lost")) == errno.EHOSTUNREACH
