@@ -5,6 +5,7 @@ from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from blobfs.config.settings import PASSED_SOCKET
+from blobfs.model import Invalid
 
 _CREDENTIALS = re.compile(r"//[^/]*@")
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\x9f\\]")
@@ -19,7 +20,7 @@ def url_problem(text: str) -> str | None:
     """What keeps it from being a share's URL; never shows credentials."""
     shown = without_credentials(text)[:200]
     if _UNPRINTABLE.search(text):
-        return f"a share's URL has no space, no backslash and no control character in it: {shown!r}"
+        return f"a share's URL holds a space, a backslash or a control character: {shown!r}"
     if not text.lower().startswith(("http:", "https:")):
         return f"a share's URL starts with http:// or https://, this does not: {shown!r}"
     if "?" in text or "#" in text:
@@ -61,14 +62,14 @@ def is_local(listen: str) -> bool:
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Host and port of ``HOST:PORT`` or ``[ADDRESS]:PORT``. Raises `ValueError` with one line."""
+    """Host and port of ``HOST:PORT`` or ``[ADDRESS]:PORT``. Raises `Invalid`."""
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise ValueError(f"an IPv6 address stands in brackets, as in [::1]:8970: {text!r}")
+        raise Invalid(f"an IPv6 address stands in brackets, as in [::1]:8970: {text!r}")
     if not colon or not host or not host.isprintable() or any(c in host for c in "[]/@ "):
-        raise ValueError(f"not HOST:PORT: {text!r} (0.0.0.0:8970 is every interface)")
+        raise Invalid(f"not HOST:PORT: {text!r} (0.0.0.0:8970 is every interface)")
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
-        raise ValueError(f"not a port, 0 to 65535: {port!r} in {text!r}")
+        raise Invalid(f"not a port, 0 to 65535: {port!r} in {text!r}")
     return host, int(port)

@@ -1,8 +1,8 @@
 """What was typed: flags of the command, and mount options after ``-o``.
 
-Mount options stand between commas. A comma that belongs to a value has a backslash before it (in a URL,
-``%2C`` does as well). What is not blobfs' own is for libfuse, if it knows it; what fstab(5) says to others is
-dropped.
+Mount options stand between commas. A comma that belongs to a value has a backslash before it, or the value
+stands in quotes, as mount(8) understands it; in a URL ``%2C`` does as well. What is not blobfs' own is for
+libfuse, if it knows it; what fstab(5) says to others is dropped.
 """
 
 import re
@@ -16,8 +16,8 @@ from blobfs.config.guessing import did_you_mean
 from blobfs.config.kinds import FilePath
 from blobfs.config.layers import Given, GivenShare, Layer, Mistake, Origin
 
-_OPTION = re.compile(r"(?:[^,\\]|\\.)+", re.DOTALL)
-_ESCAPED = re.compile(r"\\([\\,])")
+_OPTION = re.compile(r'(?:[^,\\"]|\\.|"[^"]*"|["\\])+', re.DOTALL)
+_ESCAPED = re.compile(r'\\([\\,"])|"([^"]*)"', re.DOTALL)
 _GROUPED = re.compile(r"([^=:/]*)=(.*)", re.DOTALL)
 
 SHARE_OPTIONS = {"share": False, "plain_share": True}
@@ -60,7 +60,7 @@ _LIBFUSE = frozenset(
 def read_options(options: Iterable[str], directory: Path) -> Layer:
     """What stands after each ``-o``; paths are below `directory`."""
     typed, rest = _Typed(directory), []
-    for text in (_ESCAPED.sub(r"\1", found) for group in options for found in _OPTION.findall(group)):
+    for text in (_ESCAPED.sub(r"\1\2", found) for group in options for found in _OPTION.findall(group)):
         name, _, value = text.partition("=")
         origin = Origin(f"-o {_short(text)}")
         if text in _FSTAB_ONLY or text.startswith(_FSTAB_PREFIXES):

@@ -12,6 +12,7 @@ from blobfs.config.kinds import FilePath
 from blobfs.config.layers import Given, Merged, Mistake, Origin
 from blobfs.config.settings import PASSED_SOCKET, FileRole
 from blobfs.config.share_rules import share_mistakes
+from blobfs.model import Invalid
 
 
 def find_mistakes(merged: Merged) -> Iterator[Mistake]:
@@ -75,7 +76,7 @@ def _wrong_listening(merged: Merged) -> Iterator[Mistake]:
 def _wrong_address(origin: Origin, text: str) -> Iterator[Mistake]:
     try:
         parse_address(text)
-    except ValueError as wrong:
+    except Invalid as wrong:
         yield Mistake(origin, str(wrong))
 
 

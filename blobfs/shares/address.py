@@ -4,20 +4,16 @@ A base URL is normalised (lower-case scheme and host, no default port, a slash a
 of one share compare equal. It may carry credentials; nothing that is shown or logged does.
 """
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 
+from blobfs.config.addresses import url_problem, without_credentials
 from blobfs.model import Invalid
 
 CONCURRENT = 8
 """Requests under way at once per share and kind: enough to hide a round trip, few for a small server."""
-
-_CREDENTIALS = re.compile(r"//[^/]*@")
-_UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\x9f\\]")
 
 
 Origin = tuple[str, str, int]
@@ -73,23 +69,16 @@ class ShareOptions:
 
 def parse_share_url(text: str) -> str:
     """The normalised base URL. Raises `Invalid` with one line that never shows credentials."""
-    shown = _CREDENTIALS.sub("//", text)[:200]
-    if _UNPRINTABLE.search(text):
-        raise Invalid(f"a share's URL holds a space, a backslash or a control character: {shown!r}")
-    if not text.lower().startswith(("http:", "https:")):
-        raise Invalid(f"a share's URL starts with http:// or https://, this does not: {shown!r}")
-    if "?" in text or "#" in text:
-        raise Invalid(f"a share's URL has no query and no fragment: {shown!r}")
+    problem = url_problem(text)
+    if problem is not None:
+        raise Invalid(problem)
+    shown = without_credentials(text)[:200]
     try:
-        parts = urlsplit(text)
-        port = parts.port
         url = httpx.URL(text)
-    except (ValueError, httpx.InvalidURL) as error:
-        raise Invalid(f"not a share's URL ({_CREDENTIALS.sub('//', str(error))}): {shown!r}") from None
-    if not parts.hostname or not url.host:
+    except httpx.InvalidURL as error:
+        raise Invalid(f"not a share's URL ({without_credentials(str(error))}): {shown!r}") from None
+    if not url.host:
         raise Invalid(f"a share's URL without a host: {shown!r}")
-    if port == 0:
-        raise Invalid(f"a share's URL with port 0: {shown!r}")
     path = url.raw_path if url.raw_path.endswith(b"/") else url.raw_path + b"/"
     return str(url.copy_with(raw_path=path))
 

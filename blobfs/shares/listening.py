@@ -8,9 +8,9 @@ import os
 import socket
 import stat
 
+from blobfs.config.addresses import parse_address
 from blobfs.config.settings import PASSED_SOCKET
 from blobfs.errors import StartRefused
-from blobfs.model import Invalid
 from blobfs.shares.inherited import take_listener
 
 PRIVATE_MODE = 0o600
@@ -58,20 +58,6 @@ def bind_listener(text: str, mode: int = PRIVATE_MODE) -> socket.socket:
         listener.close()
         raise StartRefused(f"cannot listen on {text}: {_reason(error)}") from error
     return listener
-
-
-def parse_address(text: str) -> tuple[str, int]:
-    """Host and port of ``HOST:PORT`` or ``[ADDRESS]:PORT``. Raises `Invalid`."""
-    host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise Invalid(f"an IPv6 address stands in brackets, as in [::1]:8970: {text!r}")
-    if not colon or not host or not host.isprintable() or any(c in host for c in "[]/@ "):
-        raise Invalid(f"not HOST:PORT: {text!r} (0.0.0.0:8970 is every interface)")
-    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
-        raise Invalid(f"not a port, 0 to 65535: {port!r} in {text!r}")
-    return host, int(port)
 
 
 def shown_address(listener: socket.socket) -> str:

@@ -1,11 +1,14 @@
 """What is in force when several sources say something."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from blobfs.config.settings import Fill, NodeSettings, ShareSetting
 from blobfs.config.show import show_json, show_toml
@@ -83,7 +86,8 @@ def test_a_share_with_all_that_belongs_to_it(tmp_path: Path) -> None:
 
 
 def test_a_comma_in_a_value() -> None:
-    """Has a backslash before it, or is written as a URL would have it."""
+    """Has a backslash before it, or stands in quotes; in a URL it can be percent-encoded."""
+    assert read(options=['share="http://a/b,c",ro']).shares == (ShareSetting("http://a/b,c"),)
     found = read(options=[r"share=http://a/b\,c%2Cd,store=/s\,t\\u,ro"])
     assert (found.shares, found.store, found.read_only) == (
         (ShareSetting("http://a/b,c%2Cd"),),
@@ -324,3 +328,11 @@ def test_reading_again_sees_what_has_changed(file: Path) -> None:
     """The same sources, as they are by then."""
     assert read(file, '[load]\nfill = "idle"\n').load.fill is Fill.IDLE
     assert read(file, '[load]\nfill = "never"\n').load.fill is Fill.NEVER
+
+
+@given(st.lists(st.text('ab,\\" =', min_size=1).filter(str.strip), min_size=1, max_size=3))
+def test_values_with_whatever_in_them(paths: list[str]) -> None:
+    """With a backslash before each comma, quote and backslash every value comes through after ``-o``."""
+    escaped = [re.sub(r'([,"\\])', r"\\\1", path) for path in paths]
+    found = read(options=[",".join(f"store={path},seal_delay=1" for path in escaped)])
+    assert found.store == Path(paths[-1])

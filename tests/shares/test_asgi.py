@@ -10,11 +10,12 @@ import trio
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from blobfs.config.addresses import parse_address
 from blobfs.errors import StartRefused
 from blobfs.model import Invalid
 from blobfs.shares import asgi
 from blobfs.shares.asgi import GRACE, serve_asgi
-from blobfs.shares.listening import bind_listener, parse_address, shown_address
+from blobfs.shares.listening import bind_listener, shown_address
 from tests.shares.asking import ANSWER_SECONDS, ask, connect, parse_reply, read_to_end
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
