@@ -11,7 +11,7 @@ from typing import Any
 import trio
 
 from blobfs.daemon.node import Node
-from blobfs.daemon.shown import shown_failures, shown_transfers
+from blobfs.daemon.shown import shown_failures, shown_past, shown_transfers
 from blobfs.shares.listening import shown_address
 from blobfs.sync.peer import Peer
 
@@ -76,7 +76,7 @@ def _share_status(peer: Peer) -> dict[str, Any]:
         **asdict(peer.estimates.statistics()),
         **asdict(peer.share.statistics()),
         "health": asdict(peer.health.statistics()),
-        "history": [asdict(bucket) for bucket in peer.history.past(now)],
+        "history": shown_past(peer.history),
     }
 
 
