@@ -91,4 +91,5 @@ def _open(config: Path | None, flags: dict[str, str | None]) -> _Served:
     share = Path(merged.get("store", DEFAULT_STORE)) / "share"
     if not share.is_dir():
         raise StartRefused(f"there is no share to serve at {share}")
-    return _Served(share, bind_share_listener(settings.listen), Admission(settings))
+    admission = Admission(settings)
+    return _Served(share, bind_share_listener(settings.listen), admission)

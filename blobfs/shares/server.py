@@ -58,18 +58,24 @@ async def _reload_when_signalled(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    had_terminal = os.isatty(sys.stdin.fileno())
+    had_terminal = _has_terminal()
     with trio.open_signal_receiver(signal.SIGHUP) as signals:
         task_status.started()
         async for _ in signals:
-            if had_terminal and not os.isatty(sys.stdin.fileno()):
+            if had_terminal and not _has_terminal():
                 scope.cancel()
+                return
             try:
                 await trio.to_thread.run_sync(admission.reload)
             except ConfigRefused as refused:
                 _log.warning("what was read before stays in force: %s", refused)
             else:
                 _log.info("certificate and token were read again")
+
+
+def _has_terminal() -> bool:
+    """One that was closed is none any more."""
+    return sys.stdin is not None and os.isatty(sys.stdin.fileno())
 
 
 async def _cancel_when_signalled(
