@@ -294,8 +294,8 @@ def test_a_full_disk_and_what_helps(a: BlobfsNode, start_node: StartNode, tmp_pa
     [
         ("quota=900000G", "is more than the partition has"),
         ("reserve=900000G", "is all of the partition"),
-        ("quota=lots", "not a size like 500M or 10G"),
-        ("quota=-1", "not a size"),
+        ("quota=lots", "expected a size like 500M or 10G"),
+        ("quota=-1", "expected a size"),
     ],
 )
 def test_settings_that_make_no_sense(option: str, message: str, tmp_path: Path):
