@@ -105,8 +105,8 @@ class Share:
             if answer.status == 200:
                 return await _read_record(answer)
         # 1. A server that redirects directories has none here. 2. Others answer with an error, like for a
-        # name they do not have: the log tells. 3. Busy or broken servers, and those that want to know first who
-        # asks, have said nothing yet.
+        # name they do not have: the log tells. 3. Busy or broken servers, and those that do not know us, have
+        # said nothing yet.
         said_nothing = answer.status == 401 or kind_of_status(answer.status) is Kind.BUSY
         may_be_directory = 400 <= answer.status < 500 and not said_nothing
         if may_be_directory and not self._redirects_directories and await self._has_log(name):

@@ -148,7 +148,8 @@ def set_share(node: BlobfsNode, realm: Realm, share: str) -> None:
 def case(name: str, realm: Realm) -> tuple[TlsNginx, str]:
     """The server, not started yet, and the share that is set for it."""
     authority = realm.authority
-    identity, more, settings = authority.certify(file_name="server"), "", {}
+    identity, more = authority.certify(file_name="server"), ""
+    settings: dict[str, object] = {}
     demand = f"ssl_client_certificate {authority.file}; ssl_verify_client on;"
     stranger = Authority(realm.directory, "stranger")
     match name:
@@ -169,9 +170,9 @@ def case(name: str, realm: Realm) -> tuple[TlsNginx, str]:
             more, settings = demand, {"client_certificate": mine.certificate, "client_key": mine.key}
     nginx = TlsNginx(realm, identity, more=more)
     share = share_of(nginx, realm, **settings)
-    return nginx, share if name != "no TLS" else share.replace(
-        nginx.tls_url, f"https://127.0.0.1:{nginx.port}/"
-    )
+    if name == "no TLS":
+        share = share.replace(nginx.tls_url, f"https://127.0.0.1:{nginx.port}/")
+    return nginx, share
 
 
 @pytest.mark.parametrize("name", CASES)
