@@ -17,6 +17,8 @@ RECENT = 10.0
 """Seconds that the rate of a share is the mean of."""
 ORDER = ("loading", "waiting", "filling")
 """What transfers do, the most urgent first."""
+HEALTH = ("up", "slow", "may be down", "down", "not asked")
+"""Of a share."""
 
 _SPARKS = "▁▂▃▄▅▆▇█"
 _HISTORY_OVER = 300.0
@@ -172,14 +174,19 @@ def health(share: Found) -> str:
     """up, slow, down, may be down, not asked. What others overtook counts as a failure; it is not down."""
     if share["circuit"] == "closed":
         return "up" if share["requests"] else "not asked"
-    if share_rate(share) > 0:
+    if share_rate(share) > 0 or _was_overtaken(share["last_failure"]):
         return "slow"
     return "may be down" if share["circuit"] == "half-open" else "down"
 
 
+def _was_overtaken(failure: Found | None) -> bool:
+    return failure is not None and failure["kind"] == "stalled" and failure["received"] > 0
+
+
 def shares_by_health(shares: Sequence[Found]) -> str:
     """``2 up, 1 down``."""
-    return ", ".join(f"{number} {word}" for word, number in Counter(map(health, shares)).most_common())
+    found = Counter(map(health, shares))
+    return ", ".join(f"{found[word]} {word}" for word in HEALTH if found[word])
 
 
 def share_rate(share: Found) -> float:
@@ -193,7 +200,7 @@ def share_rate(share: Found) -> float:
 
 def sparkline(history: Sequence[Found], width: int) -> list[tuple[str, bool]]:
     """The bytes of the last five minutes in `width` characters, the latest at the right, and whether
-    something failed then. What is not nothing is higher than nothing.
+    all failed then. What is not nothing is higher than nothing.
     """
     amounts, failed = [0] * width, [False] * width
     for bucket in history:
@@ -204,7 +211,7 @@ def sparkline(history: Sequence[Found], width: int) -> list[tuple[str, bool]]:
     most = max(amounts, default=0)
     top = len(_SPARKS) - 1
     levels = [min(top, 1 + (top - 1) * amount // most) if amount else 0 for amount in amounts]
-    return [(_SPARKS[level], wrong) for level, wrong in zip(levels, failed, strict=True)]
+    return [(_SPARKS[level], wrong and not level) for level, wrong in zip(levels, failed, strict=True)]
 
 
 def _speed(share: Found) -> str:

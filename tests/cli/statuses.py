@@ -95,6 +95,7 @@ REFUSED = {
     "phase": "blob",
     "detail": "connection refused",
     "kind": "connect-refused",
+    "received": 0,
 }
 
 

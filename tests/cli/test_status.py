@@ -3,7 +3,7 @@
 import pytest
 
 from blobfs.cli.status_words import describe, health, room, share_rate, short_url, sparkline, transfer_name
-from tests.cli.statuses import bucket, dead_share, failure, share, space, status, transfer
+from tests.cli.statuses import REFUSED, bucket, dead_share, failure, share, space, status, transfer
 
 MIB = 1 << 20
 
@@ -67,6 +67,7 @@ def test_names_that_a_terminal_would_obey() -> None:
         (dead_share(), "down"),
         (dead_share() | {"circuit": "half-open"}, "may be down"),
         (dead_share() | {"circuit": "half-open", "history": [bucket(1.0, MIB)]}, "slow"),
+        (dead_share() | {"last_failure": REFUSED | {"kind": "stalled", "received": 5}}, "slow"),
     ],
 )
 def test_health(found: dict, word: str) -> None:
@@ -82,9 +83,9 @@ def test_the_rate_of_a_share() -> None:
 
 
 def test_sparklines() -> None:
-    """The latest stands at the right; the least of something is higher than nothing; failures are marked."""
-    history = [bucket(299.0, 100), bucket(31.0, 1), bucket(1.0, 800, failures=1)]
-    assert sparkline(history, 10) == [("▂", False), *[("▁", False)] * 7, ("▂", False), ("█", True)]
+    """The latest stands at the right; something is higher than nothing; what only failed is marked."""
+    history = [bucket(299.0, 100), bucket(31.0, 0, failures=1), bucket(1.0, 800, failures=1)]
+    assert sparkline(history, 10) == [("▂", False), *[("▁", False)] * 7, ("▁", True), ("█", False)]
     assert sparkline([], 3) == [("▁", False)] * 3
     assert sparkline([bucket(301.0, 5)], 3) == [("▁", False)] * 3
 
