@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -103,7 +104,12 @@ def test_every_metric_there_is(node: BlobfsNode, control_port: int) -> None:
 
 
 def test_the_figures_are_right(node: BlobfsNode, control_port: int) -> None:
-    """What has happened, and nothing else: bytes, errors, where reads found them, which share is there."""
+    """[S122] What has happened, and nothing else: bytes, errors, where reads found them, which share is
+    there; no label tells a name or a blob."""
+    text = ask(control_port, "/metrics")
+    assert "nothing" not in text
+    assert "model" not in text.replace(str(node.mountpoint), "")
+    assert re.search("[0-9a-f]{64}", text) is None
     found = scrape(control_port)
     here, dead = (series["share"] for series, _ in found["blobfs_share_up"])
     assert value(found, "blobfs_share_up", share=here) == 1
@@ -121,14 +127,14 @@ def test_the_figures_are_right(node: BlobfsNode, control_port: int) -> None:
 
 
 def test_a_question_moves_nothing(node: BlobfsNode, control_port: int) -> None:
-    """Being asked costs no round trip, no thread's work for the disk, and no request to a share."""
+    """[S122] Being asked costs no round trip, no thread's work for the disk, and no request to a share."""
     before, after = scrape(control_port), scrape(control_port)
     for name in ("fuse_operations_total", "thread_hops_total", "share_requests_total", "reads_total"):
         assert before[f"blobfs_{name}"] == after[f"blobfs_{name}"]
 
 
 def test_a_reload_keeps_the_counts(node: BlobfsNode, control_port: int) -> None:
-    """Every share is made anew, with other options; what was counted of it goes on."""
+    """[S122] Every share is made anew, with other options; what was counted of it goes on."""
     before = scrape(control_port)
     write_config(
         node.store.parent / "b.toml", *(each["share"] for each, _ in before["blobfs_share_up"]), group=2
