@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import trio
 
+from blobfs.cli.arguments import mountpoint_argument
 from blobfs.cli.targets import find_mounts
 from blobfs.control.liveness import is_alive, pid_of_store, reason_for_silence
 from blobfs.errors import BlobfsError, OperationRefused
@@ -24,7 +25,7 @@ LOOK = 0.05
 
 @click.command()
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.argument("mountpoint", type=click.Path())
+@mountpoint_argument
 def abort(mountpoint: str, yes: bool) -> None:
     """Free the mount on MOUNTPOINT when its daemon is stuck, and remove it.
 

@@ -8,6 +8,7 @@ import json
 
 import click
 
+from blobfs.cli.arguments import mountpoint_argument
 from blobfs.cli.targets import find_stores
 from blobfs.control import client
 from blobfs.errors import BlobfsError
@@ -15,7 +16,7 @@ from blobfs.errors import BlobfsError
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs: what changed, as JSON.")
-@click.argument("mountpoint", type=click.Path())
+@mountpoint_argument
 def reload(mountpoint: str, as_json: bool) -> None:
     """Have the node on MOUNTPOINT read its settings again, from where it has them.
 
