@@ -124,6 +124,15 @@ class Browser:
         """What is to be seen."""
         return str(self.evaluate(f"document.querySelector({json.dumps(selector)}).innerText"))
 
+    def heard(self) -> list[tuple[str, str]]:
+        """Role and name of everything that somebody hears who does not see the page."""
+        nodes = self._ask("Accessibility.getFullAXTree")["nodes"]
+        return [
+            (node["role"]["value"], node.get("name", {}).get("value", ""))
+            for node in nodes
+            if not node["ignored"]
+        ]
+
     def emulate(self, *, dark: bool = False, width: int = 0, height: int = 0, scale: float = 1) -> None:
         """Another screen; width 0 leaves it as it is."""
         features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]

@@ -20,11 +20,11 @@ from tests.page.scene import MIB, Scene, reading
 FILES = {
     "models/mistral-7b-instruct.Q4_K_M.gguf": 4166 * MIB,
     "datasets/2026-11/street-scenes.tar": 812 * MIB,
-    "videos/keynote.webm": 96 * MIB,
+    "videos/keynote.webm": 221 * MIB,
     "images/debian-12-generic-amd64.qcow2": 344 * MIB,
 }
 LOST = "models/whisper-large-v3.bin"
-PACKAGE = {"bin/render": 31 * MIB, "lib/libscene.so": 58 * MIB, "share/meshes/city.glb": 77 * MIB}
+PACKAGE = {"bin/render": 96 * MIB, "lib/libscene.so": 131 * MIB, "share/meshes/city.glb": 264 * MIB}
 PICTURES = (("page", False, 1180), ("page-dark", True, 1180), ("page-phone", False, 390))
 """Name, colours, and width in points."""
 OUTAGE = 12.0
@@ -33,11 +33,11 @@ OUTAGE = 12.0
 
 def main() -> None:
     directory = Path(sys.argv[1])
-    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 150.0
+    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 100.0
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="demo-") as place, ExitStack() as stack:
         os.chmod(place, 0o755)
-        scene = Scene(Path(place), [900_000, 500_000, 200_000], ["quota=1G"], "models", seconds + 240)
+        scene = Scene(Path(place), [900_000, 700_000, 450_000], ["quota=1G"], "models", seconds + 240)
         stack.enter_context(scene)
         package = _publish(scene, Path(place) / "tree")
         assert errno_of_read(scene.node.path(LOST)) == errno.EHOSTUNREACH

@@ -127,6 +127,20 @@ def test_it_fits(browser: Browser, width: int):
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [360, 1280])
+def test_it_can_be_heard(browser: Browser, width: int):
+    """Headings, tables with their columns, bars and curves have names, on a telephone too."""
+    browser.emulate(width=width, height=800)
+    heard = browser.heard()
+    titles = ("Transfers", "Shares", "Recent failures")
+    for role in ("heading", "table"):
+        assert all(any(name.startswith(title) for kind, name in heard if kind == role) for title in titles)
+    assert ("columnheader", "How far") in heard
+    assert any(role == "progressbar" and SHOWN in name for role, name in heard)
+    assert any(role == "image" and name.startswith("the last five minutes: ") for role, name in heard)
+    assert [role for role, name in heard if role == "row"]
+
+
 def test_what_it_may(scene: Scene):
     """The page may ask this node, and nothing else: no other address, no file, no frame around it."""
     with urllib.request.urlopen(scene.url, timeout=10) as answer:
