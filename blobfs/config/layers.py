@@ -17,7 +17,7 @@ class Origin:
 
     @property
     def spot(self) -> str:
-        return f"{self.place}:{self.line}" if self.line else self.place
+        return one_line(f"{self.place}:{self.line}" if self.line else self.place)
 
     def __str__(self) -> str:
         return f"{self.spot}: {self.key}" if self.key else self.spot
@@ -37,7 +37,7 @@ class Mistake:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.origin}: {self.text}"
+        return one_line(f"{self.origin}: {self.text}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,11 @@ def merge(layers: Sequence[Layer]) -> Merged:
             values[key] = given
     shares: Sequence[GivenShare] = next((layer.shares for layer in layers if layer.shares), [])
     return Merged(values, shares, {key for layer in layers for key in layer.wrong})
+
+
+def one_line(text: str) -> str:
+    """What cannot be printed, the end of a line for one, is told as Python writes it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def refuse(mistakes: Iterable[Mistake]) -> ConfigRefused:
