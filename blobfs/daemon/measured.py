@@ -14,8 +14,8 @@ import trio
 from blobfs.control.metric_table import Sample
 from blobfs.daemon.node import Node
 from blobfs.fuse.counts import UNEXPECTED
-from blobfs.fuse.kernel_queue import read_kernel_queue
-from blobfs.fuse.mountinfo import find_mount
+from blobfs.fuse.kernel_queue import KernelQueue, read_kernel_queue
+from blobfs.fuse.mountinfo import find_mount_of
 from blobfs.shares.health import Circuit
 from blobfs.sync.peer import Peer
 
@@ -49,10 +49,22 @@ def _version() -> str:
 
 
 @functools.cache
-def _connection(mountpoint: str) -> str:
-    """The name of the kernel's connection. A mount has the same one to its end, wherever it is by then."""
-    mount = find_mount(mountpoint)
-    return "" if mount is None else mount.minor
+def _connection(source: str) -> str:
+    """The name of the kernel's connection. A mount has the same one to its end, wherever it is by then.
+
+    Raises `LookupError`, which is not remembered: it is not mounted yet.
+    """
+    mount = find_mount_of(source)
+    if mount is None:
+        raise LookupError(source)
+    return mount.minor
+
+
+def _kernel_queue(node: Node) -> KernelQueue | None:
+    try:
+        return read_kernel_queue(_connection(str(node.store.layout.root)))
+    except LookupError:
+        return None
 
 
 def _mount(node: Node) -> Iterator[Sample]:
@@ -71,7 +83,7 @@ def _mount(node: Node) -> Iterator[Sample]:
     yield "open_files", (), node.fs.statistics()["handles"]
     yield "waiting_callers", (), node.fs.wait_statistics()["waiting"]
     yield "interrupted_callers_total", (), node.fs.wait_statistics()["interrupted"]
-    queue = read_kernel_queue(_connection(node.mountpoint))
+    queue = _kernel_queue(node)
     if queue is not None:
         yield "fuse_kernel_waiting", (), queue.waiting
         yield "fuse_kernel_background_limit", (), queue.background_limit
