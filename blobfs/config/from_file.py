@@ -31,13 +31,14 @@ def read_file(path: Path) -> Layer:
     text = _read_text(path)
     try:
         document = tomllib.loads(text)
+        lines = find_lines(text)
     except tomllib.TOMLDecodeError as error:
         place = _PLACE.search(str(error))
         line = int((place and place[1]) or text.count("\n") + 1)
         raise refuse([Mistake(Origin(str(path), line), f"not TOML: {_PLACE.sub('', str(error))}")]) from None
     except RecursionError:
         raise ConfigRefused(f"{path}: not a configuration: nested too deep") from None
-    reader = _Reader(path, find_lines(text))
+    reader = _Reader(path, lines)
     reader.read_document(document)
     return reader.layer
 
