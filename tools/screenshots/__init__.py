@@ -1,0 +1,1 @@
+"""Pictures of what people see, of real runs (docs/images)."""
