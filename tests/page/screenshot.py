@@ -1,7 +1,7 @@
 """Takes the pictures of the page that the documentation shows, from a real run under load.
 
-``python -m tests.page.screenshot DIRECTORY [SECONDS]`` writes ``page.png``, ``page-dark.png`` and
-``page-phone.png`` into DIRECTORY, after the node has been at it for so long.
+``python -m tests.page.screenshot DIRECTORY [SECONDS]`` writes ``page.png`` and ``page-dark.png`` into
+DIRECTORY, after the node has been at it for so long.
 """
 
 import errno
@@ -25,8 +25,10 @@ FILES = {
 }
 LOST = "models/whisper-large-v3.bin"
 PACKAGE = {"bin/render": 96 * MIB, "lib/libscene.so": 131 * MIB, "share/meshes/city.glb": 264 * MIB}
-PICTURES = (("page", False, 1180), ("page-dark", True, 1180), ("page-phone", False, 390))
-"""Name, colours, and width in points."""
+PICTURES = (("page", False), ("page-dark", True))
+"""Their names, and whether the reader's system is dark."""
+WIDTH = 1180
+"""Of the window, in points."""
 OUTAGE = 12.0
 """Seconds for which one share is away."""
 
@@ -82,15 +84,15 @@ def _live(scene: Scene, seconds: float) -> None:
 
 
 def _take(scene: Scene, place: Path, directory: Path) -> None:
-    with Browser(place, 1180, 900) as browser:
-        for name, dark, width in PICTURES:
-            browser.emulate(dark=dark, width=width, height=900, scale=1.3)
+    with Browser(place, WIDTH, 900) as browser:
+        for name, dark in PICTURES:
+            browser.emulate(dark=dark, width=WIDTH, height=900, scale=1.3)
             browser.open(scene.url)
             browser.until("document.querySelector('#transfers tr') !== null", "transfers are shown")
             if name == "page":
                 browser.evaluate("document.querySelector('#failures summary').click()")
             height = browser.evaluate("document.documentElement.scrollHeight")
-            browser.emulate(dark=dark, width=width, height=height, scale=1.3)
+            browser.emulate(dark=dark, width=WIDTH, height=height, scale=1.3)
             browser.until("(asked = window.asked ?? answered, answered > asked)", "bars have moved")
             browser.screenshot(directory / f"{name}.png")
             print(directory / f"{name}.png")
