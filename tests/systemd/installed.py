@@ -1,8 +1,7 @@
 """A booted system with blobfs installed in it, and nodes in it as an administrator would set them up.
 
-`install` runs the real tools/install, but for the virtual environment: the checkout's own serves, with a
-copy of the sources whose bytecode is there (nobody in the system could write it). `tools/systemd` has the
-long form, with an environment of its own.
+`install` runs the real tools/install out of a copy of the checkout. In the tests it makes no virtual
+environment, the checkout's serves, and bytecode is made beforehand (nobody in the system could write it).
 """
 
 import json
@@ -13,30 +12,38 @@ from typing import Any
 from tests.mount.probes import until
 from tests.systemd.booted import CHECKOUT, BootedSystem
 
-SOURCES = Path("/opt/blobfs-sources")
-COMMAND = Path("/opt/blobfs-command")
+SNAPSHOT = Path("/opt/blobfs-checkout")
+"""The sources as they were when it was installed."""
+PARTS = ("blobfs", "tools", "systemd", "requirements", "pyproject.toml", "README.md", "LICENSE")
+COMMAND = SNAPSHOT / "command"
+
+FULL = "BLOBFS_SYSTEMD_FULL"
+"""Set by `tools/systemd`: the installation makes its environment itself, from the package registry."""
+FULL_SECONDS = 600
 
 START_SECONDS = 60.0
 """For what waits until a daemon is ready: it takes a second, and five on a busy machine."""
 
 
-FULL = "BLOBFS_SYSTEMD_FULL"
-"""Set by `tools/systemd`: the installation makes its environment itself, from the package registry."""
-
-INSTALL = CHECKOUT / "tools" / "install"
-
-
-def install(system: BootedSystem) -> None:
+def install(system: BootedSystem, *, full: bool = False) -> None:
     """As on a machine."""
+    system.run("mkdir", SNAPSHOT)
+    system.run("cp", "-a", *(CHECKOUT / part for part in PARTS), SNAPSHOT)
+    if not full:
+        system.run("ln", "-s", CHECKOUT / ".venv", SNAPSHOT)
+        python = SNAPSHOT / ".venv" / "bin" / "python"
+        system.run(python, "-m", "compileall", "-q", SNAPSHOT / "blobfs", seconds=120)
+        system.write(COMMAND, f'#!/bin/sh\nPYTHONPATH={SNAPSHOT} exec {python} -P -m blobfs "$@"\n', 0o755)
+    install_again(system)
+
+
+def install_again(system: BootedSystem) -> None:
+    """From the same sources, in the same way."""
+    is_full = system.code("test", "-e", COMMAND) != 0
+    arguments = [] if is_full else ["--command", str(COMMAND)]
+    told = system.run(SNAPSHOT / "tools" / "install", *arguments, seconds=FULL_SECONDS, network=is_full)
     if FULL in os.environ:
-        print(system.run(INSTALL, seconds=600, network=True))
-        return
-    system.run("mkdir", SOURCES)
-    system.run("cp", "-a", CHECKOUT / "blobfs", SOURCES)
-    python = CHECKOUT / ".venv" / "bin" / "python"
-    system.run(python, "-m", "compileall", "-q", SOURCES, seconds=120)
-    system.write(COMMAND, f'#!/bin/sh\nPYTHONPATH={SOURCES} exec {python} -P -m blobfs "$@"\n', 0o755)
-    system.run(INSTALL, "--command", COMMAND, seconds=60)
+        print(told)
 
 
 class Service:

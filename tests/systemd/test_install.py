@@ -1,20 +1,30 @@
 """A machine gets blobfs, keeps what is shared over a reboot, and is rid of it again."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from tests.systemd.booted import CHECKOUT, BootedSystem
-from tests.systemd.installed import COMMAND, INSTALL, SOURCES, START_SECONDS, Service, install
+from tests.systemd.booted import BootedSystem
+from tests.systemd.installed import FULL, SNAPSHOT, START_SECONDS, Service, install, install_again
 
-UNINSTALL = CHECKOUT / "tools" / "uninstall"
+UNINSTALL = SNAPSHOT / "tools" / "uninstall"
 OTHERS = (
-    *(str(COMMAND), str(SOURCES), "/root", "/var/log", "/var/cache", "/var/lib/systemd", "/etc/systemd"),
+    *(str(SNAPSHOT), "/root", "/var/log", "/var/cache", "/var/lib/systemd", "/etc/systemd"),
     *("/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", "/etc/subuid", "/etc/subgid"),
 )
 """Where others write: what the tests bring along, the journal, enabled units, the lists of users."""
 
-STAMPS = "find /usr/local /etc/blobfs /sbin/mount.fuse.blobfs -type f | sort | xargs stat --format '%n %Y %i'"
+STAMPS = (
+    "find",
+    "/usr/local",
+    "/etc/blobfs",
+    "/sbin/mount.fuse.blobfs",
+    "-type",
+    "f",
+    "-printf",
+    "%p %T@ %i\n",
+)
 
 
 def written(system: BootedSystem) -> set[str]:
@@ -37,7 +47,7 @@ def before(system: BootedSystem) -> set[str]:
 def test_installed_service_starts_and_survives_a_reboot(system: BootedSystem, before: set[str]) -> None:
     """tools/install, `systemctl enable --now blobfs@demo`, a file is shared: it is there after a reboot."""
     assert not [path for path in before if "blobfs" in path]
-    install(system)
+    install(system, full=FULL in os.environ)
     demo = Service(system, "demo", 8970)
     demo.configure()
     system.run("systemctl", "enable", "--now", demo.unit, seconds=START_SECONDS)
@@ -52,15 +62,10 @@ def test_second_installation_changes_nothing(system: BootedSystem) -> None:
     """tools/install again: the same files with the same content, and the daemon goes on."""
     demo = Service(system, "demo", 8970)
     pid = demo.pid()
-    stamps = system.run("sh", "-c", STAMPS).splitlines()
+    stamps = system.run(*STAMPS).splitlines()
     install_again(system)
-    assert set(system.run("sh", "-c", STAMPS).splitlines()) - set(stamps) == set()
+    assert set(system.run(*STAMPS).splitlines()) - set(stamps) == set()
     assert demo.pid() == pid
-
-
-def install_again(system: BootedSystem) -> None:
-    arguments = ("--command", COMMAND) if system.code("test", "-e", COMMAND) == 0 else ()
-    system.run(INSTALL, *arguments, seconds=120)
 
 
 def test_uninstall_keeps_what_is_the_users(system: BootedSystem) -> None:

@@ -19,6 +19,7 @@ def test_units_are_closed_off(installed: BootedSystem, unit: str, limit: float) 
     found = re.search(r"exposure level for .*: ([0-9.]+)", said)
     assert found is not None, said
     assert float(found[1]) <= limit, said
+    assert installed.run("systemd-analyze", "verify", "--man=no", f"{unit}x.service") == ""
 
 
 def test_start_returns_when_the_mount_can_be_used(demo: Service) -> None:
