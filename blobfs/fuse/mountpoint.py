@@ -83,8 +83,13 @@ async def unmount(path: str, *, lazy: bool = False) -> Mount:
 
     Raises `BlobfsError`.
     """
-    target = await _probe(path, os.path.realpath)
+    # The mount itself may be stuck: it is looked at only if it is none of ours, but a link to one perhaps.
+    parent, last = os.path.split(os.path.abspath(path))
+    target = os.path.join(await _probe(parent, os.path.realpath), last)
     mount = find_mount(target)
+    if mount is None or mount.fs_type != FS_TYPE:
+        target = await _probe(path, os.path.realpath)
+        mount = find_mount(target)
     if mount is None or mount.fs_type != FS_TYPE:
         raise InvalidArgument(f"not a blobfs mount: {target}")
     try:
