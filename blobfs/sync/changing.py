@@ -3,8 +3,8 @@
 1. Whatever can be refused is refused by `prepare_shares`, before anything has changed. `take_over` is
    synchronous and cannot fail: nobody ever sees one half of it.
 2. A share is the same one as long as its URL is, whatever credentials are in it: what was learned of it
-   stays. One whose settings have changed is made anew, and how it did is not held against it; one with new
-   limits, or with files whose content may be new, is made anew, too.
+   stays. One whose settings have changed, or whose files may hold something new, is made anew, and how it did
+   is not held against it; one with new limits is made anew, too.
 3. Loads that are under way go on with the new shares. What a share is bringing that is gone, it may bring.
 4. A share that once sent wrong bytes, or refused something, is asked again.
 """
@@ -17,9 +17,8 @@ from dataclasses import dataclass, replace
 from blobfs import errors
 from blobfs.config.settings import LoadSettings, ShareSetting, SpaceSettings
 from blobfs.model import Invalid
-from blobfs.shares.address import ShareOptions, shown_url
+from blobfs.shares.address import Access, ShareOptions, shown_url
 from blobfs.shares.client import Share
-from blobfs.shares.health import ShareHealth
 from blobfs.sync.known_shares import share_options
 from blobfs.sync.load import Load
 from blobfs.sync.peer import Peer, ShareLike
@@ -80,7 +79,7 @@ async def prepare_shares(
             peer = known.pop(_key(options), None)
             if peer is None:
                 peer = Peer(share := make(options, None))
-            elif options != peer.share.options or _has_files(setting):
+            elif options != peer.share.options or _has_files(options.access):
                 anew[peer] = share = make(options, peer.share)
             else:
                 peers.append(peer)
@@ -114,9 +113,9 @@ def _key(options: ShareOptions) -> tuple[str, bool]:
     return shown_url(options.url), options.plain
 
 
-def _has_files(setting: ShareSetting) -> bool:
-    files = setting.token_file, setting.password_file, setting.ca_file
-    return any((*files, setting.client_certificate, setting.client_key))
+def _has_files(access: Access) -> bool:
+    files = access.token_file, access.password_file, access.ca_file
+    return any((*files, access.client_certificate, access.client_key))
 
 
 def take_over(
@@ -126,8 +125,8 @@ def take_over(
     before, usual = list(sync.peers), replace(sync.settings)
     closing = [peer.share for peer in (*new.anew, *new.gone)]
     for peer, share in new.anew.items():
-        if _differ(peer.share.options, share.options):
-            peer.health = ShareHealth()
+        if _differ(peer.share.options, share.options) or _has_files(share.options.access):
+            peer.start_over()
         peer.share = share
     for peer in new.peers:
         peer.struck_for = None

@@ -194,6 +194,11 @@ class Peer:
             self._report_back()
         self._report_distrust(attempt, self.last_failed)
 
+    def start_over(self) -> None:
+        """It is asked with other settings: what was wrong may be right now, and if not, it is said again."""
+        self.health = ShareHealth()
+        self._distrust_said = -math.inf
+
     def _report_distrust(self, attempt: Attempt, now: float) -> None:
         """What does not pass by itself is said at once. A thing forbidden among what is given is no news."""
         is_shut = attempt.kind is Kind.REFUSED and (attempt.status == 401 or self.last_answered is None)

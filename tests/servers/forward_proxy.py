@@ -32,6 +32,10 @@ class ForwardProxy:
     heads: list[bytes] = field(default_factory=list)
     connections: int = 0
     open: int = 0
+    flights: int = 0
+    """How often something went to the servers, through tunnels, that was not said in one breath with what
+    went there before: each is a round trip that somebody waited for."""
+    _is_said: bool = False
 
     @property
     def url(self) -> str:
@@ -83,7 +87,11 @@ class ForwardProxy:
         ):
 
             async def both(source: trio.SocketStream, sink: trio.SocketStream) -> None:
-                await _pump(source, sink)
+                with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                    async for piece in source:
+                        self.flights += source is client and not self._is_said
+                        self._is_said = source is client
+                        await sink.send_all(piece)
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(both, client, upstream)

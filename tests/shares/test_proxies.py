@@ -153,6 +153,23 @@ async def test_https_is_asked_through_a_tunnel(tmp_path: Path, monkeypatch: pyte
         assert "proxy-authorization" not in server.requests[0].headers
 
 
+async def test_tls_costs_its_handshake_and_nothing_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One round trip for the first request, none for those that follow."""
+    authority = Authority(tmp_path)
+    context = server_context(authority.certify())
+    context.num_tickets = 0  # they are sent when they like
+    async with secured_server(context) as server, forward_proxy() as proxy:
+        server.route(RECORD_PATH, ok(RECORD_TEXT))
+        monkeypatch.setenv("https_proxy", proxy.url)
+        async with opened(server.url, access=Access(ca_file=authority.file)) as share:
+            for number in range(1, 5):
+                assert await share.record(NAME) == RECORD
+                assert proxy.flights == number + 1
+            assert server.connections == 1
+
+
 async def test_a_share_may_do_without(scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """By its own setting, or by `no_proxy`."""
     scripted.route(RECORD_PATH, ok(RECORD_TEXT))

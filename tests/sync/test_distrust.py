@@ -118,6 +118,16 @@ async def test_is_said_at_once_and_seldom(
         mock_clock.jump(SAID_FOR)
 
 
+async def test_other_settings_are_a_new_beginning(caplog: pytest.LogCaptureFixture) -> None:
+    """After a reload the share is asked at once, and what is still wrong is said again."""
+    peer = Peer(FakeShare(URL))
+    for _ in range(2):
+        peer.record_failure(untrusted())
+        peer.start_over()
+        assert not peer.is_down()
+    assert len(caplog.messages) == 2
+
+
 async def test_what_is_forbidden_among_what_is_given_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
     """A share may keep some of what it has to itself."""
     peer = Peer(FakeShare(URL))
