@@ -5,6 +5,8 @@ Exit codes: 0 it is shown; 1 the node cannot be asked; 2 wrong usage.
 
 import json
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -29,13 +31,27 @@ def status(mountpoint: str | None, as_json: bool, watches: bool) -> None:
         if watches:
             import_module("blobfs.cli.watch").watch(mountpoint, as_json)
             return
-        found = [fetch_status(store) for _, store in find_stores(mountpoint)]
+        found = [_asked(*place) for place in find_stores(mountpoint)]
     except BlobfsError as error:
         raise click.ClickException(str(error)) from error
-    if as_json:
-        click.echo(json.dumps(found[0] if mountpoint is not None else found, indent=2))
-        return
-    if not found:
+    well = [each for each in found if "error" not in each]
+    if as_json and (well or mountpoint is None):
+        click.echo(json.dumps(found[-1] if mountpoint is not None else found, indent=2))
+    elif not found:
         click.echo("no blobfs is mounted")
+    else:
+        for each in well:
+            click.echo("\n".join(describe(each)))
     for each in found:
-        click.echo("\n".join(describe(each)))
+        if "error" in each:
+            click.echo(f"Error: {each['error']}", err=True)
+    if len(well) < len(found):
+        raise SystemExit(1)
+
+
+def _asked(mountpoint: str, store: Path) -> dict[str, Any]:
+    """A node that does not answer keeps nobody from seeing the others."""
+    try:
+        return fetch_status(store)
+    except BlobfsError as failure:
+        return {"mountpoint": mountpoint, "error": str(failure)}
