@@ -273,3 +273,20 @@ def test_who_shows_a_certificate_reads(start_node: StartNode, realm: Realm):
         share = share_of(nginx, realm, client_certificate=mine.certificate, client_key=mine.key)
         b = start_node("b", shares=[share], options=OPTIONS, arguments=["--read-only"])
         assert b.path("f").read_bytes() == CONTENT
+
+
+def test_a_proxy_is_in_the_way(start_node: StartNode, realm: Realm, monkeypatch: pytest.MonkeyPatch):
+    """[S121] The environment's proxy holds for the daemon; its failure is told as its own. `no_proxy`, or the
+    share's own setting, goes around it."""
+    proxy = f"127.0.0.1:{free_port()}"
+    monkeypatch.setenv("http_proxy", f"http://me:{TOKEN}@{proxy}")
+    monkeypatch.setenv("no_proxy", "")
+    with Nginx(realm.share) as nginx:
+        b = start_node("b", shares=[nginx.url], options=OPTIONS, arguments=["--read-only"])
+        b.expect_log("WARNING", perhaps=True)
+        assert errno_of_read(b.path("f")) == EHOSTUNREACH
+        assert f"{nginx.url} record: proxy {proxy}: connection refused (proxy, " in why(b, "f")
+        assert TOKEN not in b.log()
+        assert nginx.requests() == []
+        c = start_node("c", shares=[f"{nginx.url} proxy=no"], options=OPTIONS)
+        assert c.path("f").read_bytes() == CONTENT
