@@ -56,10 +56,11 @@ mount_kernel() {
 }
 
 make_devices() {
-    for device in null zero full random urandom tty fuse autofs; do
+    for device in null zero full random urandom tty autofs; do
         touch "$new/dev/$device"
         mount --bind "/dev/$device" "$new/dev/$device"
     done
+    mknod -m 666 "$new/dev/fuse" c 10 229 # for everybody, as on every machine but some containers
     mkdir "$new/dev/pts" "$new/dev/shm"
     mount -t devpts -o newinstance,ptmxmode=666,mode=620 devpts "$new/dev/pts"
     mount -t tmpfs -o mode=1777 tmpfs "$new/dev/shm"

@@ -106,6 +106,22 @@ def test_read_only_by_fstab(shared: Service) -> None:
     shared.system.run("umount", MOUNTPOINT)
 
 
+def test_user_mounts_and_unmounts_what_is_the_users(shared: Service) -> None:
+    """`user` in fstab: an ordinary user mounts by a configuration of his own; the daemon is his, too."""
+    system = shared.system
+    system.run("useradd", "--create-home", "alice")
+    home = Path("/home/alice")
+    system.write(home / "own.toml", f'store = "{home}/store"\n')
+    system.run("runuser", "--user=alice", "--", "mkdir", home / "mount")
+    system.write("/etc/fstab", f"{home}/own.toml {home}/mount fuse.blobfs noauto,user 0 0\n")
+    system.run("mount", home / "mount", user="alice", seconds=START_SECONDS)
+    system.run("runuser", "--user=alice", "--", "sh", "-c", f"echo mine >{home}/mount/file")
+    assert system.run("cat", home / "mount/file", user="alice") == "mine\n"
+    assert system.run("ps", "-o", "user=", "-C", "python").split().count("alice") == 1
+    system.run("umount", home / "mount", user="alice")
+    assert system.mounts() == []
+
+
 def test_automount_mounts_at_the_first_look_and_again(shared: Service) -> None:
     """x-systemd.automount: nothing runs until somebody looks; after `umount` the next look mounts again."""
     write_fstab(shared.system, "_netdev,nofail,x-systemd.automount")

@@ -163,6 +163,20 @@ def test_unit_that_needs_the_mount_waits_for_it(demo: Service) -> None:
     assert demo.system.read("/run/copied") == "needed\n"
 
 
+def test_secret_comes_as_a_credential(demo: Service) -> None:
+    """A token that only root can read: LoadCredential= hands it to the daemon and its share server."""
+    demo.stop()
+    demo.system.write("/etc/blobfs-token", "secret\n", 0o600)
+    demo.drop_in("token", "[Service]\nLoadCredential=token:/etc/blobfs-token\n")
+    demo.configure('token_file = "credential:token"\n')
+    demo.start()
+    ask = ("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", f"{demo.url}absent")
+    assert demo.system.run(*ask) == "401"
+    assert demo.system.run(*ask, "-H", "Authorization: Bearer secret") == "404"
+    demo.stop()
+    demo.drop_in("token", "")
+
+
 def test_share_server_runs_beside_the_mount_and_without_it(demo: Service) -> None:
     """``blobfs-serve@NAME`` serves the same store by the same configuration, and never writes to it."""
     demo.share("served", "served\n")
