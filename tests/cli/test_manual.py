@@ -1,7 +1,9 @@
 """The manual pages: one for each command that people call, of what the command says itself."""
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -17,8 +19,10 @@ from tools.manual.sections import sections_of
 def manual(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pages, as the script writes them."""
     directory = tmp_path_factory.mktemp("manual") / "man"
+    command = [str(ROOT / "tools/man"), str(directory)]
+    environment = {**os.environ, "BLOBFS_PYTHON": sys.executable}
     done = subprocess.run(
-        [ROOT / "tools/man", directory], cwd="/", capture_output=True, text=True, timeout=60, check=False
+        command, cwd="/", env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert sorted(done.stdout.split()) == sorted(map(str, directory.iterdir()))

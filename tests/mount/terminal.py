@@ -64,15 +64,22 @@ class Terminal:
         os.close(self._theirs)
 
     def resize(self, columns: int, lines: int) -> None:
+        self._size = columns, lines
         fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def type(self, text: str) -> None:
         os.write(self._ours, text.encode())
 
     def screen(self) -> list[str]:
-        """The lines of the last drawing, without colours."""
-        drawn = self.output.rpartition(_HOME)[2]
-        return [line.rstrip() for line in _SEQUENCE.sub("", drawn).splitlines()]
+        """The lines of the last drawing, without colours; none while it is not whole.
+
+        A program that draws on all of a terminal pads its lines, the last one too.
+        """
+        columns, lines = self._size
+        drawn = _SEQUENCE.sub("", self.output.rpartition(_HOME)[2]).split("\r\n")
+        if len(drawn) != lines or len(drawn[-1]) != columns:
+            return []
+        return [line.rstrip() for line in drawn]
 
     def until(self, is_so: Callable[[list[str]], object], what: str) -> list[str]:
         """The first drawing that is so."""
