@@ -16,6 +16,7 @@ from typing import Any
 import trio
 
 from blobfs.config.settings import NodeSettings
+from blobfs.daemon.logs import set_level
 from blobfs.daemon.node import Node
 from blobfs.daemon.readiness import notify, notify_reloading
 from blobfs.errors import StartRefused
@@ -63,7 +64,7 @@ async def _take_over(node: Node, wanted: NodeSettings, new: NewShares) -> Reload
     changed += new.changes(node.sync.peers)
     closing = take_over(node.sync, new, wanted.load, wanted.space)
     node.scrubber.set_rate(wanted.load.scrub_rate)
-    logging.getLogger().setLevel(wanted.log_level.upper())
+    set_level(wanted.log_level)
     node.settings = replace(
         node.settings,
         shares=wanted.shares,

@@ -67,6 +67,8 @@ class Space:
 
     def limit(self, settings: SpaceSettings) -> None:
         """These are the limits from now on; what is too much is evicted in the background."""
+        if (self._store.usage.quota, self._reserve) == (settings.quota, settings.reserve_of(self._partition)):
+            return
         self._limit(settings)
         self._rests_until = -math.inf
         self._pressed.set()  # also measures, which a store without a quota never was
