@@ -64,7 +64,7 @@ def _system_context() -> ssl.SSLContext:
     paths = ssl.get_default_verify_paths()
     if paths.cafile or any(Path(paths.capath or "/nowhere").glob("*.0")):
         return ssl.create_default_context()
-    return httpx.create_ssl_context()  # a system without authorities: those that came with httpx
+    return httpx.create_ssl_context(trust_env=False)  # a system without any: those that came with httpx
 
 
 def _show(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives import serialization
 
 from blobfs.errors import ConfigRefused
 from blobfs.model import Attempt, Kind, Outcome
-from blobfs.shares.address import Access
+from blobfs.shares.address import Access, ShareOptions
+from blobfs.shares.tls import read_trust
 from tests.servers.authority import Authority, Identity
 from tests.servers.scripted import ok, ranged, redirect, scripted_server, status
 from tests.servers.secured import SecuredServer, secured_server, server_context
@@ -86,6 +87,16 @@ async def test_an_authority_of_its_own_is_the_only_one(
         attempt = await refused(server.url, Access(ca_file=other.file))
     assert attempt.detail.startswith("TLS: certificate is issued by ")
     assert attempt.detail.endswith(", which is not trusted")
+
+
+def test_a_system_without_authorities(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a small container is: those that came with httpx count."""
+    none = ssl.get_default_verify_paths()._replace(cafile="", capath="")
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: none)
+    trust = read_trust(ShareOptions("https://share.invalid/"))
+    assert len(trust.own.get_ca_certs()) > 50
+    assert trust.own.check_hostname
+    assert trust.own.verify_mode is ssl.CERT_REQUIRED
 
 
 async def test_a_certificate_that_has_expired(authority: Authority) -> None:
