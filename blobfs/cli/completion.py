@@ -11,12 +11,14 @@ VARIABLE = "_BLOBFS_COMPLETE"
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print what makes SHELL complete blobfs commands.
+    """Print what makes SHELL complete commands, options, mountpoints and files.
+
+    It belongs into a file where the shell looks for it:
 
     \b
-    bash:  blobfs completion bash > ~/.local/share/bash-completion/completions/blobfs
-    zsh:   blobfs completion zsh > ~/.zfunc/_blobfs     (a directory in $fpath)
-    fish:  blobfs completion fish > ~/.config/fish/completions/blobfs.fish
+    bash  ~/.local/share/bash-completion/completions/blobfs
+    zsh   _blobfs in a directory of $fpath
+    fish  ~/.config/fish/completions/blobfs.fish
     """
     completing = get_completion_class(shell)
     assert completing is not None

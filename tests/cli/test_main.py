@@ -32,7 +32,20 @@ def test_no_such_mount_is_one_line(tmp_path: Path):
     assert (done.returncode, done.stderr) == (1, f"Error: no blobfs is mounted on {tmp_path}\n")
 
 
-SLOW_LIBRARIES = {"trio", "httpx", "pyfuse3", "xattr", "hypercorn", "starlette", "asyncio", "multiprocessing"}
+SLOW_LIBRARIES = {
+    "trio",
+    "httpx",
+    "pyfuse3",
+    "xattr",
+    "hypercorn",
+    "starlette",
+    "asyncio",
+    "multiprocessing",
+    "rich",
+    "tomlkit",
+    "prometheus_client",
+    "cysystemd",
+}
 """What mounting and serving need, and what takes long to import."""
 MOST_MODULES = 200
 """Python itself and click have about 120; with trio it would be over 400."""
@@ -58,6 +71,23 @@ def test_commands_start_fast(arguments: list[str]):
     assert "blobfs.cli.main" in imported
     assert imported & SLOW_LIBRARIES == set()
     assert len(imported) < MOST_MODULES
+
+
+def test_help_reads_well():
+    """It fits into 80 columns, every option says what it is for, and every text is whole sentences."""
+    assert isinstance(main, click.Group)
+    ctx = click.Context(main, info_name="blobfs", terminal_width=80)
+    for name in main.list_commands(ctx):
+        command = main.get_command(ctx, name)
+        assert command is not None
+        below = click.Context(command, info_name=name, parent=ctx, terminal_width=80)
+        assert max(map(len, command.get_help(below).splitlines())) <= 80, name
+        assert (command.help or "").rstrip().endswith((".", ")", "fish")), name
+        for option in command.params:
+            if isinstance(option, click.Option) and not option.hidden:
+                record = option.get_help_record(below)
+                assert record is not None
+                assert record[1].strip(), (name, option.opts)
 
 
 def test_every_command_can_be_called():
