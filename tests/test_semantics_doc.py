@@ -16,7 +16,7 @@ def quotes() -> Iterator[str]:
     """The numbers in the docstrings of all tests of mounts."""
     for path in sorted((ROOT / "tests/mount").glob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
                 yield from QUOTE.findall(ast.get_docstring(node) or "")
 
 
