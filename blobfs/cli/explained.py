@@ -1,9 +1,12 @@
-"""What ``blobfs why`` says in words. Pure: of the JSON that the node answers."""
+"""What ``blobfs why`` says in words. Pure: of the JSON that the node answers.
+
+Some of it comes from shares: every line is `printable`.
+"""
 
 from collections.abc import Iterator
 from typing import Any
 
-from blobfs.cli.words import count, duration, size
+from blobfs.cli.words import count, duration, printable, size
 
 MOST_LINES = 8
 """Requests, and attempts, that are shown; the JSON has all."""
@@ -16,9 +19,9 @@ _ORIGINS = {"own": "of this node", "loaded": "loaded from the shares", "shares":
 def describe(found: _Found) -> list[str]:
     """A line that says what it is, then one for each thing that is known."""
     subject = found["name"] if found["name"] is not None else f".blobfs/blobs/{found['blob']}"
-    lines = [f"{subject or 'the mount itself'}: {_headline(found)}"]
+    lines = [printable(f"{subject or 'the mount itself'}: {_headline(found)}")]
     for label, text in _facts(found):
-        lines.append(f"  {label:<9} {text}".rstrip())
+        lines.append(printable(f"  {label:<9} {text}".rstrip()))
     return lines
 
 
@@ -124,7 +127,8 @@ def _told(label: str, told: _Found | None, more: str = "") -> Iterator[tuple[str
 def _attempt(attempt: _Found) -> str:
     arrived = f", {size(attempt['received'])}" if attempt["received"] else ""
     took = f"{attempt['ms']} ms{arrived}"
-    return f"{attempt['share']} {attempt['phase']}: {attempt['detail']} ({attempt['kind']}, {took})"
+    request = f" [{attempt['request']}]" if attempt["request"] else ""
+    return f"{attempt['share']} {attempt['phase']}: {attempt['detail']} ({attempt['kind']}, {took}){request}"
 
 
 def _share(share: _Found) -> Iterator[str]:

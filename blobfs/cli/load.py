@@ -15,7 +15,7 @@ from blobfs.cli.arguments import mountpoint_argument, names_argument
 from blobfs.cli.bars import Bar, drawing, progress_option, wants_bar
 from blobfs.cli.load_progress import Deliveries, Totals
 from blobfs.cli.targets import find_name, find_stores
-from blobfs.cli.words import count, size
+from blobfs.cli.words import count, printable, size
 from blobfs.control.client import fetch_status, loading
 from blobfs.errors import BlobfsError, StartRefused
 from blobfs.model import RESERVED_PREFIX, Invalid, parse_name
@@ -93,9 +93,9 @@ def load_paths(store: Path, paths: list[str], *, is_shown: bool) -> dict[str, _L
 
 def _tell(end: _Line, as_json: bool) -> None:
     if end["state"] != "done":
-        click.echo(f"Error: {end['name']}: {end['error']}{reasons(end['attempts'])}", err=True)
+        click.echo(printable(f"Error: {end['name']}: {end['error']}{reasons(end['attempts'])}"), err=True)
     elif not as_json:
-        click.echo(f"loaded {end['name']}: {_amount(end)}")
+        click.echo(printable(f"loaded {end['name']}: {_amount(end)}"))
 
 
 def _amount(end: _Line) -> str:

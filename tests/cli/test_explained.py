@@ -144,3 +144,11 @@ def test_requests_under_way() -> None:
 def test_a_share_is_one_line(share: ShareWord, words: str) -> None:
     """Whether it is up, what it has, what went wrong."""
     assert lines(replace(NOTHING, shares=(share,)))[1:] == [f"  share     http://a/  {words}"]
+
+
+def test_what_a_terminal_would_obey() -> None:
+    """Comes from shares, and is shown as what it is."""
+    evil = "a\x1b[2J\nb\u202e"
+    failed = replace(SHARE, last_failure=replace(REFUSED, detail=evil), failed_ago=4.0)
+    shown = lines(replace(NOTHING, name=evil, shares=(failed,)))
+    assert all(line.isprintable() for line in shown)
