@@ -503,6 +503,6 @@ async def test_one_of_two_callers_is_cancelled(store: Store) -> None:
 
 def test_terms_have_at_least_one_try() -> None:
     """A call that would never ask is refused where it is made."""
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(ValueError, match="from 1 on"):
         LoadTerms(max_tries=0)
     assert LoadSettings().max_tries >= 1

@@ -212,7 +212,7 @@ async def test_a_share_that_is_down_is_not_asked(store: Store, autojump_clock: M
         assert await node.bring(MANY, 0) == MANY.raws[0]
 
 
-@pytest.mark.parametrize("letters", ["u", "b", "r", "s"])
+@pytest.mark.parametrize("letters", ["u", "b", "s"])
 async def test_a_failure_goes_to_the_next_share_without_a_word(
     store: Store, autojump_clock: MockClock, letters: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -223,6 +223,18 @@ async def test_a_failure_goes_to_the_next_share_without_a_word(
             assert await node.bring(MANY, 0) == MANY.raws[0]
         assert (one.counts()["bundle"], two.counts()["bundle"]) == (1, 1)
     assert list(complaints(caplog)) == []
+
+
+async def test_a_share_that_refuses_before_it_ever_answered_is_named(
+    store: Store, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """P5: the next one is asked at once; but a token that is not accepted is for an operator to mend."""
+    one, two = bundle_share("http://one/", bundle="r"), bundle_share("http://two/", group=2)
+    async with bundling(store, one, two) as node:
+        with within(0):
+            assert await node.bring(MANY, 0) == MANY.raws[0]
+    (said,) = complaints(caplog)
+    assert said.startswith("http://one/ ")
 
 
 # All of a package
