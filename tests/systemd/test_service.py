@@ -163,6 +163,17 @@ def test_unit_that_needs_the_mount_waits_for_it(demo: Service) -> None:
     assert demo.system.read("/run/copied") == "needed\n"
 
 
+def test_control_socket_is_for_a_group(demo: Service) -> None:
+    """`control.group`: its members may ask the daemon, others may not; the sandbox allows it."""
+    for user, groups in (("member", "blobfs"), ("stranger", "")):
+        demo.system.run("useradd", "--groups", groups, user)
+    demo.configure('[control]\ngroup = "blobfs"\n')
+    demo.stop()
+    demo.start()
+    assert str(demo.mountpoint) in demo.system.run("blobfs", "status", demo.mountpoint, user="member")
+    assert demo.system.code("blobfs", "status", demo.mountpoint, user="stranger") == 1
+
+
 def test_secret_comes_as_a_credential(demo: Service) -> None:
     """A token that only root can read: LoadCredential= hands it to the daemon and its share server."""
     demo.stop()
