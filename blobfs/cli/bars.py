@@ -63,7 +63,7 @@ class Speed:
 
 
 class Bar:
-    """What is shown of one piece of work. Mutable: the speed, by `note`."""
+    """What is shown of one piece of work. Mutable: the speed, by `note`, and `has_ended`."""
 
     def __init__(
         self, label: str, steps: Steps, text: Callable[[], str], sources: Callable[[], str] | None = None
@@ -72,12 +72,15 @@ class Bar:
         self.label, self.steps, self.text = label, steps, text
         self._sources = sources
         self._speed = Speed()
+        self.has_ended = False
 
     def note(self, now: float) -> None:
         self._speed.note(now, self.steps.moved)
 
     @property
     def percent(self) -> int:
+        if not self.steps.length:
+            return 100 if self.has_ended else 0  # how much there is to do may not be known yet
         return percent(self.steps.position, self.steps.length)
 
     def details(self) -> str:
@@ -103,9 +106,9 @@ def drawing(bar: Bar, is_shown: bool) -> Iterator[Draw]:
     if not is_shown:
         yield lambda: None
         return
-    surface, pause = _surface(bar)
+    surface, pause, first = _surface(bar)
     with surface as put:
-        drawn = -pause
+        drawn = time.monotonic() - pause + first
 
         def draw() -> None:
             nonlocal drawn
@@ -117,14 +120,15 @@ def drawing(bar: Bar, is_shown: bool) -> Iterator[Draw]:
 
         draw()
         yield draw
+        bar.has_ended = True
         put()
 
 
-def _surface(bar: Bar) -> tuple[AbstractContextManager[Draw], float]:
-    """Where it is put, and the least time between two drawings."""
+def _surface(bar: Bar) -> tuple[AbstractContextManager[Draw], float, float]:
+    """Where it is put, the least time between two drawings, and until the first."""
     if sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
-        return import_module("blobfs.cli.live_bar").live(bar), REDRAW
-    return nullcontext(lambda: click.echo(bar.line(), err=True)), PLAIN_PAUSE
+        return import_module("blobfs.cli.live_bar").live(bar), REDRAW, 0.0
+    return nullcontext(lambda: click.echo(bar.line(), err=True)), PLAIN_PAUSE, PLAIN_PAUSE
 
 
 def wants_bar(asked: bool | None) -> bool:

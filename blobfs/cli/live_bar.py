@@ -23,8 +23,8 @@ class _Drawn:
         first = Table.grid(padding=(0, 1), expand=True)
         first.add_column(ratio=1)
         first.add_column(no_wrap=True)
-        length = max(bar.steps.length, 1)
-        done = ProgressBar(total=length, completed=min(bar.steps.position, length) if bar.steps.length else 1)
+        length, position = bar.steps.length, bar.steps.position
+        done = ProgressBar(total=100, completed=100 * position / length if length else bar.percent)
         first.add_row(done, _line(f"{bar.percent:3}%  {bar.text()}"))
         table = Table.grid(padding=(0, 1), expand=True)
         table.add_column(no_wrap=True)
