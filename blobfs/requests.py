@@ -1,7 +1,7 @@
 """Which request a task works for: one call of the kernel, or one of a control command.
 
 Every task that a request starts inherits it (trio copies the context). So a line in the log, an attempt at a
-share and what the share is told can be tied to the reader that caused them, also when others failed by it too.
+share and what the share is told can be tied to the reader that caused them, also when others failed by it.
 """
 
 import itertools

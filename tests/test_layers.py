@@ -14,7 +14,8 @@ import pytest
 from tests.structure import Module, find_ring, part_of, read_modules
 
 LAYERS = (
-    {"errors", "model", "record", "merkle", "manifest", "bundle", "requests"},  # values: these may import each other
+    # Values: these may import each other.
+    {"errors", "model", "record", "merkle", "manifest", "bundle", "requests"},
     {"config"},
     {"store", "shares"},  # the disk and the network know nothing of each other
     {"sync"},
