@@ -18,8 +18,9 @@ from blobfs.fuse.cutting import cut
 from blobfs.fuse.mountinfo import Mount
 from blobfs.fuse.mountpoint import detach
 
-DAEMON_END = 2.0
-"""Seconds for the daemon to notice and end; longer than that it has something to seal, or is stuck itself."""
+DAEMON_END = 5.0
+"""Seconds for the daemon to notice and end: readers that still wait in it get 2. Longer than that it has
+something to seal, or is stuck itself."""
 LOOK = 0.05
 
 
