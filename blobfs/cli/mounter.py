@@ -15,7 +15,7 @@ import trio
 from blobfs.config.settings import NodeSettings
 from blobfs.config.sources import read_settings
 from blobfs.daemon.readiness import store_mount_descriptor
-from blobfs.errors import BlobfsError
+from blobfs.errors import BlobfsError, ConfigRefused
 from blobfs.fuse.mountpoint import prepare_mountpoint
 from blobfs.fuse.premount import premount
 
@@ -38,9 +38,12 @@ def mounter(
     if "NOTIFY_SOCKET" not in os.environ:
         raise click.UsageError("this is for a service of systemd, with FileDescriptorStoreMax=1")
     account = find_account(user)
+    os.umask(0o022)  # the service's own is for its store: everybody may pass through what is made here
     try:
         settings = read_settings(None if mountpoint is None else Path(mountpoint), config, options, {})
         target, descriptor = trio.run(mount_for, account, settings)
+    except ConfigRefused:
+        return  # the daemon says it: only its exit code, 2, keeps the service from being started again
     except BlobfsError as error:
         raise click.ClickException(str(error)) from error
     if record is not None:
