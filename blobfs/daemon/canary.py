@@ -14,7 +14,7 @@ import trio
 
 from blobfs.daemon.readiness import notify
 from blobfs.errors import StartRefused
-from blobfs.fuse.mountinfo import is_automounted
+from blobfs.fuse.mountinfo import find_mount, is_automounted
 from blobfs.model import RESERVED_PREFIX
 from blobfs.vfs.canary import NAME, SIZE, canary_text
 
@@ -58,7 +58,7 @@ class Canary:
             problem = await self.listen()
             if problem is None:
                 notify("WATCHDOG=1", f"STATUS={status()}")
-            elif not self._is_silent:
+            elif not self._is_silent and find_mount(self._mountpoint) is not None:  # else it is the end
                 _log.warning("the mount cannot be read, so the watchdog is not fed: %s", problem)
             self._is_silent = problem is not None
             await trio.sleep(seconds / BEATS)
