@@ -21,6 +21,9 @@ FULL = "BLOBFS_SYSTEMD_FULL"
 """Set by `tools/systemd`: the installation makes its environment itself, from the package registry."""
 FULL_SECONDS = 600
 
+WARNING = 4
+"""Priority of a warning in the journal (syslog(3)); what is graver has less."""
+
 START_SECONDS = 60.0
 """For what waits until a daemon is ready: it takes a second, and five on a busy machine."""
 
@@ -104,6 +107,12 @@ class Service:
 
     def read(self, name: str, user: str = "root") -> str:
         return self.system.run("cat", self.mountpoint / name, user=user)
+
+    def complaints(self, cursor: str) -> list[str]:
+        """What an operator should look at, in the journal since then."""
+        records = self.system.journal(f"--after-cursor={cursor}", f"--unit={self.unit}")
+        assert records
+        return [record["MESSAGE"] for record in records if int(record["PRIORITY"]) <= WARNING]
 
     def status(self) -> dict[str, Any]:
         """Of the process: /proc/PID/status, by its keys."""
