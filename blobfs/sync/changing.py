@@ -10,7 +10,7 @@
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
@@ -40,19 +40,27 @@ class NewShares:
     anew: dict[Peer, ShareLike]
     """Of those that are there already, the ones that are made anew."""
     gone: Sequence[Peer]
+    rereads: Collection[Peer]
+    """Of those that are made anew, the ones that have secrets or certificates in files."""
 
     def changes(self, before: Sequence[Peer]) -> list[str]:
         """One line for each share with another meaning than before."""
         added = [f"share {peer.shown}: added" for peer in self.peers if peer not in before]
         changed = [
-            f"share {peer.shown}: changed"
+            f"share {peer.shown}: {words}"
             for peer, share in self.anew.items()
-            if _differ(peer.share.options, share.options)
+            if (words := self._change(peer, share))
         ]
         removed = [f"share {peer.shown}: removed" for peer in self.gone]
         kept = [peer for peer in before if peer not in self.gone]
         moved = ["share: order"] if kept != [peer for peer in self.peers if peer in before] else []
         return [*added, *changed, *removed, *moved]
+
+    def _change(self, peer: Peer, share: ShareLike) -> str:
+        """Empty for new limits, which are told by themselves."""
+        if _differ(peer.share.options, share.options):
+            return "changed"
+        return "its files were read again" if peer in self.rereads else ""
 
     async def aclose(self) -> None:
         """They are not wanted after all."""
@@ -73,6 +81,7 @@ async def prepare_shares(
     known = {_key(peer.share.options): peer for peer in before}
     peers: list[Peer] = []
     anew: dict[Peer, ShareLike] = {}
+    rereads: set[Peer] = set()
     async with AsyncExitStack() as undo:
         for setting in shares:
             options = _options(setting, settings)
@@ -84,11 +93,13 @@ async def prepare_shares(
             else:
                 peers.append(peer)
                 continue
+            if _has_files(options.access):
+                rereads.add(peer)
             await share.__aenter__()
             undo.push_async_exit(share)
             peers.append(peer)
         undo.pop_all()
-    return NewShares(peers, anew, list(known.values()))
+    return NewShares(peers, anew, list(known.values()), rereads & anew.keys())
 
 
 def _options(setting: ShareSetting, settings: LoadSettings) -> ShareOptions:

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
-from errno import ENOENT
+from errno import EACCES, ENOENT
 from pathlib import Path
 
 import pytest
@@ -127,6 +127,7 @@ def test_a_quota_that_is_set_is_kept(node: BlobfsNode, write: Write, start_node:
     write(a.url)
     reload(node)
     assert len(node.path("f").read_bytes()) == 4 << 20
+    until(lambda: node.status()["loading"]["loads"] == 0, "it is kept")
     write(a.url, more='[space]\nquota = "3M"')
     assert reload(node)["changed"] == ["space.quota"]
     until(lambda: node.status()["space"]["evicted"], "it was evicted")
@@ -149,3 +150,33 @@ def test_reload_of_what_is_not_mounted(tmp_path: Path) -> None:
     """One line, exit code 1."""
     done = blobfs("reload", tmp_path)
     assert (done.returncode, done.stderr) == (1, f"Error: no blobfs is mounted on {tmp_path}\n")
+
+
+def test_a_token_that_is_changed_on_both_sides(
+    node: BlobfsNode, config: Path, start_node: StartNode, tmp_path: Path
+) -> None:
+    """The files that hold it are read again. What was refused meanwhile is there at once."""
+    ours, theirs = tmp_path / "our-token", tmp_path / "their-token"
+    for token in (ours, theirs):
+        token.touch(mode=0o600)
+        token.write_text("the-first")
+    a = start_node("a", listen=True, options=(), arguments=[f"--serve-token-file={theirs}"])
+    put(a, "f", b"one")
+    put(a, "g", b"two")
+    config.write_text(f'[load]\nfailure_memory = 600\n[[share]]\nurl = "{a.url}"\ntoken_file = "{ours}"\n')
+    reload(node)
+    assert node.path("f").read_bytes() == b"one"
+    theirs.write_text("the-second")
+    reload(a)
+    assert errno_of(node.path("g").read_bytes) in (ENOENT, EACCES)
+    ours.write_text("the-second")
+    assert reload(node)["changed"] == [f"share {a.url}: its files were read again"]
+    assert node.path("g").read_bytes() == b"two"
+    ours.unlink()
+    done = blobfs("reload", node.mountpoint)
+    assert done.returncode == 1
+    assert f"{ours}: No such file or directory" in done.stderr
+    assert node.path("g").read_bytes() == b"two"
+    a.expect_log("a wrong token")
+    node.expect_log("does not let this node in")
+    node.expect_log("the settings stay as they are")
