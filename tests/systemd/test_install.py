@@ -87,3 +87,13 @@ def test_purge_leaves_no_trace(system: BootedSystem, before: set[str]) -> None:
     system.run("rmdir", "/srv/demo")  # the mountpoint is the administrator's
     assert written(system) - before == set()
     assert system.code("id", "blobfs") == 1
+
+
+def test_failed_installation_can_be_taken_away(system: BootedSystem) -> None:
+    """Halfway it met a root without /etc, where no user can be made: what it had put there goes again."""
+    image = Path("/opt/image")
+    system.run("mkdir", "-p", image)
+    assert system.code(SNAPSHOT / "tools" / "install", "--root", image, "--command", "/bin/true") != 0
+    assert system.code("test", "-e", image / "usr/local/bin/blobfs") == 0
+    system.run(UNINSTALL, "--root", image)
+    assert system.run("find", image) == f"{image}\n"
