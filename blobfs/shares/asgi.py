@@ -13,6 +13,7 @@ Rules, and what `hypercorn.trio.serve` (0.18) does instead:
 """
 
 import logging
+import math
 import socket
 import ssl
 import struct
@@ -61,13 +62,14 @@ async def serve_asgi(
     connections = _Connections(app, tls)
     address = shown_address(listener)
     accepting = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
-    async with trio.open_nursery() as nursery:
-        holding = await nursery.start(connections.hold)
-        try:
-            task_status.started(address)
-            await trio.serve_listeners(connections.serve, [accepting], handler_nursery=holding)
-        finally:
-            connections.stop()
+    with accepting.socket:
+        async with trio.open_nursery() as nursery:
+            holding = await nursery.start(connections.hold)
+            try:
+                task_status.started(address)
+                await trio.serve_listeners(connections.serve, [accepting], handler_nursery=holding)
+            finally:
+                connections.stop()
 
 
 class _Http1(H11Protocol):
@@ -147,9 +149,11 @@ class _Connections:
 
     async def hold(self, *, task_status: trio.TaskStatus[trio.Nursery]) -> None:
         """Owns the connections' tasks, and outlives a cancellation by at most about `GRACE`."""
-        with trio.CancelScope(shield=True):
+        with trio.CancelScope() as outliving:
             async with trio.open_nursery() as nursery:
                 task_status.started(nursery)
+                # Who is cancelled before he has his nursery stops nothing: a shield would hold him for ever.
+                outliving.shield = trio.current_effective_deadline() > -math.inf
                 await self._stopping.wait()
                 await self._context.terminated.set()  # idle connections end by themselves
                 for scope in self._greeting:

@@ -249,3 +249,10 @@ async def test_nothing_is_left_open() -> None:
         async with await connect(address):
             nursery.cancel_scope.cancel()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_cancelled_before_it_serves(nursery: trio.Nursery) -> None:
+    """Also a server that never came to serve ends: a node may be told to end while it gets ready."""
+    with trio.fail_after(ANSWER_SECONDS), trio.move_on_after(0) as scope:
+        await serve_asgi(hello, bind_listener("127.0.0.1:0"))
+    assert scope.cancelled_caught
