@@ -142,6 +142,8 @@ def take_over(
     for peer in new.peers:
         peer.struck_for = None
     sync.peers[:] = new.peers
+    if not before and new.peers:
+        sync.names.doubt_all()
     sync.settings.become(settings)
     sync.space.limit(space)
     sync.transactions.abandon_after(settings.abandoned_after)

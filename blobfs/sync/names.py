@@ -50,6 +50,7 @@ class Names:
         self._reviewed: set[Name] = set()
         self._changed: dict[Name, set[str]] = {}
         self._has_changed = trio.Event()
+        self._is_all_in_doubt = False
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follows what is heard of the shares, until it is cancelled."""
@@ -70,15 +71,21 @@ class Names:
         """Whether all that was heard has been followed."""
         return self._news.is_done and not self._refreshing
 
-    async def wait_changed(self) -> dict[Name, set[str]]:
-        """The names, by their directory, that may mean something else since this returned last.
+    async def wait_changed(self) -> dict[Name, set[str]] | None:
+        """The names, by their directory, that may mean something else since this returned last; None: all.
 
         For one caller. What nobody waits for is bounded by the names that the shares have.
         """
         await self._has_changed.wait()
         self._has_changed = trio.Event()
         changed, self._changed = self._changed, {}
-        return changed
+        is_all, self._is_all_in_doubt = self._is_all_in_doubt, False
+        return None if is_all else changed
+
+    def doubt_all(self) -> None:
+        """There are shares now, where there were none that could have said anything else."""
+        self._is_all_in_doubt = True
+        self._has_changed.set()
 
     # Asking
 

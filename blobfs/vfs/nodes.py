@@ -176,6 +176,11 @@ class InodeTable:
     def __len__(self) -> int:
         return len(self._nodes)
 
+    def known(self) -> list[Node]:
+        """Those that the kernel knows by a name that anybody may publish."""
+        named = FileNode | SymlinkNode
+        return [node for node in self._nodes.values() if node.lookups > 0 and isinstance(node, named)]
+
     def next_inode(self) -> int:
         inode = self._next
         self._next += 1

@@ -18,6 +18,8 @@ async def wait_stale(state: MountState) -> list[int]:
     """Waits until names are heard to mean something else than the kernel was told; their inodes."""
     while True:
         changed = await state.sync.names.wait_changed()
+        if changed is None:
+            return [node.inode for node in state.inodes.known() if not _is_written(node)]
         found: list[int] = []
         for directory, components in changed.items():
             found += await _stale_in(state, directory, components)

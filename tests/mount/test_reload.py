@@ -63,6 +63,18 @@ def test_a_share_that_is_added_is_asked(node: BlobfsNode, write: Write, start_no
     assert node.status()["shares"] == []
 
 
+def test_the_first_share_may_know_better(node: BlobfsNode, write: Write, start_node: StartNode) -> None:
+    """What this node published while it knew no share, another one may have published anew: the kernel, which
+    was told that nobody else could, asks again."""
+    put(node, "f", b"ours")
+    assert node.path("f").read_bytes() == b"ours"
+    a = start_node("a", listen=True)
+    put(a, "f", b"a newer one")
+    write(a.url)
+    reload(node)
+    until(lambda: node.path("f").read_bytes() == b"a newer one", "it is heard of")
+
+
 def test_a_reader_that_waits_gets_its_bytes_from_a_new_share(
     node: BlobfsNode, write: Write, start_node: StartNode, tmp_path: Path
 ) -> None:
