@@ -1,19 +1,16 @@
 """``blobfs status``: what a running node is doing. Asks its socket, never its mount.
 
-Exit codes: 0 it is shown; 1 the node cannot be asked; 2 wrong usage.
+Exit codes: 0 it is shown; 1 a node cannot be asked, the others are shown; 2 wrong usage.
 """
 
 import json
 from importlib import import_module
-from pathlib import Path
-from typing import Any
 
 import click
 
 from blobfs.cli.arguments import complete_mountpoint
 from blobfs.cli.status_words import describe
-from blobfs.cli.targets import find_stores
-from blobfs.control.client import fetch_status
+from blobfs.cli.watch_poll import look
 from blobfs.errors import BlobfsError
 
 
@@ -31,27 +28,20 @@ def status(mountpoint: str | None, as_json: bool, watches: bool) -> None:
         if watches:
             import_module("blobfs.cli.watch").watch(mountpoint, as_json)
             return
-        found = [_asked(*place) for place in find_stores(mountpoint)]
+        nodes = list(look(mountpoint, {}).values())
     except BlobfsError as error:
         raise click.ClickException(str(error)) from error
-    well = [each for each in found if "error" not in each]
-    if as_json and (well or mountpoint is None):
-        click.echo(json.dumps(found[-1] if mountpoint is not None else found, indent=2))
-    elif not found:
+    if mountpoint is not None and nodes[0].trouble is not None:
+        raise click.ClickException(nodes[0].trouble)
+    if as_json:
+        found = [node.fields() for node in nodes]
+        click.echo(json.dumps(found if mountpoint is None else found[0], indent=2))
+    elif not nodes:
         click.echo("no blobfs is mounted")
-    else:
-        for each in well:
-            click.echo("\n".join(describe(each)))
-    for each in found:
-        if "error" in each:
-            click.echo(f"Error: {each['error']}", err=True)
-    if len(well) < len(found):
+    for node in nodes:
+        if node.trouble is not None:
+            click.echo(f"Error: {node.trouble}", err=True)
+        elif node.status is not None and not as_json:
+            click.echo("\n".join(describe(node.status)))
+    if any(node.trouble is not None for node in nodes):
         raise SystemExit(1)
-
-
-def _asked(mountpoint: str, store: Path) -> dict[str, Any]:
-    """A node that does not answer keeps nobody from seeing the others."""
-    try:
-        return fetch_status(store)
-    except BlobfsError as failure:
-        return {"mountpoint": mountpoint, "error": str(failure)}

@@ -48,15 +48,10 @@ def _tell(seen: list[Seen], mountpoint: str | None, as_json: bool, console: Cons
         console.print(view(seen, time.monotonic(), console.width, None), crop=False)
         console.print()
     elif mountpoint is None:
-        sys.stdout.write(json.dumps([_as_fields(each) for each in seen]) + "\n")
+        sys.stdout.write(json.dumps([each.fields() for each in seen]) + "\n")
     else:
-        sys.stdout.write(json.dumps(_as_fields(seen[0])) + "\n")
+        sys.stdout.write(json.dumps(seen[0].fields()) + "\n")
     sys.stdout.flush()
-
-
-def _as_fields(seen: Seen) -> object:
-    """As ``status --json`` has it; what does not answer is told as such."""
-    return seen.status if seen.trouble is None else {"mountpoint": seen.mountpoint, "error": seen.trouble}
 
 
 def _draw(keys: Keys, poll: Poll, console: Console) -> None:

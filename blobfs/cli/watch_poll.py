@@ -31,6 +31,10 @@ class Seen:
     trouble: str | None = None
     """Why it does not answer now."""
 
+    def fields(self) -> Mapping[str, Any] | None:
+        """As it stands in JSON."""
+        return self.status if self.trouble is None else {"mountpoint": self.mountpoint, "error": self.trouble}
+
 
 def look(mountpoint: str | None, before: Mapping[str, Seen]) -> dict[str, Seen]:
     """Asks all that are mounted, or the one on `mountpoint`. Who is not there any more is in trouble.

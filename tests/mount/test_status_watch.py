@@ -153,6 +153,25 @@ def test_the_daemon_hangs(start_node: StartNode) -> None:
             os.kill(node.process.pid, signal.SIGCONT)
 
 
+def test_one_of_several_hangs(start_node: StartNode, idle: BlobfsNode) -> None:
+    """The others are shown without --watch, too; the one that hangs is a line on stderr, and exit code 1."""
+    node = start_node("a")
+    assert node.process is not None
+    os.kill(node.process.pid, signal.SIGSTOP)
+    try:
+        command = [*COMMAND[:-1], "--json"]
+        done = subprocess.run(
+            command, env=ENVIRONMENT, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+    finally:
+        os.kill(node.process.pid, signal.SIGCONT)
+    assert done.returncode == 1
+    assert f"Error: the daemon of {node.store} " in done.stderr
+    found = {each["mountpoint"]: each for each in json.loads(done.stdout)}
+    assert found[str(idle.mountpoint)]["state"] == "ready"
+    assert "does not answer" in found[str(node.mountpoint)]["error"]
+
+
 def test_without_a_terminal(idle: BlobfsNode) -> None:
     """The same goes on below, or as a line of JSON each; whoever has read enough ends it."""
     for options, expected in (([], "SHARES"), (["--json"], '"mountpoint"')):

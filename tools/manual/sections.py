@@ -41,6 +41,11 @@ _EXITS: Mapping[str, Sequence[tuple[str, str]]] = {
         ("1", "The node cannot be asked."),
         ("2", "Wrong usage, or that is no name."),
     ],
+    "blobfs-status": [
+        ("0", "It is shown."),
+        ("1", "A node cannot be asked; the others are shown."),
+        _EXIT[2],
+    ],
     "blobfs-config": [
         ("0", "Nothing is wrong."),
         ("1", "Something is wrong with a file: one line for each mistake."),
@@ -141,6 +146,8 @@ _ALSO: Mapping[str, Sequence[str]] = {
     "blobfs-unpin": ["blobfs-pin(1)", "blobfs-evict(1)"],
     "blobfs-evict": ["blobfs-pin(1)", "blobfs-load(1)"],
     "blobfs-status": ["blobfs-why(1)"],
+    "blobfs-abort": ["blobfs-unmount(1)", "fuse(4)"],
+    "blobfs-reload": ["blobfs-config(1)", "blobfs-mount(1)"],
     "blobfs-why": ["blobfs-status(1)"],
     "blobfs-id": ["sha256sum(1)"],
     "blobfs-config": ["blobfs-mount(1)"],
