@@ -8,17 +8,27 @@ from blobfs.config.settings import PASSED_SOCKET
 from blobfs.model import Invalid
 
 _CREDENTIALS = re.compile(r"//[^/]*@")
+_BEFORE_CREDENTIALS = re.compile(r"(?:[\w.-]+=)?(?:[A-Za-z][\w+.-]*:[/\\]+)?")
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\x9f\\]")
 
 
-def without_credentials(text: str) -> str:
-    """What may be shown of a text that may hold a URL."""
-    return _CREDENTIALS.sub("//", text)
+def without_credentials(url: str) -> str:
+    """What may be shown of a share's URL."""
+    return _CREDENTIALS.sub("//", url)
+
+
+def shown_of_refused(text: str) -> str:
+    """What may be shown of a text that was to be a URL and is none. Where its credentials end cannot be told:
+    a password may hold a slash, the scheme may be missing. So all is hidden up to the last ``@``.
+    """
+    head = _BEFORE_CREDENTIALS.match(text)
+    start = head.end() if head else 0
+    return text[:start] + text[start:].rpartition("@")[2]
 
 
 def url_problem(text: str) -> str | None:
     """What keeps it from being a share's URL; never shows credentials."""
-    shown = without_credentials(text)[:200]
+    shown = shown_of_refused(text)[:200]
     if _UNPRINTABLE.search(text):
         return f"a share's URL holds a space, a backslash or a control character: {shown!r}"
     if not text.lower().startswith(("http:", "https:")):
@@ -29,7 +39,9 @@ def url_problem(text: str) -> str | None:
         parts = urlsplit(text)
         port = parts.port
     except ValueError as error:
-        return f"not a share's URL ({without_credentials(str(error))}): {shown!r}"
+        # The error quotes what it takes for the port, which may be the password.
+        reason = "its credentials are to be percent-encoded" if "@" in text else error
+        return f"not a share's URL ({reason}): {shown!r}"
     if not parts.hostname:
         return f"a share's URL without a host: {shown!r}"
     return f"a share's URL with port 0: {shown!r}" if port == 0 else None

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from blobfs.config.addresses import without_credentials
+from blobfs.config.addresses import shown_of_refused
 from blobfs.config.catalogue import OPTIONS, SHARE_CATALOGUE, Setting
 from blobfs.config.guessing import did_you_mean
 from blobfs.config.kinds import FilePath
@@ -155,5 +155,5 @@ def _flag(option: str) -> str:
 
 
 def _short(text: str) -> str:
-    text = without_credentials(text)
+    text = shown_of_refused(text)
     return text if len(text) <= 60 else f"{text[:57]}..."

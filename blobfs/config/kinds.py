@@ -15,6 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Protocol, Union, get_args, get_origin
 
+from blobfs.config.addresses import shown_of_refused
 from blobfs.config.quantities import Quantity
 from blobfs.config.secret_files import PREFIX
 from blobfs.config.settings import FileRole
@@ -259,6 +260,7 @@ def shown(found: Any) -> str:
     if isinstance(found, bool):
         return "true" if found else "false"
     if isinstance(found, str):
+        found = shown_of_refused(found) if "://" in found else found
         return json.dumps(found if len(found) <= 60 else f"{found[:57]}...", ensure_ascii=False)
     if isinstance(found, dict):
         return "a table"

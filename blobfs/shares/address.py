@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from blobfs.config.addresses import url_problem, without_credentials
+from blobfs.config.addresses import shown_of_refused, url_problem
 from blobfs.model import Invalid
 
 CONCURRENT = 8
@@ -72,11 +72,12 @@ def parse_share_url(text: str) -> str:
     problem = url_problem(text)
     if problem is not None:
         raise Invalid(problem)
-    shown = without_credentials(text)[:200]
+    shown = shown_of_refused(text)[:200]
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL as error:
-        raise Invalid(f"not a share's URL ({without_credentials(str(error))}): {shown!r}") from None
+        reason = "its credentials are to be percent-encoded" if "@" in text else error
+        raise Invalid(f"not a share's URL ({reason}): {shown!r}") from None
     if not url.host:
         raise Invalid(f"a share's URL without a host: {shown!r}")
     path = url.raw_path if url.raw_path.endswith(b"/") else url.raw_path + b"/"

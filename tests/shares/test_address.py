@@ -2,6 +2,7 @@
 
 import pytest
 
+from blobfs.config.kinds import shown
 from blobfs.model import Invalid
 from blobfs.shares.address import parse_share_url, shown_url
 
@@ -64,3 +65,37 @@ def test_never_shows_credentials(text: str) -> None:
     assert "secret" not in str(refusal.value)
     assert "cret@" not in str(refusal.value)
     assert shown_url("https://me:secret@host:8443/x/") == "https://host:8443/x/"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://user:s3c/ret@host/",
+        "user:s3cret@host/",
+        "http:/user:s3cret@host/",
+        "http:\\\\user:s3cret@host/",
+        "http://user:s3c?ret@host/",
+        "http://user:s3c ret@host/",
+        "http://user:s3c@ret@host:99999/",
+        "http://user:s3c\nret@host/",
+        "http://user:s3cret@ho\u2100st/",
+        "http://user:s3c]ret@host/",
+    ],
+)
+def test_a_refused_url_shows_no_credentials(text: str) -> None:
+    """Whatever is wrong with a URL, and though nobody can tell where its credentials end, nothing of them
+    is shown: not by the share, and not by the configuration."""
+    with pytest.raises(Invalid) as refused:
+        parse_share_url(text)
+    told = [str(refused.value), shown(text) if "://" in text else ""]
+    assert not [word for word in told if "s3c" in word or "ret" in word]
+
+
+def test_a_refused_url_shows_the_rest() -> None:
+    """What is not secret helps to find the mistake."""
+    with pytest.raises(Invalid, match=r"'host/a'"):
+        parse_share_url("user:s3cret@host/a")
+    with pytest.raises(Invalid, match=r"port 0: 'http://host:0/'"):
+        parse_share_url("http://user:s3cret@host:0/")
+    with pytest.raises(Invalid, match=r"'ftp://host/a'"):
+        parse_share_url("ftp://host/a")
