@@ -92,6 +92,7 @@ def test_wrong_configuration_does_not_keep_it_from_being_stopped(demo: Service) 
     assert not demo.is_mounted()
 
 
+@pytest.mark.usefixtures("dropping_caches")
 def test_crash_is_an_error_for_readers_and_heals(demo: Service) -> None:
     """kill -9: who has a file open gets an errno, not a hang; a moment later all is there again."""
     demo.share("before", "before\n")
