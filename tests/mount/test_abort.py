@@ -31,7 +31,7 @@ def stuck(start_node: StartNode) -> BlobfsNode:
 
 
 def test_who_waits_is_freed_and_the_mount_is_gone(stuck: BlobfsNode) -> None:
-    """Whoever waits gets an error at once. The daemon is named, and how to end it; what it had is kept."""
+    """[S125] Whoever waits gets an error. The daemon is named, and how to end it; what it had is kept."""
     look = [sys.executable, "-c", LOOK, stuck.path("x")]
     waiting = subprocess.Popen(look, stdout=subprocess.PIPE, text=True)
     wchan = Path(f"/proc/{waiting.pid}/wchan")

@@ -1,6 +1,7 @@
-"""Who may ask a node: its user, and the members of a group where one is set."""
+"""Who may ask a node: its user, the members of a group if one is set, everybody on an address for it."""
 
 import grp
+import http.client
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import pytest
 
 from blobfs.control.client import fetch_status
 from tests.mount.node import BlobfsNode
+from tests.servers.nginx import free_port
 from tests.structure import ROOT
 
 GROUP = "games"
@@ -40,7 +42,7 @@ def ask(node: BlobfsNode, group: int) -> subprocess.CompletedProcess[str]:
 
 
 def test_members_of_the_group_may_ask(place: Path) -> None:
-    """They, and nobody else: to the others it is one line."""
+    """[S126] They, and nobody else: to the others it is one line."""
     number = grp.getgrnam(GROUP).gr_gid
     with BlobfsNode(place, arguments=[f"--control-group={GROUP}"]) as node:
         member = ask(node, number)
@@ -66,3 +68,23 @@ def test_a_group_that_there_is_none_of(tmp_path: Path) -> None:
     assert done.returncode in (1, 2)
     assert "no group" in done.stderr
     assert "'no-such-group'" in done.stderr
+
+
+def test_an_address_where_one_can_look(tmp_path: Path) -> None:
+    """[S126] The status, the page and the metrics are there for whoever connects; nothing can be changed."""
+    port = free_port()
+    with BlobfsNode(tmp_path, arguments=[f"--control-listen=127.0.0.1:{port}"]) as node:
+
+        def asked(method: str, path: str, **headers: str) -> int:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            try:
+                connection.request(method, path, headers=headers)
+                return connection.getresponse().status
+            finally:
+                connection.close()
+
+        node.path("f").write_text("mine")
+        assert [asked("GET", path) for path in ("/", "/status", "/metrics", "/why?name=f")] == [200] * 4
+        for path in ("/evict", "/pin", "/load", "/reload"):
+            assert asked("POST", path) == 403
+        assert asked("GET", "/status", Host="somewhere.example") == 403

@@ -1,12 +1,15 @@
 """Every control command answers in every state of a node, with the exit code that scripts go by."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.mount.conftest import StartNode
 from tests.mount.control_states import STATES, State, origin, rows_of
 from tests.mount.node import BlobfsNode
+from tests.mount.probes import blobfs
 
 ALL = {
     "status": 0, "status --json": 0, "why for-why": 0, "load for-load": 0, "pin for-pin": 0,
@@ -31,7 +34,7 @@ def a(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BlobfsNode]:
 
 @pytest.mark.parametrize("state", STATES, ids=[state.name for state in STATES])
 def test_every_command_in_every_state(state: State, a: BlobfsNode, tmp_path: Path) -> None:
-    """Each ends, with its exit code; an error is one line that says what is wrong, whoever else waits."""
+    """[S124] Each ends, with its exit code; an error is one line that says what is wrong."""
     rows = {row.command: row for row in rows_of(state, a, tmp_path / "b")}
     assert {command: row.code for command, row in rows.items()} == CODES[state.name], rows
     if state.name == "stopped":
@@ -43,3 +46,20 @@ def test_every_command_in_every_state(state: State, a: BlobfsNode, tmp_path: Pat
         assert rows["abort"].line.startswith("its daemon (pid PID) still runs: it is stopped (SIGSTOP)")
     elif state.name == "full":
         assert "to stay free" in rows["load for-load"].line
+
+
+def test_a_stopped_daemon_hides_no_other(start_node: StartNode) -> None:
+    """[S124] The status of all mounts shows those that answer, and an error for each of the others."""
+    well, still = start_node("well"), start_node("still")
+    assert still.process is not None
+    still.process.send_signal(signal.SIGSTOP)
+    try:
+        done = blobfs("status")
+        named = blobfs("status", "--json", still.mountpoint)
+    finally:
+        still.process.send_signal(signal.SIGCONT)
+    assert done.returncode == 1
+    assert f"\n{well.mountpoint}  ready" in f"\n{done.stdout}"
+    assert str(still.mountpoint) not in done.stdout
+    assert f"Error: the daemon of {still.store} (pid {still.process.pid}) does not answer" in done.stderr
+    assert (named.returncode, named.stdout) == (1, "")

@@ -78,7 +78,7 @@ def test_the_first_share_may_know_better(node: BlobfsNode, write: Write, start_n
 def test_a_reader_that_waits_gets_its_bytes_from_a_new_share(
     node: BlobfsNode, write: Write, start_node: StartNode, tmp_path: Path
 ) -> None:
-    """A dead share is replaced while somebody waits for it: he notices nothing."""
+    """[S123] A dead share is replaced while somebody waits for it: he notices nothing."""
     a = start_node("a", listen=True)
     put(a, "f", content := os.urandom(300_000))
     a_url, dead = a.url, f"http://127.0.0.1:{free_port()}/"
@@ -111,7 +111,7 @@ def test_limits_change(node: BlobfsNode, write: Write) -> None:
 
 
 def test_what_is_refused_changes_nothing(node: BlobfsNode, write: Write, config: Path) -> None:
-    """The mistake is told with its line, by the command and in the log; the old settings stay."""
+    """[S123] The mistake is told with its line, by the command and in the log; the old settings stay."""
     write("http://127.0.0.1:9/", load="max_tries = 0")
     done = blobfs("reload", node.mountpoint)
     assert (done.returncode, done.stdout) == (1, "")
