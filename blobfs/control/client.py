@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from urllib.parse import quote
 
 from blobfs import errors
-from blobfs.control.liveness import is_stopped, pid_behind, pid_of_store, reason_for_silence
+from blobfs.control.liveness import is_stopped, pid_behind, reason_for_silence
 
 TIMEOUT = 5.0
 """Seconds for one answer."""
@@ -158,18 +158,17 @@ def _answering(connection: _SocketConnection) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, http.client.HTTPException) as failure:
-        pid = connection.pid or pid_of_store(connection.store)
-        who = f"the daemon of {connection.store}" + (f" (pid {pid})" if connection.pid else "")
-        raise errors.StartRefused(f"{who} does not answer: {_reason(connection, pid, failure)}") from failure
+        who = f"the daemon of {connection.store}" + (f" (pid {connection.pid})" if connection.pid else "")
+        raise errors.StartRefused(f"{who} does not answer: {_reason(connection, failure)}") from failure
 
 
-def _reason(connection: _SocketConnection, pid: int | None, failure: Exception) -> str:
+def _reason(connection: _SocketConnection, failure: Exception) -> str:
     number = failure.errno if isinstance(failure, OSError) else None
     if number in (errno.ENOENT, errno.ECONNREFUSED):
         return "it does not run"
     if number == errno.EACCES:
         return "its control socket is for its user, and for the group in control.group"
-    silence = reason_for_silence(pid) if pid is not None else None
+    silence = None if connection.pid is None else reason_for_silence(connection.pid)
     if silence is not None or not isinstance(failure, TimeoutError):
         return silence or str(failure)
     return f"it is busy, or hangs; nothing came for {connection.patience:g} s"

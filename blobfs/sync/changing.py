@@ -99,7 +99,8 @@ async def prepare_shares(
             undo.push_async_exit(share)
             peers.append(peer)
         undo.pop_all()
-    return NewShares(peers, anew, list(known.values()), rereads & anew.keys())
+    gone = [peer for peer in before if peer not in peers]
+    return NewShares(peers, anew, gone, rereads & anew.keys())
 
 
 def _options(setting: ShareSetting, settings: LoadSettings) -> ShareOptions:
