@@ -93,7 +93,7 @@ class Peer:
     bodies: int = 0
     """Requests for bytes that it was given and has not ended."""
     struck_for: str | None = None
-    """The wrong bytes it once sent; until the node's next start it is asked only for what nobody else has."""
+    """The wrong bytes it once sent; until the next start or reload others are asked first."""
     last_failure: Attempt | None = None
     last_failed: float | None = None
     """When that was; trio's clock, as all times here."""
