@@ -4,7 +4,6 @@ It leaves the connection to the kernel in the service's descriptor store (sd_not
 takes it (`daemon.readiness`). What a dead daemon left on the mountpoint it removes.
 """
 
-import contextlib
 import os
 import pwd
 from pathlib import Path
@@ -18,6 +17,7 @@ from blobfs.daemon.readiness import store_mount_descriptor
 from blobfs.errors import BlobfsError, ConfigRefused
 from blobfs.fuse.mountpoint import prepare_mountpoint
 from blobfs.fuse.premount import premount
+from blobfs.fuse.way import make_way
 
 
 @click.command(hidden=True)
@@ -61,15 +61,8 @@ def find_account(user: str) -> pwd.struct_passwd:
 async def mount_for(account: pwd.struct_passwd, settings: NodeSettings) -> tuple[str, int]:
     """Where it is mounted now, and the connection's descriptor. Raises `StartRefused`."""
     # What is not there need not be: it is a service's own directory.
-    await trio.to_thread.run_sync(_make_directory, settings.mountpoint)
-    target = await prepare_mountpoint(str(settings.mountpoint), nonempty=settings.nonempty)
+    way = await trio.to_thread.run_sync(make_way, str(settings.mountpoint))
+    target = await prepare_mountpoint(way, nonempty=settings.nonempty)
     source = os.path.abspath(settings.store)
     descriptor = premount(target, source, account.pw_uid, account.pw_gid, read_only=settings.read_only)
     return target, descriptor
-
-
-def _make_directory(path: Path) -> None:
-    """Does not look at what is there: a dead mount cannot be looked at."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        path.mkdir(mode=0o755)

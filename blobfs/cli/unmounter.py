@@ -17,8 +17,8 @@ from pathlib import Path
 
 import click
 
-from blobfs.fuse import syscalls
 from blobfs.fuse.mountinfo import FS_TYPE, Mount, find_mount
+from blobfs.fuse.way import detach_as_root
 
 DAEMON_END = 45.0
 """Seconds for the daemon to end: open files get 2, what was closed and is not sealed gets 20. Less than the
@@ -57,7 +57,7 @@ def _detach(target: str, *, is_dead: bool) -> None:
         if is_dead:
             _abort(mount)
         try:
-            syscalls.umount(target, syscalls.UMOUNT_NOFOLLOW | syscalls.MNT_DETACH)
+            detach_as_root(target)
         except OSError as error:
             raise click.ClickException(f"cannot unmount {target}: {error.strerror}") from error
         click.echo(f"unmounted {target}" + (", whose daemon is dead" if is_dead else ""))

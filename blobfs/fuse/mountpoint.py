@@ -15,6 +15,7 @@ import trio
 from blobfs.errors import InvalidArgument, OperationRefused, StartRefused
 from blobfs.fuse import syscalls
 from blobfs.fuse.mountinfo import AUTOFS, FS_TYPE, Mount, find_mount
+from blobfs.fuse.way import detach_as_root
 
 PROBE_SECONDS = 5.0
 """A directory that does not answer for so long hangs."""
@@ -111,8 +112,10 @@ async def detach(target: str) -> None:
 async def _umount(target: str, *, lazy: bool) -> None:
     """Root asks the kernel, others fusermount3. Raises `OSError`."""
     with trio.move_on_after(UNMOUNT_SECONDS):
-        if os.geteuid() == 0:
-            flags = syscalls.UMOUNT_NOFOLLOW | (syscalls.MNT_DETACH if lazy else 0)
+        if os.geteuid() == 0 and lazy:
+            await trio.to_thread.run_sync(detach_as_root, target, abandon_on_cancel=True)
+        elif os.geteuid() == 0:
+            flags = syscalls.UMOUNT_NOFOLLOW
             await trio.to_thread.run_sync(syscalls.umount, target, flags, abandon_on_cancel=True)
         else:
             await _fusermount(target, lazy=lazy)

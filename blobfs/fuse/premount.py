@@ -12,6 +12,7 @@ from blobfs.errors import StartRefused
 from blobfs.fuse import syscalls
 from blobfs.fuse.mountinfo import FS_TYPE, find_mount
 from blobfs.fuse.tuning import read_further_ahead
+from blobfs.fuse.way import held
 
 DEVICE = "/dev/fuse"
 
@@ -28,7 +29,8 @@ def premount(target: str, source: str, uid: int, gid: int, *, read_only: bool) -
     except OSError as error:
         raise StartRefused(f"cannot mount on {target}: {DEVICE}: {error.strerror}") from error
     try:
-        syscalls.mount(source, target, FS_TYPE, flags, f"fd={descriptor},{options}")
+        with held(target) as place:
+            syscalls.mount(source, place, FS_TYPE, flags, f"fd={descriptor},{options}")
     except OSError as error:
         os.close(descriptor)
         raise StartRefused(f"cannot mount on {target}: {error.strerror}") from error
