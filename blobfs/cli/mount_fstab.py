@@ -112,7 +112,7 @@ def _start(user: str, settings: NodeSettings, command: list[str]) -> None:
         return
     _, status = os.waitpid(child, 0)
     if said == _MOUNTED:
-        trio.run(_remove, os.path.abspath(settings.store))
+        trio.run(_remove, os.path.abspath(settings.store), account.pw_uid)
         raise SystemExit(MOUNT_FAILED)  # why, the child has said
     raise SystemExit(os.waitstatus_to_exitcode(status))
 
@@ -131,7 +131,7 @@ def _mount(account: pwd.struct_passwd, settings: NodeSettings) -> tuple[str, int
 
 async def _mount_when_free(account: pwd.struct_passwd, settings: NodeSettings) -> tuple[str, int]:
     """The daemon of a mount that was unmounted a moment ago may be sealing still."""
-    mount = find_mount_of(os.path.abspath(settings.store))
+    mount = find_mount_of(os.path.abspath(settings.store), account.pw_uid)
     with trio.move_on_after(DAEMON_END if mount is None else PROBE_SECONDS) as patience:
         await trio.to_thread.run_sync(wait_until_closed, settings.store, abandon_on_cancel=True)
     if patience.cancelled_caught and mount is not None:
@@ -160,7 +160,7 @@ def _become(command: list[str]) -> NoReturn:
     os.execvp(command[0], command)
 
 
-async def _remove(store: str) -> None:
-    mount = find_mount_of(store)
+async def _remove(store: str, user: int) -> None:
+    mount = find_mount_of(store, user)
     if mount is not None:
         await detach(mount.mount_point)

@@ -4,6 +4,7 @@ It asks nobody, waits for nothing and touches neither the mount nor the store: i
 """
 
 import functools
+import os
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -54,7 +55,7 @@ def _connection(source: str) -> str:
 
     Raises `LookupError`, which is not remembered: it is not mounted yet.
     """
-    mount = find_mount_of(source)
+    mount = find_mount_of(source, os.geteuid())
     if mount is None:
         raise LookupError(source)
     return mount.minor

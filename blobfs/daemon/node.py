@@ -106,7 +106,7 @@ async def open_node(
 
 def _premounted(settings: NodeSettings) -> str:
     """Where it is mounted already. Its directory must not be looked at: nobody answers there yet."""
-    mount = find_mount_of(os.path.abspath(settings.store))
+    mount = find_mount_of(os.path.abspath(settings.store), os.geteuid())
     if mount is None:
         raise errors.StartRefused(f"a connection was passed, but nothing is mounted for {settings.store}")
     return mount.mount_point

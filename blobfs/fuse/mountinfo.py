@@ -17,6 +17,7 @@ AUTOFS = "autofs"
 """Of a place where systemd or automount(8) mounts at the first look: whoever looks waits for that."""
 
 TABLE = Path("/proc/self/mountinfo")
+_USER = re.compile(rb"(?:^|,)user_id=([0-9]+)(?:,|$)")
 _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
 
 
@@ -29,6 +30,8 @@ class Mount:
     source: str
     device: str
     """``major:minor``, as in /sys/class/bdi. Not used again while anybody still holds a file open."""
+    user: int | None = None
+    """Who serves it. All else here is chosen by whoever mounts, and fusermount3 lets everybody."""
 
     @property
     def minor(self) -> str:
@@ -42,8 +45,19 @@ def parse_mountinfo(table: bytes) -> Iterator[Mount]:
         fields = line.split(b" ")
         if len(fields) < 10 or b"-" not in fields[6:]:
             continue  # not a line of this table
-        fs_type, source = fields[fields.index(b"-", 6) + 1 :][:2]
-        yield Mount(_unescape(fields[4]), _unescape(fs_type), _unescape(source), fields[2].decode("ascii"))
+        fs_type, source, *options = fields[fields.index(b"-", 6) + 1 :]
+        yield Mount(
+            _unescape(fields[4]),
+            _unescape(fs_type),
+            _unescape(source),
+            fields[2].decode("ascii"),
+            _user(options[-1] if options else b""),
+        )
+
+
+def _user(options: bytes) -> int | None:
+    found = _USER.search(options)
+    return int(found[1]) if found else None
 
 
 def _unescape(field: bytes) -> str:
@@ -60,10 +74,11 @@ def find_mount(path: str) -> Mount | None:
     return next((mount for mount in reversed(read_mounts()) if mount.mount_point == path), None)
 
 
-def find_mount_of(source: str) -> Mount | None:
-    """The newest blobfs mount of this store."""
+def find_mount_of(source: str, user: int) -> Mount | None:
+    """The newest blobfs mount of this store that this user serves. Others can make some that look alike."""
+    wanted = (FS_TYPE, source, user)
     mounts = reversed(read_mounts())
-    return next((mount for mount in mounts if mount.fs_type == FS_TYPE and mount.source == source), None)
+    return next((mount for mount in mounts if (mount.fs_type, mount.source, mount.user) == wanted), None)
 
 
 def is_automounted(path: str) -> bool:

@@ -8,11 +8,11 @@ import trio
 
 from blobfs.fuse import mountinfo
 from blobfs.fuse.mount_end import wait_until_gone
-from blobfs.fuse.mountinfo import Mount, find_mount, parse_mountinfo, read_mounts
+from blobfs.fuse.mountinfo import Mount, find_mount, find_mount_of, parse_mountinfo, read_mounts
 
 TABLE = rb"""22 27 0:20 / /proc rw,nosuid,nodev,noexec,relatime shared:12 - proc proc rw
 27 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
-42 27 0:39 / /mnt/with\040space rw,nosuid shared:3 master:1 - fuse.blobfs /store,\040with\134all rw,user_id=0
+42 27 0:39 / /mnt/with\040space rw,nosuid shared:3 master:1 - fuse.blobfs /store,\040with\134all rw,user_id=1,x
 43 42 0:40 / /mnt/with\040space rw - fuse.blobfs /b\303\266 rw
 broken line
 """
@@ -23,7 +23,7 @@ def test_parse_mountinfo_reads_every_field_it_needs():
     assert list(parse_mountinfo(TABLE)) == [
         Mount("/proc", "proc", "proc", "0:20"),
         Mount("/", "ext4", "/dev/vda1", "254:1"),
-        Mount("/mnt/with space", "fuse.blobfs", "/store, with\\all", "0:39"),
+        Mount("/mnt/with space", "fuse.blobfs", "/store, with\\all", "0:39", 1),
         Mount("/mnt/with space", "fuse.blobfs", "/bö", "0:40"),
     ]
 
@@ -42,6 +42,19 @@ def test_find_mount_takes_the_uppermost(tmp_path: Path, monkeypatch: pytest.Monk
     assert found is not None
     assert found.device == "0:40"
     assert find_mount("/mnt") is None
+
+
+def test_a_mount_of_another_user_is_not_the_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """With fusermount3 anybody can have a mount that calls itself blobfs, of any store. What he cannot choose
+    is whom the kernel takes for its user; so his mount, though the newest, is not taken for the node's."""
+    line = b"42 27 0:%d / /mnt/%s rw - fuse.blobfs /store rw,user_id=%d,group_id=0,allow_other\n"
+    table = tmp_path / "mountinfo"
+    table.write_bytes(line % (39, b"ours", 7) + line % (40, b"theirs", 77) + line % (41, b"roots", 0))
+    monkeypatch.setattr(mountinfo, "TABLE", table)
+    found = find_mount_of("/store", 7)
+    assert found is not None
+    assert found.mount_point == "/mnt/ours"
+    assert find_mount_of("/store", 8) is None
 
 
 def test_this_machine_has_a_proc():
