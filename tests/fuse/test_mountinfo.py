@@ -12,7 +12,7 @@ from blobfs.fuse.mountinfo import Mount, find_mount, find_mount_of, parse_mounti
 
 TABLE = rb"""22 27 0:20 / /proc rw,nosuid,nodev,noexec,relatime shared:12 - proc proc rw
 27 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
-42 27 0:39 / /mnt/with\040space rw,nosuid shared:3 master:1 - fuse.blobfs /store,\040with\134all rw,user_id=1,x
+42 27 0:39 / /mnt/with\040space rw,nosuid shared:3 master:1 - fuse.blobfs /store,\040with\134all rw,user_id=1
 43 42 0:40 / /mnt/with\040space rw - fuse.blobfs /b\303\266 rw
 broken line
 """
