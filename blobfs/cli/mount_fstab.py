@@ -11,13 +11,14 @@ import os
 import pwd
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
 import click
 import trio
 
+from blobfs.cli.handing_over import environment_for, no_terminal
 from blobfs.cli.mounter import find_account, mount_for
 from blobfs.config.settings import NodeSettings
 from blobfs.config.sources import read_settings
@@ -70,9 +71,10 @@ def mount_fstab(
             return
         command = ["mount", "--config", str(config), *(f"-o{group}" for group in left)]
         if os.geteuid() == 0:
-            _start(user, settings, command)
+            with no_terminal():
+                _start(user, settings, command)
         else:
-            _become([*_python(), *command, "--background", mountpoint])
+            _become([*_python(), *command, "--background", mountpoint], os.environ)
     except BlobfsError as error:
         click.echo(f"Error: {error}", err=True)
         raise SystemExit(MOUNT_FAILED) from error
@@ -145,19 +147,22 @@ def _serve(user: str, descriptor: int, ready: int, command: list[str]) -> NoRetu
     os.dup2(descriptor, PASSED_AT)
     os.setsid()
     os.chdir("/")
-    os.dup2(os.open(os.devnull, os.O_RDWR), 0)
-    os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1", "LISTEN_FDNAMES": FUSE_DESCRIPTOR}
-    drop = [f"--reuid={user}", f"--regid={find_account(user).pw_gid}", "--init-groups", "--no-new-privs"]
+    for standard in (0, 1):
+        os.dup2(os.open(os.devnull, os.O_RDWR), standard)
+    account = find_account(user)
+    environment = environment_for(account, os.environ)
+    environment |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1", "LISTEN_FDNAMES": FUSE_DESCRIPTOR}
+    drop = [f"--reuid={user}", f"--regid={account.pw_gid}", "--init-groups", "--no-new-privs"]
     drop += ["--inh-caps=-all", "--bounding-set=-all"]
-    _become(["setpriv", *drop, *_python(), command[0], f"--ready-fd={ready}", *command[1:]])
+    _become(["setpriv", *drop, *_python(), command[0], f"--ready-fd={ready}", *command[1:]], environment)
 
 
 def _python() -> list[str]:
     return [sys.executable, "-P", "-m", "blobfs"]
 
 
-def _become(command: list[str]) -> NoReturn:
-    os.execvp(command[0], command)
+def _become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
+    os.execvpe(command[0], command, environment)
 
 
 async def _remove(store: str, user: int) -> None:
