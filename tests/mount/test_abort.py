@@ -32,7 +32,7 @@ def stuck(start_node: StartNode) -> BlobfsNode:
 
 def test_who_waits_is_freed_and_the_mount_is_gone(stuck: BlobfsNode) -> None:
     """[S125] Whoever waits gets an error. The daemon is named, and how to end it; what it had is kept."""
-    look = [sys.executable, "-c", LOOK, stuck.path("x")]
+    look = [sys.executable, "-c", LOOK, str(stuck.path("x"))]
     waiting = subprocess.Popen(look, stdout=subprocess.PIPE, text=True)
     wchan = Path(f"/proc/{waiting.pid}/wchan")
     until(lambda: wchan.read_text() == "request_wait_answer", "it waits for the mount")
