@@ -15,8 +15,9 @@ import click
 
 from blobfs.cli.bars import progress_option, wants_bar
 from blobfs.cli.config_flags import parse_share
+from blobfs.cli.owner import become_owner
 from blobfs.cli.verify_progress import following
-from blobfs.cli.words import count, size
+from blobfs.cli.words import count, printable, size
 from blobfs.errors import BlobfsError
 from blobfs.mending import verify_store
 from blobfs.store.verify.findings import Finding, Progress
@@ -40,12 +41,14 @@ def verify(
 ) -> None:
     """Hash all that STORE holds, and compare it with what vouches for it.
 
-    No daemon may be using it meanwhile; a daemon verifies its own store with -o scrub_rate=BYTES.
+    No daemon may be using it meanwhile; a daemon verifies its own store with -o scrub_rate=BYTES. Root
+    works as the owner of STORE.
     """
     if shares and not repair:
         raise click.UsageError("--share is for --repair")
     logging.getLogger("blobfs").addHandler(logging.NullHandler())  # the report tells everything
     sources = [parse_share(text) for text in shares]
+    become_owner(store)
     found = Progress()
     try:
         findings = following(
@@ -60,7 +63,7 @@ def verify(
         click.echo(json.dumps(report.fields(), indent=2))
     else:
         for line in report.lines(with_summary=not quiet):
-            click.echo(line)
+            click.echo(printable(line))
     if report.left:
         raise SystemExit(1)
 

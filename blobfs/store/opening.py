@@ -107,7 +107,7 @@ def open_unchanged(root: Path) -> Store:
     layout = Layout(Path(os.path.abspath(root)))
     with contextlib.ExitStack() as undo, _refusing(layout):
         _check_format(layout)
-        lock_fd = os.open(layout.lock, os.O_RDONLY | os.O_CLOEXEC)
+        lock_fd = os.open(layout.lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         undo.callback(os.close, lock_fd)
         _lock(layout, lock_fd)
         root_fd = os.open(layout.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -130,7 +130,8 @@ def _refusing(layout: Layout) -> Iterator[None]:
 def wait_until_closed(root: Path) -> None:
     """Blocks until no daemon has the store open. Makes nothing and takes nothing."""
     try:
-        fd = os.open(root / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        # Root asks, too, and the lock is its owner's: it may be a link, or a pipe.
+        fd = os.open(root / "lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return  # there is no store, or it is not this user's to ask about
     try:
@@ -176,7 +177,7 @@ def _refuse_foreign_files(layout: Layout) -> None:
 
 
 def _take_lock(layout: Layout) -> int:
-    fd = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         _lock(layout, fd)
         os.pwrite(fd, f"{os.getpid():<{LOCK_WIDTH}}\n".encode(), 0)
