@@ -62,12 +62,13 @@ class _SocketConnection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         self.sock = _Socket(self.patience)
-        # Through the directory's descriptor: a socket's path has at most 107 bytes, a store's has not.
-        directory = os.open(self.store, os.O_PATH | os.O_DIRECTORY)
+        # Through a descriptor: a socket's path has at most 107 bytes, a store's has not. No link is followed:
+        # whoever owns the store could have root talk to somebody else.
+        there = os.open(self.store / "control", os.O_PATH | os.O_NOFOLLOW)
         try:
-            self.sock.connect(f"/proc/self/fd/{directory}/control")
+            self.sock.connect(f"/proc/self/fd/{there}")
         finally:
-            os.close(directory)
+            os.close(there)
         self.pid = pid_behind(self.sock)
 
 

@@ -20,13 +20,18 @@ def pid_behind(connection: socket.socket) -> int | None:
 
 
 def pid_of_store(store: Path) -> int | None:
-    """Of the last daemon that had it."""
+    """Of the last daemon that had it, as it says: whoever owns the store can write another one there."""
     try:
-        with (store / "lock").open("rb") as lock:
-            text = lock.read(_LOCK_BYTES).strip()
+        with open(store / "lock", "rb", buffering=0, opener=_open_at_once) as lock:
+            text = (lock.read(_LOCK_BYTES) or b"").strip()
     except OSError:
         return None
     return int(text) if text.isdigit() else None
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Root asks, too, and it may be a link, or a pipe that nobody writes to."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def reason_for_silence(pid: int) -> str | None:

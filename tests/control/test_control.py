@@ -356,3 +356,11 @@ async def test_who_changes_something_is_logged(store: Path, caplog: pytest.LogCa
     assert "asked for" not in caplog.text
     await trio.to_thread.run_sync(touch, store, "pin", ["d/f"])
     assert f"/pin asked for by uid {os.geteuid()} (pid {os.getpid()})" in caplog.text
+
+
+def test_a_control_socket_that_is_a_link(tmp_path: Path) -> None:
+    """Whoever owns the store could have root talk to a socket that is for root alone: nobody is asked."""
+    with bind_listener(f"unix:{tmp_path}/roots"):
+        (tmp_path / "control").symlink_to("roots")
+        with pytest.raises(errors.StartRefused, match="does not answer"):
+            fetch_status(tmp_path)

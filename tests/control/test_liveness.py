@@ -50,3 +50,14 @@ def test_the_pid_in_a_lock(tmp_path: Path) -> None:
     assert pid_of_store(tmp_path) is None
     (tmp_path / "lock").write_text("4711                \n")
     assert pid_of_store(tmp_path) == 4711
+
+
+def test_a_lock_that_is_none(tmp_path: Path) -> None:
+    """Whoever owns a store can put anything there; nobody who asks for the pid waits, or follows a link."""
+    lock = tmp_path / "lock"
+    os.mkfifo(lock)
+    assert pid_of_store(tmp_path) is None
+    lock.unlink()
+    (tmp_path / "other").write_text("1\n")
+    lock.symlink_to("other")
+    assert pid_of_store(tmp_path) is None
