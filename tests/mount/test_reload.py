@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from errno import EACCES, ENOENT
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.mount.node import BlobfsNode
 from tests.mount.probes import blobfs, errno_of, put, scripted, until
 from tests.servers.nginx import free_port
 from tests.servers.scripted import silent
+from tests.structure import ROOT
 
 Write = Callable[..., None]
 
@@ -192,3 +194,26 @@ def test_a_token_that_is_changed_on_both_sides(
     a.expect_log("a wrong token")
     node.expect_log("does not let this node in")
     node.expect_log("the settings stay as they are")
+
+
+def test_a_terminal_that_is_closed_ends_the_node(tmp_path: Path) -> None:
+    """Its SIGHUP is no reload: the node ends as on SIGTERM, and leaves no mount behind."""
+    mountpoint, log = tmp_path / "mnt", tmp_path / "log"
+    mountpoint.mkdir()
+    mine, theirs = os.openpty()
+    with log.open("wb") as stderr:
+        mounting = ["-P", "-m", "blobfs", "mount", f"--store={tmp_path / 'store'}", str(mountpoint)]
+        node = subprocess.Popen(
+            ["setsid", "--ctty", sys.executable, *mounting],
+            env={**os.environ, "PYTHONPATH": str(ROOT)}, stdin=theirs, stdout=stderr, stderr=stderr,
+        )  # fmt: skip
+    os.close(theirs)
+    try:
+        until(lambda: ", ready" in log.read_text(), "it is mounted")
+        os.close(mine)
+        assert node.wait(20) == 0
+        assert "ending on SIGTERM" in log.read_text()
+        assert str(mountpoint) not in Path("/proc/self/mountinfo").read_text()
+    finally:
+        node.kill()
+        subprocess.run(["fusermount3", "-uz", mountpoint], check=False, capture_output=True, timeout=20)
