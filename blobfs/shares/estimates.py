@@ -2,9 +2,12 @@
 Pure.
 
 Smoothed as TCP smooths its round trips (RFC 6298): a mean, and a mean deviation that says how much to allow
-for.
+for. A share that is limited sends in bursts: a second's worth at once, then nothing until the second is over.
+Its gaps are no stalls, so those it came out of by itself are remembered, and its rate counts them.
 """
 
+import math
+from collections import deque
 from dataclasses import dataclass
 
 FIRST_PATIENCE = 0.4
@@ -23,6 +26,13 @@ LEAST_SAMPLE = 512 * 1024
 """Bytes of the smallest body whose rate means something; a shorter one measures the latency,"""
 LEAST_LASTING = 0.5
 """unless it took so many seconds: what drips is taken from a share before much of it has come."""
+LONGEST_GAP = 2.0
+"""Seconds; who is silent for longer has stalled, however regularly. Servers count limits by the second."""
+GAP_MARGIN = 1.5
+"""Of the longest gap of late: when it is over, the bytes have a way to go yet."""
+GAP_FRESH = 5.0
+"""Seconds after a gap in which nothing is learned from another one."""
+_GAPS_KEPT = 16
 
 _GAIN = 1 / 4
 _DEVIATION_GAIN = 1 / 4
@@ -62,6 +72,9 @@ class ShareEstimates:
     def __init__(self) -> None:
         self._latency = Smoothed()
         self._pause = Smoothed()
+        self._gaps: deque[tuple[float, float]] = deque(maxlen=_GAPS_KEPT)
+        """When it went on after a pause, and how long that was."""
+        self._stalled = -math.inf
         self._rate = Smoothed()
         self._rate_seen = 0.0
 
@@ -83,9 +96,11 @@ class ShareEstimates:
         """A body began so long after it was asked for."""
         self._latency.add(seconds)
 
-    def paused(self, seconds: float) -> None:
+    def paused(self, seconds: float, now: float) -> None:
         """It took so long until the next chunks of a body were complete."""
         self._pause.add(seconds)
+        if seconds > LEAST_PATIENCE:
+            self._gaps.append((now, seconds))
 
     def received(self, length: int, seconds: float, now: float) -> None:
         """A body, or what was taken of it, came in within so long after its beginning."""
@@ -97,6 +112,27 @@ class ShareEstimates:
         """Seconds of silence after which this share is slower than its own past suggests."""
         bound = (self._pause if has_begun else self._latency).bound()
         return FIRST_PATIENCE if bound is None else max(bound, LEAST_PATIENCE)
+
+    def gap(self, now: float) -> float:
+        """Seconds that it paused for, of late, before it went on by itself; 0 is that it sends steadily."""
+        lately = (seconds for seen, seconds in self._gaps if now - seen <= BELIEVED_FOR)
+        return min(max(lately, default=0.0), LONGEST_GAP)
+
+    def stalled(self, now: float) -> None:
+        """It was given up for its silence in the midst of a body."""
+        self._stalled = now
+
+    def may_only_pause(self, now: float) -> bool:
+        """Whether its silence is worth to be waited for the end of, as it might send in bursts.
+
+        The first time nothing speaks for that; who has just been seen to go on need not prove it again.
+        """
+        seen = self._gaps[-1][0] if self._gaps else -math.inf
+        return now - max(seen, self._stalled) <= BELIEVED_FOR and now - seen > GAP_FRESH
+
+    def stalled_after(self, has_begun: bool, now: float) -> float:
+        """Seconds of silence after which it has stalled: its patience, and no pause between two bursts."""
+        return max(self.patience(has_begun), GAP_MARGIN * self.gap(now) if has_begun else 0.0)
 
     def statistics(self) -> EstimatesStatistics:
         latency, rate = self._latency.mean, self._rate.mean

@@ -10,6 +10,7 @@ import trio
 from blobfs.merkle import Buffer
 from blobfs.model import CHUNK_SIZE, Attempt
 from blobfs.shares.body import ByteStream
+from blobfs.shares.estimates import LONGEST_GAP
 from blobfs.shares.failure import ShareFailure
 from blobfs.sync.background import lone_failure
 from blobfs.sync.flow import Flow
@@ -51,7 +52,9 @@ class Runner:
     kept: int = 0
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     lost: Attempt | None = None
-    """Why it was cancelled, once it was."""
+    """Why it was given up, once it was."""
+    is_watched: bool = False
+    """It was given up, but goes on to be listened to: does it only pause?"""
 
     def is_overdue(self, now: float) -> bool:
         return now >= self.due()
@@ -61,7 +64,31 @@ class Runner:
         return self.peer.too_late("blob", round(trio.current_time() - self.asked, 3), self.received)
 
     def due(self) -> float:
+        """From when on it is slower than usual."""
         return self.silent_since + self.peer.estimates.patience(self.begun is not None)
+
+    def has_stalled(self, now: float) -> bool:
+        return now >= self.stalled_at(now)
+
+    def stalled_at(self, now: float) -> float:
+        """From when on it does not just pause between two bursts."""
+        return self.silent_since + self.peer.estimates.stalled_after(self.begun is not None, now)
+
+    def watch(self) -> None:
+        """It is not cancelled before it is clear whether it goes on by itself."""
+        self.is_watched = True
+        self.scope.deadline = self.silent_since + LONGEST_GAP
+
+    def went_on(self, now: float) -> None:
+        """It only paused. What it sends now is not wanted any more."""
+        self.peer.estimates.paused(now - self.silent_since, now)
+        self.peer.record_answer()
+        self.is_watched = False
+        self.scope.cancel()
+
+    def gap_left(self, now: float) -> float:
+        """Seconds until it sends on, if it only pauses."""
+        return self.silent_since + self.peer.estimates.gap(now) - now
 
 
 async def fetch(
@@ -137,11 +164,15 @@ async def _take(
         if not got:
             return
         runner.received += got
+        if runner.is_watched:
+            runner.went_on(trio.current_time())
+            await trio.lowlevel.checkpoint()
         filled += got
         if filled < min(batch, length):
             continue
-        waited = trio.current_time() - runner.silent_since
-        runner.peer.estimates.paused(waited)
+        now = trio.current_time()
+        waited = now - runner.silent_since
+        runner.peer.estimates.paused(waited, now)
         await _keep(load, runner, chunk, memory[:filled], progressed)
         chunk += filled // CHUNK_SIZE
         length -= filled

@@ -175,6 +175,10 @@ class Peer:
         except ShareFailure as failure:
             self.record_failure(failure.attempt, failure.retry_after)
             raise
+        self.record_answer()
+
+    def record_answer(self) -> None:
+        """It is there."""
         self.last_answered = trio.current_time()
         self.health.record_success(self.last_answered)
         self.unknown_names.answered()

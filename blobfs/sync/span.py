@@ -18,7 +18,7 @@ import trio
 from blobfs import errors
 from blobfs.config.settings import LoadSettings
 from blobfs.model import Attempt, Kind
-from blobfs.shares.choice import Urgency, is_slow
+from blobfs.shares.choice import SLOW_FACTOR, Urgency, is_slow
 from blobfs.shares.failure import ShareFailure
 from blobfs.shares.retry_rules import failed_attempt, is_worth_asking_again, pause
 from blobfs.sync.background import lone_failure
@@ -111,7 +111,8 @@ class Span:
             await self.load.confirm(self.first, self.stop)
             await self._rounds()
             return
-        raise errors.DeadlineExceeded("nothing arrived in time", self.attempts)
+        if self._missing():
+            raise errors.DeadlineExceeded("nothing arrived in time", self.attempts)
 
     def runners(self) -> tuple[Runner, ...]:
         """The shares that are at work on it right now."""
@@ -188,17 +189,17 @@ class Span:
     def _next_look(self, tried: list[Peer]) -> float:
         if not self._others(tried):
             return math.inf
-        now = trio.current_time()
-        due = self._runners[-1].due()
+        now, runner = trio.current_time(), self._runners[-1]
+        turns = runner.due(), runner.stalled_at(now)
         # A share that is silent and that nobody could take over from yet is looked at again and again.
-        return min(due if due > now else math.inf, now + LOOK_AGAIN)
+        return min([now + LOOK_AGAIN, *(turn for turn in turns if turn > now)])
 
     def _look(self, nursery: trio.Nursery, tried: list[Peer]) -> None:
         """Asks another share too, or instead, if the one at work is silent or slow."""
         now, runner = trio.current_time(), self._runners[-1]
         left = self._bytes_missing()
         is_silent = runner.is_overdue(now)
-        others = self._others(tried) if is_silent else self._sooner(runner, left, now, tried)
+        others = self._better(runner, left, now, tried)
         if runner.lost is not None or not left or not others:
             return
         if is_silent and not self.load.extra.may_hedge():
@@ -215,6 +216,19 @@ class Span:
             runner.peer.counts.moved += 1
             self._lose(runner, f"too slow: {runner.received} bytes in {now - runner.asked:.2f} s")
         self._start(nursery, other)
+
+    def _better(self, runner: Runner, left: int, now: float, tried: list[Peer]) -> tuple[Peer, ...]:
+        """The shares that are worth asking, for what the one at work does not bring as it should."""
+        if runner.has_stalled(now):
+            return self._others(tried)
+        sooner = self._sooner(runner, left, now, tried)
+        if sooner or self.urgency is not Urgency.READER or not runner.is_overdue(now):
+            return sooner
+        # It pauses between two bursts: that is its way, but a reader need not wait for it.
+        gap_left = runner.gap_left(now)
+        return tuple(
+            peer for peer in self._others(tried) if SLOW_FACTOR * peer.view(1).seconds(left) < gap_left
+        )
 
     def _sooner(self, runner: Runner, left: int, now: float, tried: list[Peer]) -> tuple[Peer, ...]:
         """The shares that would have the rest much sooner than the one that is sending it."""
@@ -241,9 +255,20 @@ class Span:
         ms = round((trio.current_time() - runner.asked) * 1000)
         kind = Kind.NO_ANSWER if runner.begun is None else Kind.STALLED
         runner.lost = failed_attempt(runner.peer.shown, "blob", kind, detail, received=runner.received, ms=ms)
-        if runner.is_overdue(trio.current_time()):
-            runner.peer.record_failure(runner.lost)
-        runner.scope.cancel()
+        now, estimates = trio.current_time(), runner.peer.estimates
+        if not runner.is_overdue(now):
+            runner.scope.cancel()
+        elif runner.begun is not None and estimates.may_only_pause(now):
+            runner.watch()
+        else:
+            if runner.has_stalled(now):
+                self._stalled(runner, runner.lost)
+            runner.scope.cancel()
+
+    def _stalled(self, runner: Runner, attempt: Attempt) -> None:
+        if runner.begun is not None:
+            runner.peer.estimates.stalled(trio.current_time())
+        runner.peer.record_failure(attempt)
 
     # One share
 
@@ -265,9 +290,11 @@ class Span:
         finally:
             if runner.lost is not None:
                 self.attempts.append(runner.lost)
+                if runner.is_watched and runner.scope.deadline <= trio.current_time():
+                    self._stalled(runner, runner.lost)
             elif trio.current_time() >= self.scope.deadline:
                 self.attempts.append(runner.too_late())
-            if runner.begun is not None:
+            if runner.begun is not None and not runner.is_watched:
                 now = trio.current_time()
                 peer.estimates.received(runner.received, now - runner.begun, now)
             self.load.extra.count(runner.kept, runner.received)
@@ -275,8 +302,15 @@ class Span:
             peer.counts.kept += runner.kept
             peer.counts.wasted += max(runner.received - runner.kept, 0)
             self._runners.remove(runner)
+            self._leave_watched()
             self._ended.set()
             self.load.dispatcher.release(peer)
+
+    def _leave_watched(self) -> None:
+        """Those who were given up do not keep anybody from asking others for the rest."""
+        if self._missing() and all(runner.is_watched for runner in self._runners):
+            for runner in self._runners:
+                runner.scope.cancel()
 
     def _missing(self) -> list[tuple[int, int]]:
         return self.load.missing(self.first, self.stop)

@@ -58,7 +58,7 @@ def test_patience_follows_the_shares_own_past(usual: float) -> None:
     steady = ShareEstimates()
     for _ in range(30):
         steady.answered(usual)
-        steady.paused(usual)
+        steady.paused(usual, 0.0)
     assert steady.latency == pytest.approx(usual)
     for has_begun in False, True:
         assert steady.patience(has_begun) == pytest.approx(max(usual, LEAST_PATIENCE), rel=0.01)
@@ -68,7 +68,7 @@ def test_answers_and_pauses_are_told_apart() -> None:
     """One that thinks for long and then sends fast is late in its body after a moment."""
     thinking = ShareEstimates()
     thinking.answered(2.0)
-    thinking.paused(0.001)
+    thinking.paused(0.001, 0.0)
     assert thinking.patience(False) > 2.0
     assert thinking.patience(True) == LEAST_PATIENCE
 

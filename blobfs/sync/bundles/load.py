@@ -293,9 +293,11 @@ class BundleLoad:
         def received(got: int, whole: int) -> None:
             counts.bytes += got
             runner.received += got
-            if whole:
+            if runner.is_watched:
+                runner.went_on(trio.current_time())
+            elif whole:
                 now = trio.current_time()
-                peer.estimates.paused(now - runner.silent_since)
+                peer.estimates.paused(now - runner.silent_since, now)
                 runner.silent_since = now
                 progressed(runner)
 
