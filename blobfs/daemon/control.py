@@ -25,6 +25,9 @@ from blobfs.shares.listening import bind_listener, shown_address
 from blobfs.sync.packages.path_keeping import PathKeeping
 from blobfs.sync.packages.path_loading import PathLoading
 
+MOST_VISITORS = 64
+"""Connections to ``control.listen`` at a time, which anybody may make: the mount needs descriptors, too."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -37,7 +40,8 @@ async def serve_control(node: Node, task_status: trio.TaskStatus[None] = trio.TA
     async with trio.open_nursery() as nursery:
         await nursery.start(serve_asgi_late, app, listener)
         if reading is not None:
-            await nursery.start(serve_asgi_late, ReadingApp(app, _hosts(reading)), reading)
+            serve = partial(serve_asgi_late, most=MOST_VISITORS)
+            await nursery.start(serve, ReadingApp(app, _hosts(reading)), reading)
             _log.info("status, page and metrics on http://%s/", shown_address(reading))
         task_status.started()
 

@@ -10,10 +10,13 @@ Rules, and what `hypercorn.trio.serve` (0.18) does instead:
 3. A connection ends when its peer does. Hypercorn keeps the socket until the idle timeout, which
    many short visits turn into EMFILE.
 4. HTTP/1.1 only. Hypercorn's upgrade to HTTP/2 hangs (its issue 317).
+5. So many connections at a time and no more, whoever they are: further ones wait in the kernel. Each takes a
+   descriptor, and in the daemon's process the mount needs them.
 """
 
 import logging
 import math
+import resource
 import socket
 import ssl
 import struct
@@ -52,17 +55,21 @@ async def serve_asgi(
     listener: socket.socket,
     *,
     tls: Callable[[], ssl.SSLContext] | None = None,
+    most: int | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serves `app` until cancelled; takes `listener` over and closes it. Started with its address.
 
-    `tls` is asked by every new connection for its context; None is plain HTTP. There is no lifespan: what an
-    application needs, it is given by its constructor.
+    `tls` is asked by every new connection for its context; None is plain HTTP. `most` are the connections at
+    a time, None is half of the descriptors that the process may have: an answer may need another one. There
+    is no lifespan: what an application needs, it is given by its constructor.
     """
-    connections = _Connections(app, tls)
+    places = trio.Semaphore(most or _most_connections())
+    connections = _Connections(app, tls, places)
     address = shown_address(listener)
-    accepting = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
-    with accepting.socket:
+    bound = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+    accepting = _Accepting(bound, places)
+    with bound.socket:
         async with trio.open_nursery() as nursery:
             holding = await nursery.start(connections.hold)
             try:
@@ -70,6 +77,25 @@ async def serve_asgi(
                 await trio.serve_listeners(connections.serve, [accepting], handler_nursery=holding)
             finally:
                 connections.stop()
+
+
+class _Accepting(trio.abc.Listener[trio.SocketStream]):
+    """Accepts while there are places; who is done with a connection gives its place back."""
+
+    def __init__(self, listener: trio.SocketListener, places: trio.Semaphore) -> None:
+        self._listener = listener
+        self._places = places
+
+    async def accept(self) -> trio.SocketStream:
+        await self._places.acquire()
+        try:
+            return await self._listener.accept()
+        except BaseException:
+            self._places.release()
+            raise
+
+    async def aclose(self) -> None:
+        await self._listener.aclose()
 
 
 class _Http1(H11Protocol):
@@ -131,7 +157,9 @@ class _Connections:
     scopes of those that are in their handshake, which the end does not wait for.
     """
 
-    def __init__(self, app: ASGIApp, tls: Callable[[], ssl.SSLContext] | None) -> None:
+    def __init__(
+        self, app: ASGIApp, tls: Callable[[], ssl.SSLContext] | None, places: trio.Semaphore
+    ) -> None:
         config = Config()
         config.errorlog = _log
         config.accesslog = None
@@ -141,6 +169,7 @@ class _Connections:
         self._app = wrap_app(cast(ASGIFramework, app), config.wsgi_max_body_size, "asgi")
         self._context = WorkerContext(None)
         self._tls = tls
+        self._places = places
         self._refusals = Refusals(_log)
         self._greeting: set[trio.CancelScope] = set()
         self._streams: set[trio.SocketStream] = set()
@@ -179,6 +208,7 @@ class _Connections:
             _log.info("a connection ended: %s", "; ".join(repr(error) for error in _leaves(group)))
         finally:
             raw.socket.close()
+            self._places.release()
             self._streams.discard(raw)
             self._note_drained()
 
@@ -200,6 +230,12 @@ class _Connections:
     def _note_drained(self) -> None:
         if self._stopping.is_set() and not self._streams:
             self._drained.set()
+
+
+def _most_connections() -> int:
+    """Half of the descriptors; a few belong to the process itself."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 1 << 20 if limit == resource.RLIM_INFINITY else max(limit // 2 - 32, 16)
 
 
 def _peer(stream: trio.SocketStream) -> tuple[str, int] | None:

@@ -3,10 +3,12 @@
 import os
 import socket
 import stat
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
@@ -159,6 +161,27 @@ async def test_peer_that_sends_no_more_is_answered(nursery: trio.Nursery) -> Non
         await stream.send_all(REQUEST)
         await stream.send_eof()
         assert parse_reply(await read_to_end(stream)).body == b"hello"
+
+
+async def test_connections_are_bounded(nursery: trio.Nursery) -> None:
+    """Who makes many and asks nothing takes no descriptor beyond the limit. The others wait, and come when
+    one of them leaves."""
+    address = await nursery.start(partial(serve_asgi, hello, bind_listener("127.0.0.1:0"), most=2))
+    idle = [await connect(address) for _ in range(2)]
+    for stream in idle:
+        await stream.send_all(REQUEST)
+        with trio.fail_after(ANSWER_SECONDS):
+            assert b" 200 " in await stream.receive_some()
+    before = len(os.listdir("/proc/self/fd"))
+    waiting = [await connect(address) for _ in range(3)]
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    assert len(os.listdir("/proc/self/fd")) == before + 3  # this side of them
+    await waiting[0].send_all(REQUEST)
+    await idle[0].aclose()
+    with trio.fail_after(ANSWER_SECONDS):
+        assert b" 200 " in await waiting[0].receive_some()
+    for stream in (idle[1], *waiting):
+        await stream.aclose()
 
 
 async def test_upgrade_is_ignored(nursery: trio.Nursery) -> None:
