@@ -17,6 +17,7 @@ from pathlib import Path
 
 import click
 
+from blobfs.control.liveness import is_stopped
 from blobfs.fuse.mountinfo import FS_TYPE, Mount, find_mount
 from blobfs.fuse.way import detach_as_root
 
@@ -71,7 +72,9 @@ def _abort(mount: Mount) -> None:
 
 
 def _wait_for(pid: int) -> None:
-    """Until the daemon has ended, or long enough."""
+    """Until the daemon has ended, or long enough. One that is stopped ends when systemd lets it go on."""
+    if is_stopped(pid):
+        return
     with contextlib.suppress(ProcessLookupError):
         daemon = os.pidfd_open(pid)
         try:

@@ -7,7 +7,7 @@ has been sealed.
 
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 import trio
@@ -21,6 +21,8 @@ from blobfs.daemon.reloading import reload_on_signal
 from blobfs.daemon.status import status_line
 from blobfs.fuse.session import MountSettings, serve_mount
 from blobfs.shares.resolver import install_resolver
+
+ENDING = signal.SIGTERM, signal.SIGINT
 
 _log = logging.getLogger(__name__)
 
@@ -39,20 +41,28 @@ async def run_node(
     when somebody else has read through it. `descriptor` is the connection of a mount that was made already.
     """
     install_resolver()
-    async with open_node(settings, reread, descriptor) as node, trio.open_nursery() as background:
-        on_opened(node)
-        node.is_settled = False
-        await background.start(node.sync.run)
-        await background.start(node.fs.run)
-        await background.start(node.scrubber.run)
-        await background.start(serve_control, node)
-        await background.start(reload_on_signal, node)
-        if node.server is not None:
-            await background.start(node.server.run)
-        await _serve_until_ended(node, on_ready, descriptor)
-        notify("STOPPING=1", "STATUS=sealing what was closed")
-        node.is_settled = await node.sync.finish(settings.finish_within)
-        background.cancel_scope.cancel()
+    # Until the very end: a second signal must not kill a node that seals what was closed. One that nobody took
+    # is delivered again when the receiver is closed.
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    with trio.open_signal_receiver(*ENDING) as signals:
+        async with open_node(settings, reread, descriptor) as node, trio.open_nursery() as background:
+            on_opened(node)
+            node.is_settled = False
+            await background.start(node.sync.run)
+            await background.start(node.fs.run)
+            await background.start(node.scrubber.run)
+            await background.start(serve_control, node)
+            await background.start(reload_on_signal, node)
+            if node.server is not None:
+                await background.start(node.server.run)
+            serving = trio.CancelScope()
+            background.start_soon(_cancel_on_signal, signals, serving)
+            with serving:
+                await _serve_until_ended(node, on_ready, descriptor)
+            notify("STOPPING=1", "STATUS=sealing what was closed")
+            node.is_settled = await node.sync.finish(settings.finish_within)
+            background.cancel_scope.cancel()
 
 
 async def _serve_until_ended(node: Node, on_ready: Callable[[Node], None], descriptor: int | None) -> None:
@@ -66,7 +76,6 @@ async def _serve_until_ended(node: Node, on_ready: Callable[[Node], None], descr
     )
     canary, watchdog = Canary(node.mountpoint), watchdog_seconds()
     async with trio.open_nursery() as front:
-        await front.start(_cancel_on_signal, front.cancel_scope)
         await front.start(serve_and_cancel, front.cancel_scope, node, mount)
         await canary.demand()
         _log.info("mounted on %s, ready", node.mountpoint)
@@ -88,11 +97,8 @@ async def serve_and_cancel(
     scope.cancel()
 
 
-async def _cancel_on_signal(
-    scope: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        task_status.started()
-        number = await anext(signals)
-        _log.info("ending on %s", signal.Signals(number).name)
-        scope.cancel()
+async def _cancel_on_signal(signals: AsyncIterator[int], serving: trio.CancelScope) -> None:
+    async for number in signals:
+        already = "already " if serving.cancel_called else ""
+        _log.info("%sending on %s", already, signal.Signals(number).name)
+        serving.cancel()

@@ -157,3 +157,14 @@ def test_a_store_survives_being_moved(start_node: StartNode, tmp_path: Path):
     a.store = tmp_path / "moved"
     a.start()
     assert a.path("f").read_bytes() == b"content"
+
+
+def test_a_second_signal_does_not_end_the_sealing(start_node: StartNode):
+    """P2: Ctrl-C twice, or a service manager that says it again: what was closed is sealed all the same."""
+    node = start_node("a", options=["seal_delay=0.3"])
+    node.path("f").write_bytes(bytes(50_000_000))
+    assert node.process is not None
+    node.process.send_signal(signal.SIGINT)
+    until(lambda: "ending on SIGINT" in node.log(), "it ends")
+    node.stop()
+    assert (node.share / "f").stat().st_size == 50_000_000
