@@ -10,7 +10,7 @@
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
@@ -40,8 +40,7 @@ class NewShares:
     anew: dict[Peer, ShareLike]
     """Of those that are there already, the ones that are made anew."""
     gone: Sequence[Peer]
-    rereads: Collection[Peer]
-    """Of those that are made anew, the ones that have secrets or certificates in files."""
+    opened: Sequence[ShareLike]
 
     def changes(self, before: Sequence[Peer]) -> list[str]:
         """One line for each share with another meaning than before."""
@@ -49,22 +48,23 @@ class NewShares:
         changed = [
             f"share {peer.shown}: {words}"
             for peer, share in self.anew.items()
-            if (words := self._change(peer, share))
+            if (words := _change(peer.share, share))
         ]
         removed = [f"share {peer.shown}: removed" for peer in self.gone]
         kept = [peer for peer in before if peer not in self.gone]
         moved = ["share: order"] if kept != [peer for peer in self.peers if peer in before] else []
         return [*added, *changed, *removed, *moved]
 
-    def _change(self, peer: Peer, share: ShareLike) -> str:
-        """Empty for new limits, which are told by themselves."""
-        if _differ(peer.share.options, share.options):
-            return "changed"
-        return "its files were read again" if peer in self.rereads else ""
-
     async def aclose(self) -> None:
         """They are not wanted after all."""
-        await _close(self.anew.values())
+        await close_shares(self.opened)
+
+
+def _change(before: ShareLike, now: ShareLike) -> str:
+    """Empty for new limits, which are told by themselves."""
+    if _differ(before.options, now.options):
+        return "changed"
+    return "its files were read again" if _has_files(now.options.access) else ""
 
 
 def make_share(options: ShareOptions, before: ShareLike | None) -> ShareLike:
@@ -81,7 +81,7 @@ async def prepare_shares(
     known = {_key(peer.share.options): peer for peer in before}
     peers: list[Peer] = []
     anew: dict[Peer, ShareLike] = {}
-    rereads: set[Peer] = set()
+    opened: list[ShareLike] = []
     async with AsyncExitStack() as undo:
         for setting in shares:
             options = _options(setting, settings)
@@ -93,14 +93,12 @@ async def prepare_shares(
             else:
                 peers.append(peer)
                 continue
-            if _has_files(options.access):
-                rereads.add(peer)
             await share.__aenter__()
             undo.push_async_exit(share)
+            opened.append(share)
             peers.append(peer)
         undo.pop_all()
-    gone = [peer for peer in before if peer not in peers]
-    return NewShares(peers, anew, gone, rereads & anew.keys())
+    return NewShares(peers, anew, [peer for peer in before if peer not in peers], opened)
 
 
 def _options(setting: ShareSetting, settings: LoadSettings) -> ShareOptions:
@@ -175,10 +173,6 @@ def _take_over_load(load: Load, before: Sequence[Peer], new: NewShares, usual: L
 
 async def close_shares(shares: Iterable[ShareLike]) -> None:
     """Their requests under way go on to their ends."""
-    await _close(shares)
-
-
-async def _close(shares: Iterable[ShareLike]) -> None:
     for share in shares:
         try:
             await share.__aexit__(None, None, None)

@@ -121,6 +121,7 @@ async def test_nothing_is_left_open_by_what_is_refused() -> None:
     new = await prepared([peer], [TWO], [good])
     assert good.is_open
     await new.aclose()
+    assert not good.is_open
 
 
 async def test_a_share_that_is_made_anew_counts_on() -> None:
