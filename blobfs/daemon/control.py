@@ -3,7 +3,7 @@
 import ipaddress
 import logging
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -38,12 +38,26 @@ async def serve_control(node: Node, task_status: trio.TaskStatus[None] = trio.TA
     listener = bind_control(node.store.layout.root, settings.group)
     reading = None if settings.listen is None else _bind_reading(settings.listen)
     async with trio.open_nursery() as nursery:
-        await nursery.start(serve_asgi_late, app, listener)
+        await nursery.start(_serve, serve_asgi_late, app, listener)
         if reading is not None:
             serve = partial(serve_asgi_late, most=MOST_VISITORS)
-            await nursery.start(serve, ReadingApp(app, _hosts(reading)), reading)
+            await nursery.start(_serve, serve, ReadingApp(app, _hosts(reading)), reading)
             _log.info("status, page and metrics on http://%s/", shown_address(reading))
         task_status.started()
+
+
+async def _serve(
+    serve: Callable[..., Awaitable[None]],
+    app: ControlApp | ReadingApp,
+    listener: socket.socket,
+    task_status: trio.TaskStatus[str],
+) -> None:
+    """A defect in there must not cost the mount."""
+    address = shown_address(listener)
+    try:
+        await serve(app, listener, task_status=task_status)
+    except Exception:
+        _log.exception("unexpected: %s answers no more, the mount goes on", address)
 
 
 def make_app(node: Node) -> ControlApp:
