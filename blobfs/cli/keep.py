@@ -12,7 +12,7 @@ import click
 from blobfs.cli.arguments import mountpoint_argument, names_argument
 from blobfs.cli.load import load_paths, reasons, wanted_path
 from blobfs.cli.targets import find_stores
-from blobfs.cli.words import count, size
+from blobfs.cli.words import count, printable, size
 from blobfs.control.client import touch
 from blobfs.errors import BlobfsError
 
@@ -81,10 +81,11 @@ _DONE = {"pin": "pinned", "unpin": "unpinned", "evict": "evicted"}
 
 def _tell(what: str, end: _Line, as_json: bool) -> None:
     if end["state"] != "done":
-        click.echo(f"Error: {end['name']}: {end['error']}{reasons(end.get('attempts', []))}", err=True)
+        told = f"Error: {end['name']}: {end['error']}{reasons(end.get('attempts', []))}"
+        click.echo(printable(told), err=True)
     elif not as_json:
         blobs = f", {count(end['blobs'], 'blob')}" if end["kind"] == "directory" else ""
         freed = f", {size(end['bytes'])} freed" if what == "evict" else ""
-        click.echo(f"{_DONE[what]} {end['name']}{blobs}{freed}")
+        click.echo(printable(f"{_DONE[what]} {end['name']}{blobs}{freed}"))
         for reason, number in sorted(end["kept"].items()):
-            click.echo(f"  {count(number, 'blob')} left: {reason}")
+            click.echo(printable(f"  {count(number, 'blob')} left: {reason}"))

@@ -16,6 +16,8 @@ from typing import NamedTuple
 import click
 from click.shell_completion import CompletionItem
 
+from blobfs.cli.words import printable_lines
+
 
 class _Place(NamedTuple):
     module: str
@@ -90,6 +92,10 @@ class Commands(click.Group):
             found = super().invoke(ctx)
             sys.stdout.flush()  # a full disk is noticed here, or nowhere
             return found
+        except click.ClickException as refused:
+            # It may quote a name, or a node. Click means it to be final.
+            vars(refused)["message"] = printable_lines(refused.message)
+            raise
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise  # click ends quietly then: the reader has seen enough

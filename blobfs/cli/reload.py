@@ -10,6 +10,7 @@ import click
 
 from blobfs.cli.arguments import mountpoint_argument
 from blobfs.cli.targets import find_stores
+from blobfs.cli.words import printable
 from blobfs.control import client
 from blobfs.errors import BlobfsError
 
@@ -32,8 +33,8 @@ def reload(mountpoint: str, as_json: bool) -> None:
         click.echo(json.dumps(found, indent=2))
         return
     for name in found["changed"]:
-        click.echo(f"changed: {name}")
+        click.echo(printable(f"changed: {name}"))
     if not found["changed"]:
         click.echo("nothing has changed")
     for name in found["needs_restart"]:
-        click.echo(f"needs a restart: {name}", err=True)
+        click.echo(printable(f"needs a restart: {name}"), err=True)

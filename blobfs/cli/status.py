@@ -11,6 +11,7 @@ import click
 from blobfs.cli.arguments import complete_mountpoint
 from blobfs.cli.status_words import describe
 from blobfs.cli.watch_poll import look
+from blobfs.cli.words import printable
 from blobfs.errors import BlobfsError
 
 
@@ -40,8 +41,8 @@ def status(mountpoint: str | None, as_json: bool, watches: bool) -> None:
         click.echo("no blobfs is mounted")
     for node in nodes:
         if node.trouble is not None:
-            click.echo(f"Error: {node.trouble}", err=True)
+            click.echo(printable(f"Error: {node.trouble}"), err=True)
         elif node.status is not None and not as_json:
-            click.echo("\n".join(describe(node.status)))
+            click.echo("\n".join(map(printable, describe(node.status))))
     if any(node.trouble is not None for node in nodes):
         raise SystemExit(1)

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from blobfs.cli.status_words import Found
+from blobfs.cli.words import printable
 
 GAP = 2
 """Characters between two columns."""
@@ -78,4 +79,4 @@ def keep_end(text: str, width: int) -> str:
 
 def line(text: str, style: str = "") -> Text:
     """One line, whatever it is."""
-    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+    return Text(printable(text), style=style, no_wrap=True, overflow="ellipsis")

@@ -71,9 +71,9 @@ def _title(seen: Seen, width: int) -> RenderableType:
     title.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     title.add_column(no_wrap=True, justify="right")
     left = line(keep_end(printable(seen.mountpoint), width // 2), "bold")
-    left.append(f"  {condition(found)}", "not bold")
+    left.append(line(f"  {condition(found)}", "not bold"))
     if found["listen"] and width >= 90:
-        left.append(f", serves {found['listen']}", "not bold")
+        left.append(line(f", serves {found['listen']}", "not bold"))
     right = Text(f"{rate(came)} in", "bold cyan" if came else "dim")
     title.add_row(left, right)
     return title
@@ -87,7 +87,7 @@ def _store(seen: Seen, width: int) -> RenderableType:
     full = percent(used, whole)
     told = line(f"{full}% {words}")
     if space["evicted"]:
-        told.append(f", {space['evicted']} evicted ({size(space['evicted_bytes'])})")
+        told.append(line(f", {space['evicted']} evicted ({size(space['evicted_bytes'])})"))
     style = "red" if full >= NEARLY_FULL else "blue"
     bar = ProgressBar(total=max(whole, 1), completed=used, complete_style=style, finished_style=style)
     row = Table.grid(padding=(0, 2, 0, 0))

@@ -47,6 +47,11 @@ def count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
+def printable_lines(text: str) -> str:
+    """As `printable`, with the lines it has."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def printable(text: str) -> str:
     """In one line, and nothing in it that a terminal obeys: names and messages may come from anywhere."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
