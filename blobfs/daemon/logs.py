@@ -63,6 +63,11 @@ def _is_journal() -> bool:
     return stream == f"{found.st_dev}:{found.st_ino}"
 
 
+def one_line(text: str) -> str:
+    """What comes from elsewhere, names and what shares say, begins no line and moves no cursor."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
 class FileFormat(logging.Formatter):
     """``2026-01-02 03:04:05,678 INFO blobfs.sync: text [4f2a-1b]``"""
 
@@ -71,7 +76,11 @@ class FileFormat(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
         request = getattr(record, "request", None)
+        record.message = one_line(record.message)
         return super().formatMessage(record) + (f" [{request}]" if request else "")
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return _lines(super().formatException(ei))
 
 
 class TerminalFormat(FileFormat):
@@ -111,7 +120,7 @@ class JournalOutput(logging.Handler):
 
 def journal_fields(record: logging.LogRecord) -> dict[str, Any]:
     """What the journal is told of a record."""
-    message = record.getMessage()
+    message = one_line(record.getMessage())
     fields: dict[str, Any] = {
         "MESSAGE": message,
         "PRIORITY": next(number for level, number in _PRIORITIES.items() if record.levelno >= level),
@@ -122,8 +131,12 @@ def journal_fields(record: logging.LogRecord) -> dict[str, Any]:
         "CODE_FUNC": record.funcName,
     }
     if record.exc_info:
-        fields["TRACEBACK"] = logging.Formatter().formatException(record.exc_info)
+        fields["TRACEBACK"] = FileFormat().formatException(record.exc_info)
         fields["MESSAGE"] = f"{message}\n{fields['TRACEBACK']}"
     if (request := getattr(record, "request", None)) is not None:
         fields["BLOBFS_REQUEST"] = request
     return fields
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(one_line, text.split("\n")))

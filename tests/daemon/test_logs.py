@@ -6,12 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from blobfs.daemon.logs import FileFormat, TerminalFormat, journal_fields, note_request
 from blobfs.requests import begin_request, current_request, end_request
 
 PROGRAM = """
 import logging
 from blobfs.config.settings import LogLevel
+import pytest
+
 from blobfs.daemon.logs import set_up_logging
 set_up_logging(LogLevel.INFO, "/srv/x")
 logging.getLogger("blobfs.shares.exchange").warning("it is %s", "down")
@@ -103,3 +107,21 @@ def test_another_stderr_is_not_the_journal(tmp_path: Path):
             check=True,
         )
     assert (tmp_path / "log").read_text().endswith(" WARNING blobfs.shares.exchange: it is down\n")
+
+
+@pytest.mark.parametrize("form", [FileFormat(), TerminalFormat()])
+def test_what_comes_from_elsewhere_makes_no_line(form: FileFormat):
+    """A file's name may hold anything: it forges no line of the log, and a terminal does not obey it."""
+    evil = "a\n2026-01-02 03:04:05,678 ERROR all is lost\x1b[2J"
+    try:
+        raise OSError(evil)
+    except OSError as error:
+        made = record(failure=error)
+    made.msg, made.args = "cannot seal %s", (evil,)
+    first, *traceback = form.format(made).split("\n")
+    assert r"cannot seal a\n2026-01-02 03:04:05,678 ERROR all is lost\x1b[2J" in first
+    assert all(line.isprintable() for line in traceback)
+    assert traceback[0] == "Traceback (most recent call last):"
+    fields = journal_fields(made)
+    assert fields["MESSAGE"].split("\n")[0].endswith(r"all is lost\x1b[2J")
+    assert "\x1b" not in fields["MESSAGE"] + fields["TRACEBACK"]
