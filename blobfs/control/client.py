@@ -158,7 +158,7 @@ def _broken_off() -> NoReturn:
 def _answering(connection: _SocketConnection) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, http.client.HTTPException) as failure:
+    except (OSError, ValueError, RecursionError, http.client.HTTPException) as failure:
         who = f"the daemon of {connection.store}" + (f" (pid {connection.pid})" if connection.pid else "")
         raise errors.StartRefused(f"{who} does not answer: {_reason(connection, failure)}") from failure
 

@@ -57,7 +57,7 @@ async def read_names(receive: Receive) -> list[str]:
             break
     try:
         wanted = json.loads(bytes(body))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Malformed("not JSON") from None
     names = wanted.get("names") if isinstance(wanted, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

@@ -159,7 +159,18 @@ async def test_progress_is_told_until_the_connection_ends(tmp_path: Path, nurser
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"x", b"[]", b"{}", b'{"names": "d/f"}', b'{"names": [1]}', b'{"names": null}', b"\xff"]
+    "body",
+    [
+        b"",
+        b"x",
+        b"[" * 100_000,
+        b"[]",
+        b"{}",
+        b'{"names": "d/f"}',
+        b'{"names": [1]}',
+        b'{"names": null}',
+        b"\xff",
+    ],
 )
 async def test_wrong_orders(store: Path, body: bytes) -> None:
     """400, and what is wrong."""
