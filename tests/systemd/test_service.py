@@ -43,6 +43,10 @@ def test_daemon_has_no_privilege(demo: Service) -> None:
     assert str(demo.store) in writable
     assert not writable & {"/", "/usr", "/etc", "/var", "/srv", str(demo.mountpoint)}
     assert demo.system.show(demo.unit, "NFileDescriptorStore") == "0"
+    # By what is noted there root unmounts.
+    assert demo.system.run("stat", "--format=%U %a", "/run/blobfs", "/run/blobfs/demo.mountpoint") == (
+        "root 755\nroot 644\n"
+    )
 
 
 def test_limits_of_the_kernel_are_raised(demo: Service) -> None:
@@ -201,6 +205,9 @@ def test_share_server_runs_beside_the_mount_and_without_it(demo: Service) -> Non
     demo.stop()
     demo.system.run("systemctl", "start", "blobfs-serve@demo", seconds=START_SECONDS)
     assert demo.system.run("curl", "-s", f"{demo.url}served") == "served\n"
+    mounts = demo.system.read(f"/proc/{demo.system.show('blobfs-serve@demo', 'MainPID')}/mountinfo")
+    writable = [line.split(" ")[4] for line in mounts.splitlines() if line.split(" ")[5].startswith("rw")]
+    assert [path for path in writable if path.startswith("/var/lib")] == []
     demo.system.run("systemctl", "reload", "blobfs-serve@demo")
     assert demo.system.run("curl", "-s", f"{demo.url}served") == "served\n"
     demo.system.run("systemctl", "stop", "blobfs-serve@demo", seconds=START_SECONDS)
