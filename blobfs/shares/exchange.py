@@ -205,7 +205,8 @@ class Exchange:
                 return None
             may_leave = self._options.redirects and _is_askable(url, target)
             if origin(target) != self._origin and not may_leave:
-                raise answer.failure(Kind.REDIRECTED, f"redirects to {target}"[:200])
+                # Without its query, which may be a signature: who brings it is let in.
+                raise answer.failure(Kind.REDIRECTED, f"redirects to {target.copy_with(query=None)}"[:200])
         except (httpx.InvalidURL, ValueError) as error:
             await answer.aclose()
             raise answer.failure(Kind.REDIRECTED, "redirects to no URL") from error

@@ -82,6 +82,14 @@ async def test_to_nowhere(scripted: ScriptedServer, location: str) -> None:
     assert attempt.detail.startswith("redirects to ")
 
 
+async def test_a_signature_is_not_shown(scripted: ScriptedServer) -> None:
+    """Object stores are asked by URLs that let in whoever has them; what is told of a share is for many."""
+    scripted.route(RECORD_PATH, redirect("http://user:pw@bucket.invalid/x?X-Amz-Signature=5ec7e7#a"))
+    async with opened(scripted.url) as share:
+        attempt = await attempt_of(share.record(NAME))
+    assert attempt.detail == "redirects to http://bucket.invalid/x"
+
+
 async def test_a_blob_that_is_a_directory(scripted: ScriptedServer) -> None:
     """Only names may be directories."""
     scripted.route(BLOB_PATH, redirect(BLOB_PATH + "/"))
