@@ -1,7 +1,9 @@
 """What an installation rests on: the locks fit pyproject.toml and can be used anywhere."""
 
 import re
+import subprocess
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,3 +48,18 @@ def test_every_file_is_known_by_its_hash(lock: str) -> None:
 def test_tests_run_on_what_users_run() -> None:
     """dev.lock is runtime.lock and more, in the same versions."""
     assert pinned("runtime").items() <= pinned("dev").items()
+
+
+@pytest.mark.parametrize("tool", ["install", "uninstall"])
+def test_no_prefix_with_spaces(tool: str, tmp_path: Path) -> None:
+    """Units and the list of what was installed hold it as it is; half of it would be another directory, which
+    uninstalling removed."""
+    (tmp_path / "my").mkdir()
+    listed = tmp_path / "my dir/lib/blobfs/installed"
+    listed.parent.mkdir(parents=True)
+    listed.write_text(f"file {tmp_path}/my dir/bin/blobfs\n")
+    command = [f"tools/{tool}", "--prefix", f"{tmp_path}/my dir", "--root", f"{tmp_path}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert "my dir" in done.stderr or "no spaces" in done.stderr
+    assert (tmp_path / "my").is_dir()
