@@ -16,6 +16,8 @@ from blobfs.shares.health import Circuit
 
 SPAN_SECONDS = 0.25
 """How long one request should take: long enough to make the round trip cheap, short enough to spread well."""
+FIRST_SPAN = 2**20
+"""Bytes asked of a share whose rate is not known: enough to measure it, little to wait for if it is slow."""
 SLOW_FACTOR = 4
 """So many times longer than another share would need makes a request too slow."""
 SLOW_FROM = 0.5
@@ -81,19 +83,25 @@ def _may_be_back(view: ShareView) -> bool:
     return is_idle and view.circuit is Circuit.HALF_OPEN and not view.is_struck
 
 
-def choose_other(views: Sequence[ShareView], length: int) -> int | None:
-    """As `choose`, for what another share does not bring: one that is up and free, or none."""
+def choose_other(views: Sequence[ShareView], length: int, *, may_be_back: bool = False) -> int | None:
+    """As `choose`, for what another share does not bring: one that is up and free, or none.
+
+    `may_be_back`: where nobody is, one that might be will do, as nothing is taken from who is at work.
+    """
     fitting = [
         index
         for index, view in enumerate(views)
         if view.room > 0 and view.circuit is Circuit.CLOSED and not view.is_struck
     ]
+    if not fitting and may_be_back:
+        fitting = [index for index, view in enumerate(views) if _may_be_back(view)]
     return min(fitting, key=lambda index: (views[index].group, views[index].seconds(length)), default=None)
 
 
 def span_length(view: ShareView, least: int, most: int) -> int:
     """How many bytes to ask of a share in one request: what it sends in a quarter of a second."""
-    return int(min(max((view.rate or FIRST_RATE) * SPAN_SECONDS, least), most))
+    length = FIRST_SPAN if view.rate is None else view.rate * SPAN_SECONDS
+    return int(min(max(length, least), most))
 
 
 def is_slow(elapsed: float, received: int, left: int, other: ShareView) -> bool:

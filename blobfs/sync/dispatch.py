@@ -109,9 +109,9 @@ class Dispatcher:
         self._granted += 1
         self._most_bodies = max(self._most_bodies, self._bodies)
 
-    def lease_other(self, peers: tuple[Peer, ...], length: int) -> Peer | None:
+    def lease_other(self, peers: tuple[Peer, ...], length: int, *, may_be_back: bool = False) -> Peer | None:
         """A share that is up and free, to ask it for what another one does not bring."""
-        index = choose_other([peer.view(self._most) for peer in peers], length)
+        index = choose_other([peer.view(self._most) for peer in peers], length, may_be_back=may_be_back)
         if index is None or self._bodies >= self._most:
             return None
         self.take(peers[index])

@@ -53,6 +53,8 @@ class Runner:
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     lost: Attempt | None = None
     """Why it was given up, once it was."""
+    may_return: bool = False
+    """It was given up for one that might turn out to be worse."""
     is_watched: bool = False
     """It was given up, but goes on to be listened to: does it only pause?"""
 

@@ -82,6 +82,8 @@ class Span:
     """Its deadline moves on with every chunk that arrives (`extend`)."""
     _runners: list[Runner] = field(default_factory=list)
     _ended: trio.Event = field(default_factory=trio.Event)
+    _returning: set[Peer] = field(default_factory=set)
+    """Those who lost it, but may be asked again: who won may be worse in the end."""
     _retry_after: float | None = None
     _broken: errors.BlobfsError | None = None
 
@@ -131,7 +133,7 @@ class Span:
                 break
             tried: list[Peer] = []
             begin = len(self.attempts)
-            while candidates := tuple(peer for peer in self.load.able_peers() if peer not in tried):
+            while candidates := self._others(tried):
                 peer = self.peer or await self._lease(candidates)
                 self.peer = None
                 tried.append(peer)
@@ -179,12 +181,13 @@ class Span:
 
     def _start(self, nursery: trio.Nursery, peer: Peer) -> None:
         now = trio.current_time()
+        self._returning.discard(peer)
         runner = Runner(peer, now, now)
         self._runners.append(runner)
         nursery.start_soon(self._run, runner)
 
     def _others(self, tried: list[Peer]) -> tuple[Peer, ...]:
-        return tuple(peer for peer in self.load.able_peers() if peer not in tried)
+        return tuple(peer for peer in self.load.able_peers() if peer not in tried or peer in self._returning)
 
     def _next_look(self, tried: list[Peer]) -> float:
         if not self._others(tried):
@@ -204,7 +207,7 @@ class Span:
             return
         if is_silent and not self.load.extra.may_hedge():
             return
-        other = self.load.dispatcher.lease_other(others, left)
+        other = self.load.dispatcher.lease_other(others, left, may_be_back=is_silent)
         if other is None:
             return
         tried.append(other)
@@ -250,6 +253,7 @@ class Span:
             if other is not runner and other.lost is None:
                 waited = trio.current_time() - other.asked
                 self._lose(other, f"{other.received} bytes in {waited:.2f} s, another share was faster")
+                other.may_return = True
 
     def _lose(self, runner: Runner, detail: str) -> None:
         ms = round((trio.current_time() - runner.asked) * 1000)
@@ -302,6 +306,8 @@ class Span:
             peer.counts.kept += runner.kept
             peer.counts.wasted += max(runner.received - runner.kept, 0)
             self._runners.remove(runner)
+            if runner.may_return:
+                self._returning.add(peer)
             self._leave_watched()
             self._ended.set()
             self.load.dispatcher.release(peer)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blobfs.shares.choice import (
+    FIRST_SPAN,
     SLOW_FACTOR,
     SLOW_FROM,
     SPAN_SECONDS,
@@ -18,7 +19,6 @@ from blobfs.shares.choice import (
     rank,
     span_length,
 )
-from blobfs.shares.estimates import FIRST_RATE
 from blobfs.shares.health import Circuit
 
 MIB = 2**20
@@ -194,10 +194,10 @@ def test_another_share_is_one_that_is_up_and_free(views: list[ShareView], length
 
 @given(VIEWS, st.integers(1, MIB), st.integers(MIB, 64 * MIB))
 def test_a_request_takes_a_quarter_of_a_second(known: ShareView, least: int, most: int) -> None:
-    """Within its limits, however fast or slow the share is."""
+    """Within its limits, however fast or slow the share is; short while that is unknown."""
     length = span_length(known, least, most)
     assert least <= length <= most
-    wanted = (known.rate or FIRST_RATE) * SPAN_SECONDS
+    wanted = FIRST_SPAN if known.rate is None else known.rate * SPAN_SECONDS
     assert length == int(wanted) or (length == least and wanted < least) or (length == most and wanted > most)
 
 

@@ -23,6 +23,20 @@ class Line:
             await trio.sleep_until(self._free)
 
 
+class Bursts:
+    """What a limit lets through of one body: `burst` bytes at once, and no more until the second is over."""
+
+    def __init__(self, burst: float) -> None:
+        self._burst = burst
+        self._begun = trio.current_time()
+        self._sent = 0
+
+    async def send(self, length: int) -> None:
+        if self._sent >= self._burst:
+            await trio.sleep_until(self._begun + self._sent // self._burst)
+        self._sent += length
+
+
 def spoilt(content: bytes) -> bytes:
     """One bit in its middle is another."""
     middle = len(content) // 2

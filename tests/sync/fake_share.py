@@ -20,12 +20,14 @@ g   waits at the gate, then answers
 m   stalls: bytes up to `short_after`, then hangs
 p   pauses: bytes up to `short_after`, then waits at the gate, then the rest
 d   drips: `drip` seconds before each piece
+l   limited: `burst` bytes at once, once a second (as nginx's limit_rate)
 c   changed (of a plain file)
 ==  ====================================================================
 
 All answers begin after `latency` seconds, and all bodies go down one `line`.
 """
 
+import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -47,7 +49,7 @@ from blobfs.shares.failure import ShareFailure
 from blobfs.shares.log_tail import LogReading
 from blobfs.shares.plain import PlainFile
 from blobfs.shares.retry_rules import failed_attempt
-from tests.sync.fake_body import Line, Pieces, spoilt
+from tests.sync.fake_body import Bursts, Line, Pieces, spoilt
 
 PIECE = 64 * 1024
 """Bytes of a body that arrive at once."""
@@ -113,6 +115,7 @@ class FakeShare:
         self.latency = 0.0
         self.line = Line()
         self.drip = 1.0
+        self.burst = PIECE
         self.retry_after: float | None = None
         """Seconds, said with "busy"."""
         self.on_piece: Callable[[], None] = lambda: None
@@ -306,13 +309,15 @@ class FakeShare:
         await self.gate.wait()
 
     def _pieces(self, letter: str, content: bytes) -> Pieces:
-        before = partial(self._before_piece, self.drip if letter == "d" else 0.0)
+        limit = Bursts(self.burst if letter == "l" else math.inf)
+        before = partial(self._before_piece, self.drip if letter == "d" else 0.0, limit)
         interrupt = partial(self._interrupt, letter, len(content))
         stop = self.short_after if letter in "smp" else None
         return Pieces(spoilt(content) if letter == "w" else content, self.piece, before, stop, interrupt)
 
-    async def _before_piece(self, pause: float, length: int) -> None:
+    async def _before_piece(self, pause: float, limit: Bursts, length: int) -> None:
         await trio.sleep(pause)
+        await limit.send(length)
         await self.line.send(length)
         self.on_piece()
         self.received += length
