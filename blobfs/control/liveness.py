@@ -20,13 +20,22 @@ def pid_behind(connection: socket.socket) -> int | None:
 
 
 def pid_of_store(store: Path) -> int | None:
-    """Of the last daemon that had it, as it says: whoever owns the store can write another one there."""
+    """Of the last daemon that had it, as it says: whoever owns the store can write what he likes there."""
     try:
         with open(store / "lock", "rb", buffering=0, opener=_open_at_once) as lock:
             text = (lock.read(_LOCK_BYTES) or b"").strip()
+            user = os.fstat(lock.fileno()).st_uid
     except OSError:
         return None
-    return int(text) if text.isdigit() else None
+    return int(text) if text.isdigit() and _may_be(int(text), user) else None
+
+
+def _may_be(pid: int, user: int) -> bool:
+    """Whether it is a process of this user, or none any more: nobody is to be told to kill another's."""
+    try:
+        return os.stat(f"/proc/{pid}").st_uid == user
+    except OSError:
+        return True
 
 
 def _open_at_once(path: str, flags: int) -> int:

@@ -61,3 +61,14 @@ def test_a_lock_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "other").write_text("1\n")
     lock.symlink_to("other")
     assert pid_of_store(tmp_path) is None
+
+
+def test_a_lock_that_lies(tmp_path: Path) -> None:
+    """A pid in it is believed of a process of the lock's owner, and of one that is gone; not of init."""
+    lock = tmp_path / "lock"
+    lock.write_text("1\n")
+    assert pid_of_store(tmp_path) == 1
+    os.chown(lock, 65534, 65534)
+    assert pid_of_store(tmp_path) is None
+    lock.write_text(f"{1 << 30}\n")
+    assert pid_of_store(tmp_path) == 1 << 30
