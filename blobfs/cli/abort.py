@@ -52,7 +52,7 @@ def _free(mount: Mount) -> None:
     try:
         trio.run(detach, mount.mount_point)
     except OSError as error:
-        if mount.device in [other.device for other in find_mounts(None)]:  # else its daemon was faster
+        if any(mount.shows(other) for other in find_mounts(None)):  # else its daemon was faster
             raise OperationRefused(f"cannot unmount {mount.mount_point}: {error.strerror}") from error
     click.echo(f"unmounted {mount.mount_point}")
 

@@ -4,11 +4,11 @@ import select
 
 import trio
 
-from blobfs.fuse.mountinfo import TABLE, read_mounts
+from blobfs.fuse.mountinfo import TABLE, Mount, read_mounts
 
 
-async def wait_until_gone(device: str) -> None:
-    """Returns when no mount of `device` is left here, though files on it may still be open.
+async def wait_until_gone(mount: Mount) -> None:
+    """Returns when nothing shows the file system of `mount` here, though files on it may still be open.
 
     The kernel makes the table readable when it changes. An epoll of its own, edge-triggered, turns that
     into something that stays readable until it is drained: the table's own "changed" flag is gone after
@@ -18,6 +18,6 @@ async def wait_until_gone(device: str) -> None:
         changes.register(table, select.EPOLLIN | select.EPOLLET)
         while True:
             changes.poll(0)
-            if all(mount.device != device for mount in read_mounts()):
+            if not any(mount.shows(other) for other in read_mounts()):
                 return
             await trio.lowlevel.wait_readable(changes)

@@ -29,9 +29,16 @@ class Mount:
     fs_type: str
     source: str
     device: str
-    """``major:minor``, as in /sys/class/bdi. Not used again while anybody still holds a file open."""
+    """``major:minor``, as in /sys/class/bdi. When this mount has ended, the next one made may get it."""
     user: int | None = None
     """Who serves it. All else here is chosen by whoever mounts, and fusermount3 lets everybody."""
+
+    def shows(self, other: "Mount") -> bool:
+        """Whether both are places of one file system: bind mounts of it, itself after a move.
+
+        The device alone does not tell: a mount that was made a moment ago may have that of one that ended.
+        """
+        return (self.device, self.fs_type, self.source) == (other.device, other.fs_type, other.source)
 
     @property
     def minor(self) -> str:

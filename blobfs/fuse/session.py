@@ -226,7 +226,7 @@ async def _wait_unmounted(ended: trio.Event, mount: Mount) -> None:
     """Until the connection has ended, or the mount is gone and only open files keep the connection."""
 
     async def watch_table(scope: trio.CancelScope) -> None:
-        await wait_until_gone(mount.device)
+        await wait_until_gone(mount)
         scope.cancel()
 
     async with trio.open_nursery() as nursery:
@@ -236,12 +236,12 @@ async def _wait_unmounted(ended: trio.Event, mount: Mount) -> None:
 
 
 def _is_mounted(mount: Mount) -> bool:
-    return any(other.device == mount.device for other in read_mounts())
+    return any(mount.shows(other) for other in read_mounts())
 
 
 async def _detach_all(mount: Mount) -> None:
     """Removes what is left of the mount, bind mounts of it included; not what covers it."""
-    for left in [other for other in read_mounts() if other.device == mount.device]:
+    for left in [other for other in read_mounts() if mount.shows(other)]:
         try:
             if find_mount(left.mount_point) == left:
                 with trio.fail_after(DETACH_SECONDS):

@@ -33,6 +33,15 @@ def test_the_connection_is_named_by_the_minor_number():
     assert Mount("/m", "fuse.blobfs", "s", "0:39").minor == "39"
 
 
+def test_who_has_the_device_of_a_mount_that_ended_is_another_one():
+    """The kernel gives device numbers out again at once; another node's mount must not be taken for ours."""
+    ours = Mount("/m", "fuse.blobfs", "/store", "0:39")
+    assert ours.shows(Mount("/bound", "fuse.blobfs", "/store", "0:39"))
+    assert not ours.shows(Mount("/m", "fuse.blobfs", "/other", "0:39"))
+    assert not ours.shows(Mount("/m", "fuse.sshfs", "/store", "0:39"))
+    assert not ours.shows(Mount("/m", "fuse.blobfs", "/store", "0:40"))
+
+
 def test_find_mount_takes_the_uppermost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Of several mounts on one directory the last in the table is the one that is seen."""
     table = tmp_path / "mountinfo"
@@ -72,7 +81,7 @@ async def test_a_mount_is_noticed_to_be_gone(tmp_path: Path):
         mount = find_mount(str(target))
         assert mount is not None
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(wait_until_gone, mount.device)
+            nursery.start_soon(wait_until_gone, mount)
             for _ in range(5):
                 await trio.run_process(["mount", "-t", "tmpfs", "x", str(other)])
                 await trio.run_process(["umount", str(other)])
