@@ -247,4 +247,5 @@ async def _detach_all(mount: Mount) -> None:
                 with trio.fail_after(DETACH_SECONDS):
                     await detach(left.mount_point)
         except (OSError, trio.TooSlowError) as error:
-            _log.warning("cannot unmount %s: %s", left.mount_point, error)
+            if left in read_mounts():  # else somebody was faster: who ended it may unmount it as well
+                _log.warning("cannot unmount %s: %s", left.mount_point, error)
