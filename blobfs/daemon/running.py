@@ -41,8 +41,8 @@ async def run_node(
     when somebody else has read through it. `descriptor` is the connection of a mount that was made already.
     """
     install_resolver()
-    # Until the very end: a second signal must not kill a node that seals what was closed. One that nobody took
-    # is delivered again when the receiver is closed.
+    # Until the very end: a second signal must not kill a node that seals what was closed. One that nobody
+    # took is delivered again when the receiver is closed.
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
     with trio.open_signal_receiver(*ENDING) as signals:
