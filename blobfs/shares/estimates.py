@@ -28,8 +28,8 @@ LEAST_LASTING = 0.5
 """unless it took so many seconds: what drips is taken from a share before much of it has come."""
 LONGEST_GAP = 2.0
 """Seconds; who is silent for longer has stalled, however regularly. Servers count limits by the second."""
-GAP_MARGIN = 1.5
-"""Of the longest gap of late: when it is over, the bytes have a way to go yet."""
+GAP_MARGIN = 2.5
+"""Times the longest gap of late: a chunk may need the next burst but one, and the bytes have a way to go."""
 GAP_FRESH = 5.0
 """Seconds after a gap in which nothing is learned from another one."""
 _GAPS_KEPT = 16

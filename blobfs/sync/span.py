@@ -18,7 +18,7 @@ import trio
 from blobfs import errors
 from blobfs.config.settings import LoadSettings
 from blobfs.model import Attempt, Kind
-from blobfs.shares.choice import SLOW_FACTOR, Urgency, is_slow
+from blobfs.shares.choice import Urgency
 from blobfs.shares.failure import ShareFailure
 from blobfs.shares.retry_rules import failed_attempt, is_worth_asking_again, pause
 from blobfs.sync.background import lone_failure
@@ -27,9 +27,7 @@ from blobfs.sync.extra import ExtraTraffic
 from blobfs.sync.fetch import Runner
 from blobfs.sync.naming.answers import failure_from
 from blobfs.sync.peer import Peer
-
-LOOK_AGAIN = 0.25
-"""Seconds between two looks at whether another share would be better."""
+from blobfs.sync.relief import better_ones, next_look
 
 
 class Whole(Protocol):
@@ -193,16 +191,14 @@ class Span:
         if not self._others(tried):
             return math.inf
         now, runner = trio.current_time(), self._runners[-1]
-        turns = runner.due(), runner.stalled_at(now)
-        # A share that is silent and that nobody could take over from yet is looked at again and again.
-        return min([now + LOOK_AGAIN, *(turn for turn in turns if turn > now)])
+        return next_look(runner, now)
 
     def _look(self, nursery: trio.Nursery, tried: list[Peer]) -> None:
         """Asks another share too, or instead, if the one at work is silent or slow."""
         now, runner = trio.current_time(), self._runners[-1]
         left = self._bytes_missing()
         is_silent = runner.is_overdue(now)
-        others = self._better(runner, left, now, tried)
+        others = better_ones(runner, self._others(tried), left, self.urgency, now)
         if runner.lost is not None or not left or not others:
             return
         if is_silent and not self.load.extra.may_hedge():
@@ -219,30 +215,6 @@ class Span:
             runner.peer.counts.moved += 1
             self._lose(runner, f"too slow: {runner.received} bytes in {now - runner.asked:.2f} s")
         self._start(nursery, other)
-
-    def _better(self, runner: Runner, left: int, now: float, tried: list[Peer]) -> tuple[Peer, ...]:
-        """The shares that are worth asking, for what the one at work does not bring as it should."""
-        if runner.has_stalled(now):
-            return self._others(tried)
-        sooner = self._sooner(runner, left, now, tried)
-        if sooner or self.urgency is not Urgency.READER or not runner.is_overdue(now):
-            return sooner
-        # It pauses between two bursts: that is its way, but a reader need not wait for it.
-        gap_left = runner.gap_left(now)
-        return tuple(
-            peer for peer in self._others(tried) if SLOW_FACTOR * peer.view(1).seconds(left) < gap_left
-        )
-
-    def _sooner(self, runner: Runner, left: int, now: float, tried: list[Peer]) -> tuple[Peer, ...]:
-        """The shares that would have the rest much sooner than the one that is sending it."""
-        if runner.begun is None:
-            return ()
-        lasted, group = now - runner.begun, runner.peer.share.options.group
-        return tuple(
-            peer
-            for peer in self._others(tried)
-            if peer.share.options.group <= group and is_slow(lasted, runner.kept, left, peer.view(1))
-        )
 
     def _progressed(self, runner: Runner) -> None:
         """The first of several shares that brings a chunk goes on alone."""

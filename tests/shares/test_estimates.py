@@ -8,8 +8,11 @@ from blobfs.shares.estimates import (
     BELIEVED_FOR,
     FIRST_LATENCY,
     FIRST_PATIENCE,
+    GAP_FRESH,
+    GAP_MARGIN,
     LEAST_PATIENCE,
     LEAST_SAMPLE,
+    LONGEST_GAP,
     EstimatesStatistics,
     ShareEstimates,
     Smoothed,
@@ -117,3 +120,37 @@ def test_a_rate_is_something_one_can_divide_by(length: int, seconds: float) -> N
     share.received(length, seconds, now=0.0)
     rate = share.rate(0.0)
     assert rate is None or rate >= 1.0
+
+
+def test_a_pause_that_it_came_out_of_is_no_stall() -> None:
+    """While it is remembered, and a half more than it took; before the first byte it means nothing."""
+    share = ShareEstimates()
+    assert share.gap(0.0) == 0.0
+    share.paused(0.01, now=0.0)
+    share.paused(1.0, now=1.0)
+    for _ in range(20):
+        share.paused(0.01, now=2.0)
+    assert share.gap(2.0) == 1.0
+    assert share.patience(True) == LEAST_PATIENCE
+    assert share.stalled_after(True, now=2.0) == GAP_MARGIN * 1.0
+    assert share.stalled_after(False, now=2.0) == share.patience(False)
+    assert share.gap(1.1 + BELIEVED_FOR) == 0.0
+
+
+def test_no_pause_is_too_long_to_be_a_stall() -> None:
+    """Whoever was once away for a minute is not given another one."""
+    share = ShareEstimates()
+    share.paused(60.0, now=60.0)
+    assert share.gap(60.0) == LONGEST_GAP
+
+
+def test_who_has_stalled_once_may_only_pause() -> None:
+    """The first time nothing speaks for it; whoever was just seen to go on need not prove it again."""
+    share = ShareEstimates()
+    assert not share.may_only_pause(0.0)
+    share.stalled(0.0)
+    assert share.may_only_pause(1.0)
+    share.paused(1.0, now=2.0)
+    assert not share.may_only_pause(3.0)
+    assert share.may_only_pause(2.1 + GAP_FRESH)
+    assert not share.may_only_pause(2.1 + BELIEVED_FOR)

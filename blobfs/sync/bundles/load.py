@@ -25,7 +25,8 @@ from blobfs.sync.bundles.windows import Windows, free_ranges, length_of, request
 from blobfs.sync.fetch import Runner
 from blobfs.sync.flow import Flow
 from blobfs.sync.peer import Peer
-from blobfs.sync.span import LOOK_AGAIN, Span
+from blobfs.sync.relief import LOOK_AGAIN
+from blobfs.sync.span import Span
 from blobfs.sync.verdicts import Verdicts
 
 _log = logging.getLogger(__name__)
@@ -163,7 +164,7 @@ class BundleLoad:
     def _next_look(self, number: int) -> float:
         """When the span should have brought something, and has had its chance to ask another share."""
         now, runners = trio.current_time(), self._in_flight[number].runners()
-        due = runners[-1].due() + LOOK_AGAIN if runners else now
+        due = runners[-1].stalled_at(now) + LOOK_AGAIN if runners else now
         return due if due > now else now + LOOK_AGAIN
 
     def _look(self, number: int) -> None:
@@ -171,7 +172,7 @@ class BundleLoad:
         span = self._in_flight.get(number)
         runners = span.runners() if span is not None else ()
         now = trio.current_time()
-        if span is None or not runners or not runners[-1].is_overdue(now - LOOK_AGAIN):
+        if span is None or not runners or not runners[-1].has_stalled(now - LOOK_AGAIN):
             return
         asked = [runner.peer for runner in runners]
         if not any(peer not in asked and not peer.is_struck for peer in self._up_peers()):
