@@ -5,6 +5,7 @@ nobody. Completion asks the kernel's mount table only.
 """
 
 import os
+import re
 from collections.abc import Iterator
 
 import click
@@ -13,11 +14,18 @@ from click.shell_completion import CompletionItem
 from blobfs.fuse.mountinfo import FS_TYPE, read_mounts
 
 
+_PLAIN = re.compile(r"[\w@%+=:,./~-]+")
+"""What a shell takes as it is. It is given completions as words of its language, and anybody can mount, with
+fusermount3, what calls itself blobfs on a directory called ``x;command``."""
+
+
 def complete_mountpoint(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """What is mounted, as it was begun to be typed: absolute, from the home directory, or from here."""
     mounted = [mount.mount_point for mount in read_mounts() if mount.fs_type == FS_TYPE]
     written = dict.fromkeys(path for each in mounted for path in _ways_to_write(each))
-    return [CompletionItem(path) for path in written if path.startswith(incomplete)]
+    return [
+        CompletionItem(path) for path in written if path.startswith(incomplete) and _PLAIN.fullmatch(path)
+    ]
 
 
 def _ways_to_write(path: str) -> Iterator[str]:

@@ -64,11 +64,13 @@ def test_scripts(place: Path, shell: str) -> None:
 
 
 def test_mountpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """As they are begun to be typed: absolute, from the home directory or from here; only ours."""
+    """As they are begun to be typed: absolute, from the home directory or from here; only ours, and none
+    that a shell takes for more than a word."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("HOME", str(tmp_path))
     mounted = [(f"{tmp_path}/here/a", FS_TYPE), (f"{tmp_path}/b", FS_TYPE), (f"{tmp_path}/c", "ext4")]
+    mounted += [(f"{tmp_path}/{evil}", FS_TYPE) for evil in ("d;id", "e$(id)", "f\n", "g h", "i`id`", "j'")]
     mounts = tuple(Mount(path, kind, "store", "0:1") for path, kind in mounted)
     monkeypatch.setattr(arguments, "read_mounts", lambda: mounts)
     status = main.get_command(None, "status")  # type: ignore[arg-type]
