@@ -144,7 +144,8 @@ class _BackgroundStart:
         self._stderr: int | None = None
 
     def begin_log(self, path: Path) -> None:
-        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        log = os.open(path, flags, 0o600)
         self._stderr = os.dup(2)  # not inheritable
         os.dup2(log, 2)
         os.close(log)
