@@ -13,7 +13,6 @@ from click.shell_completion import CompletionItem
 
 from blobfs.fuse.mountinfo import FS_TYPE, read_mounts
 
-
 _PLAIN = re.compile(r"[\w@%+=:,./~-]+")
 """What a shell takes as it is. It is given completions as words of its language, and anybody can mount, with
 fusermount3, what calls itself blobfs on a directory called ``x;command``."""
