@@ -20,10 +20,10 @@ from blobfs.model import Invalid
 from blobfs.shares.address import Access, ShareOptions, shown_url
 from blobfs.shares.client import Share
 from blobfs.sync.known_shares import share_options
-from blobfs.sync.load import Load
+from blobfs.sync.loading.load import Load
+from blobfs.sync.loading.source import PlainSource
 from blobfs.sync.peer import Peer, ShareLike
 from blobfs.sync.service import SyncService
-from blobfs.sync.source import PlainSource
 
 _log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from blobfs.store.opening import Store
 from blobfs.store.survey import Candidate, Survey, survey
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.keeping import wait_kept
-from blobfs.sync.loads import Loads
+from blobfs.sync.loading.loads import Loads
 from blobfs.sync.naming.namespace import Namespace
 from blobfs.sync.sealer import Sealer
 

@@ -13,13 +13,13 @@ from blobfs.store import sealed
 from blobfs.store.opening import Store
 from blobfs.sync.explanation import Explanation, LoadUnderWay, RequestUnderWay, Seen, ShareWord, Told
 from blobfs.sync.failures import Failure
-from blobfs.sync.load import Load
+from blobfs.sync.loading.load import Load
+from blobfs.sync.loading.source import PlainSource, plain_key
+from blobfs.sync.loading.span import Span
 from blobfs.sync.naming.catalogue import blob_key
 from blobfs.sync.naming.winning import winner
 from blobfs.sync.peer import Peer
 from blobfs.sync.service import SyncService
-from blobfs.sync.source import PlainSource, plain_key
-from blobfs.sync.span import Span
 
 _KINDS = {SymlinkRecord: "symlink", DirRecord: "directory", GoneRecord: "removed"}
 

@@ -22,7 +22,7 @@ from blobfs import errors
 from blobfs.config.settings import LoadTerms, ShareSetting
 from blobfs.record import BlobRecord
 from blobfs.sync.commands import Command, Commands, Ending, KindStatistics
-from blobfs.sync.loading import LoadedBlob
+from blobfs.sync.load_blob import LoadedBlob
 from blobfs.sync.service import SyncService
 from blobfs.sync.tickets import Callbacks, CallbackThread, Ticket, end
 

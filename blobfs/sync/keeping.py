@@ -1,6 +1,6 @@
 """Waiting until what was loaded is in the share."""
 
-from blobfs.sync.load import Load
+from blobfs.sync.loading.load import Load
 from blobfs.sync.sealer import Sealer
 
 

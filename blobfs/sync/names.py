@@ -18,7 +18,7 @@ from blobfs.model import Name, join, split
 from blobfs.record import DirRecord, GoneRecord, LogRecord
 from blobfs.store.names import LocalName
 from blobfs.sync.background import guarded
-from blobfs.sync.loads import Loads
+from blobfs.sync.loading.loads import Loads
 from blobfs.sync.naming.answers import Absent, Answer, Present, Unknown, failure_from
 from blobfs.sync.naming.browsing import Walk, meaning_of
 from blobfs.sync.naming.catalogue import Catalogue

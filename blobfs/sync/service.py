@@ -23,10 +23,10 @@ from blobfs.sync.background import guarded
 from blobfs.sync.bundles.bundles import Bundles
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.evicting import Evicting
-from blobfs.sync.fill import Filler
 from blobfs.sync.known_shares import Circle, KnownShares
-from blobfs.sync.loading import LoadedBlob, Loading
-from blobfs.sync.loads import USUAL_TERMS, Loads
+from blobfs.sync.load_blob import LoadedBlob, Loading
+from blobfs.sync.loading.fill import Filler
+from blobfs.sync.loading.loads import USUAL_TERMS, Loads
 from blobfs.sync.names import Names
 from blobfs.sync.naming.answers import Answer, Present
 from blobfs.sync.naming.catalogue import Catalogue

@@ -14,10 +14,10 @@ from blobfs.shares.choice import Urgency
 from blobfs.sync.bundles.load import BundleLoad
 from blobfs.sync.failures import Failure
 from blobfs.sync.flow import Flow
-from blobfs.sync.load import Load
+from blobfs.sync.loading.load import Load
+from blobfs.sync.loading.source import PlainSource
 from blobfs.sync.packages.loading import PackageJob
 from blobfs.sync.service import SyncService
-from blobfs.sync.source import PlainSource
 
 
 class State(StrEnum):

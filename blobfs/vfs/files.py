@@ -21,7 +21,7 @@ from blobfs.store.files import read_at, read_at_nowait
 from blobfs.sync.background import guarded
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.jobs import SealJob
-from blobfs.sync.reader import Reader
+from blobfs.sync.loading.reader import Reader
 from blobfs.vfs.attributes import Opened
 from blobfs.vfs.nodes import Container, FileNode, PlainContent, Settled, ViewNode, Writing
 from blobfs.vfs.package_nodes import PackageFile

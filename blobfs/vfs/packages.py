@@ -14,8 +14,8 @@ from blobfs.manifest import MAX_NESTING, Directory, Entry, File, Link, Nested
 from blobfs.model import BlobId, parse_blob_id
 from blobfs.record import BlobRecord
 from blobfs.store.packages import list_packages
+from blobfs.sync.loading.reader import Reader
 from blobfs.sync.packages.trees import PackageTree
-from blobfs.sync.reader import Reader
 from blobfs.vfs.nodes import Node, Settled, ViewNode
 from blobfs.vfs.package_nodes import PackageDirectory, PackageFile, PackageLink
 from blobfs.vfs.state import MountState

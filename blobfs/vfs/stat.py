@@ -8,7 +8,7 @@ believed for longer because the kernel is told of what is heard (`stale`): it ca
 
 import stat
 
-from blobfs.sync.source import plain_key
+from blobfs.sync.loading.source import plain_key
 from blobfs.vfs.attributes import NO_INODE, Attributes
 from blobfs.vfs.canary import SIZE as CANARY_SIZE
 from blobfs.vfs.canary import CanaryNode

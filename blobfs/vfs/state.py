@@ -8,9 +8,9 @@ from typing import Protocol
 import trio
 
 from blobfs import errors
+from blobfs.sync.loading.reader import Reader
 from blobfs.sync.packages.bundle_writer import BundleWriter
 from blobfs.sync.packages.writer import BlobWriter
-from blobfs.sync.reader import Reader
 from blobfs.sync.service import SyncService
 from blobfs.vfs.nodes import Container, FileNode, InodeTable, Node, Writing
 from blobfs.vfs.waits import Opener, SignalWatch

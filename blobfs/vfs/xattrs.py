@@ -10,9 +10,9 @@ from blobfs import errors
 from blobfs.model import Attempt
 from blobfs.record import format_time
 from blobfs.store import sealed
+from blobfs.sync.loading.source import plain_key
 from blobfs.sync.naming.share_listings import ShareListing
 from blobfs.sync.packages.transaction import LastError
-from blobfs.sync.source import plain_key
 from blobfs.vfs.files import wait_sealed
 from blobfs.vfs.needed_nodes import MissingNode, NeededNode, StateNode, TransactionNode
 from blobfs.vfs.nodes import DirectoryNode, FileNode, Node, PlainContent, Settled, Writing

@@ -21,8 +21,8 @@ from blobfs.store.incoming import Incoming
 from blobfs.store.opening import Store
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.jobs import SealJob
+from blobfs.sync.loading.reader import Reader
 from blobfs.sync.peer import Peer
-from blobfs.sync.reader import Reader
 from blobfs.sync.service import SyncService
 from tests.sync.fake_share import FakeShare
 

@@ -11,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from blobfs.model import Kind
 from blobfs.shares.choice import Urgency
 from blobfs.shares.retry_rules import failed_attempt
-from blobfs.sync.dispatch import KEPT_FREE, Dispatcher
+from blobfs.sync.loading.dispatch import KEPT_FREE, Dispatcher
 from blobfs.sync.peer import Peer
 from tests.sync.fake_share import FakeShare
 

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 from blobfs import errors
 from blobfs.model import CHUNK_SIZE
 from blobfs.store.opening import Store
-from blobfs.sync.reader import Reader
+from blobfs.sync.loading.reader import Reader
 from tests.sync.fake_share import FakeShare
 from tests.sync.running import SETTINGS
 from tests.sync.samples import CHUNKS, RAW, chunk, part

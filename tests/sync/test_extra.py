@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from blobfs import errors
 from blobfs.model import CHUNK_SIZE
 from blobfs.store.opening import Store
-from blobfs.sync.extra import ALLOWANCE, ExtraTraffic
+from blobfs.sync.loading.extra import ALLOWANCE, ExtraTraffic
 from tests.sync.running import SETTINGS, content
 from tests.sync.virtual import node, open_the_gate, read_all, stalling, within
 

@@ -11,8 +11,8 @@ from blobfs.model import CHUNK_SIZE, LEAF_SIZE, Kind
 from blobfs.shares.estimates import FIRST_PATIENCE
 from blobfs.shares.health import Circuit
 from blobfs.store.opening import Store
-from blobfs.sync.relief import LOOK_AGAIN
-from blobfs.sync.source import TREE_PATIENCE
+from blobfs.sync.loading.relief import LOOK_AGAIN
+from blobfs.sync.loading.source import TREE_PATIENCE
 from tests.sync.running import SETTINGS, T, Ts, content
 from tests.sync.samples import CHUNKS, RAW, SMALL, chunk, part
 from tests.sync.virtual import InlineDisk, circuit, node, open_blob, open_the_gate, read_all, stalling, within

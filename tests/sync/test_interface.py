@@ -14,8 +14,8 @@ from blobfs.record import BlobRecord
 from blobfs.shares.address import ShareOptions
 from blobfs.store.opening import open_store
 from blobfs.sync import known_shares
-from blobfs.sync.fill import Filler
-from blobfs.sync.loading import LoadedBlob
+from blobfs.sync.load_blob import LoadedBlob
+from blobfs.sync.loading.fill import Filler
 from blobfs.sync.thread import SyncThread
 from tests.servers.nginx import Nginx
 from tests.sync.fake_share import FakeShare

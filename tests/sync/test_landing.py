@@ -7,8 +7,8 @@ from blobfs.config.settings import SpaceSettings
 from blobfs.model import CHUNK_SIZE
 from blobfs.store.opening import Store
 from blobfs.store.partial import open_partial
-from blobfs.sync.landing import Landed, Landing
-from blobfs.sync.passing import Passing
+from blobfs.sync.loading.landing import Landed, Landing
+from blobfs.sync.loading.passing import Passing
 from blobfs.sync.space import Space
 from tests.sync.running import ScriptedDisk
 

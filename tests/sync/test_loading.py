@@ -17,8 +17,8 @@ from blobfs.record import BlobRecord, DirRecord, GoneRecord, SymlinkRecord
 from blobfs.shares.address import ShareOptions
 from blobfs.store.opening import Store
 from blobfs.sync import known_shares
-from blobfs.sync.loading import LoadedBlob
-from blobfs.sync.loads import USUAL_TERMS
+from blobfs.sync.load_blob import LoadedBlob
+from blobfs.sync.loading.loads import USUAL_TERMS
 from blobfs.sync.service import SyncService
 from tests.sync.fake_share import FakeShare
 from tests.sync.running import IDLE, SETTINGS, ScriptedDisk, content, is_kept, kept, running, until

@@ -9,7 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 from blobfs.model import CHUNK_SIZE, BlobId
 from blobfs.shares.body import ByteStream
 from blobfs.store.opening import Store
-from blobfs.sync.fetch import BATCH
+from blobfs.sync.loading.fetch import BATCH
 from tests.sync.fake_share import FakeShare
 from tests.sync.running import IDLE, ScriptedDisk, content, is_kept, kept, running
 

@@ -17,9 +17,9 @@ from blobfs import errors
 from blobfs.config.settings import LoadSettings
 from blobfs.model import CHUNK_SIZE
 from blobfs.store.opening import Store
-from blobfs.sync.dispatch import DispatchStatistics
+from blobfs.sync.loading.dispatch import DispatchStatistics
+from blobfs.sync.loading.reader import Reader
 from blobfs.sync.peer import Peer
-from blobfs.sync.reader import Reader
 from tests.sync.fake_share import FakeShare, blob_of
 from tests.sync.running import content
 from tests.sync.samples import RAW, SMALL

@@ -9,8 +9,8 @@ from blobfs import errors
 from blobfs.model import CHUNK_SIZE, EMPTY_BLOB, LEAF_SIZE, Name
 from blobfs.store.names import LocalName
 from blobfs.store.opening import Store
-from blobfs.sync.fetch import BATCH
-from blobfs.sync.window import WHOLE_BELOW
+from blobfs.sync.loading.fetch import BATCH
+from blobfs.sync.loading.window import WHOLE_BELOW
 from tests.sync.fake_share import FakeShare
 from tests.sync.running import (
     SETTINGS,

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 from blobfs import errors
 from blobfs.config.settings import LoadTerms
 from blobfs.store.opening import Store
-from blobfs.sync.reader import Reader
+from blobfs.sync.loading.reader import Reader
 from tests.sync.fake_share import FakeShare
 from tests.sync.running import SETTINGS
 from tests.sync.samples import BLOB, RAW, chunk, part
@@ -19,7 +19,7 @@ from tests.sync.virtual import Node, node, open_blob
 @pytest.fixture(autouse=True)
 def longest_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """The jitter makes a pause anything up to this."""
-    monkeypatch.setattr("blobfs.sync.span.random.random", lambda: 1.0)
+    monkeypatch.setattr("blobfs.sync.loading.span.random.random", lambda: 1.0)
 
 
 def two(script: str) -> tuple[FakeShare, FakeShare]:

@@ -13,8 +13,8 @@ from blobfs import errors
 from blobfs.model import CHUNK_SIZE, LEAF_SIZE, BlobId, Name
 from blobfs.store import files, names, packages, sealed, verified
 from blobfs.store.opening import Store
-from blobfs.sync import sealed_reading
-from blobfs.sync.reader import Reader
+from blobfs.sync.loading import sealed_reading
+from blobfs.sync.loading.reader import Reader
 from blobfs.sync.service import SyncService
 from tests.store.sealing import put_blob, put_name
 from tests.sync.fake_share import FakeShare, blob_of

@@ -13,7 +13,7 @@ from blobfs.model import CHUNK_SIZE, Kind
 from blobfs.shares.failure import ShareFailure
 from blobfs.shares.retry_rules import failed_attempt
 from blobfs.store.opening import Store
-from blobfs.sync.fetch import BATCH
+from blobfs.sync.loading.fetch import BATCH
 from tests.sync.fake_share import PIECE, FakeShare
 from tests.sync.running import content
 from tests.sync.samples import CHUNKS, RAW, chunk, covered

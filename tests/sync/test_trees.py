@@ -14,8 +14,8 @@ from blobfs.store.opening import Store
 from blobfs.store.partial import Partial, open_partial
 from blobfs.store.tree_nodes import LEAVES_PER_CHUNK
 from blobfs.sync.disk import DiskThreads
+from blobfs.sync.loading.source import UPPER_LEVELS_AT_ONCE, MerkleSource
 from blobfs.sync.peer import Peer
-from blobfs.sync.source import UPPER_LEVELS_AT_ONCE, MerkleSource
 from tests.sync.fake_share import FakeShare, tree_of
 from tests.sync.running import content, running
 from tests.sync.samples import BLOB, CHUNKS, RAW, chunk, part, shares

@@ -12,8 +12,8 @@ from blobfs.model import Kind
 from blobfs.shares.health import Circuit
 from blobfs.shares.retry_rules import RULES, Again, failed_attempt
 from blobfs.store.opening import Store, open_store
+from blobfs.sync.loading.verdicts import BELIEVED_FOR, Verdicts
 from blobfs.sync.peer import Peer
-from blobfs.sync.verdicts import BELIEVED_FOR, Verdicts
 from tests.sync.fake_share import FakeShare, blob_of
 from tests.sync.running import SETTINGS, content, copy_of
 from tests.sync.samples import CHUNKS, RAW, SMALL, chunk, part, shares

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blobfs.model import CHUNK_SIZE
-from blobfs.sync.window import FIRST_WINDOW, SLACK, ReadWindow, chunk_range, runs
+from blobfs.sync.loading.window import FIRST_WINDOW, SLACK, ReadWindow, chunk_range, runs
 
 LARGEST = 16 * FIRST_WINDOW
 STEP = CHUNK_SIZE

@@ -14,9 +14,9 @@ from blobfs.model import CHUNK_SIZE
 from blobfs.shares.health import Circuit
 from blobfs.store.opening import Store
 from blobfs.sync.disk import DiskThreads
-from blobfs.sync.dispatch import Dispatcher
+from blobfs.sync.loading.dispatch import Dispatcher
+from blobfs.sync.loading.reader import Reader
 from blobfs.sync.peer import Peer
-from blobfs.sync.reader import Reader
 from blobfs.sync.service import SyncService
 from tests.sync.fake_share import FakeShare, blob_of
 from tests.sync.running import SETTINGS, T, Ts

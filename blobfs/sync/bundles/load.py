@@ -1,6 +1,6 @@
 """One package's bundle: which of its members are on their way, and from which share.
 
-It is to members what a `Load` is to chunks, and its spans are the same (`sync.span`): the same choice among
+To members it is what a `Load` is to chunks; its spans are the same (`loading.span`): the same choice among
 shares, the same patience with them, the same budget for asking twice. But nothing here is the last resort: a
 share that is down is not asked at all, one that is silent is given up when any other share may have the blob
 itself, and every failure ends with a member that did not come, which is then loaded as any other blob.
@@ -22,12 +22,12 @@ from blobfs.store.opening import Store
 from blobfs.sync.bundles.body import take_members, verified
 from blobfs.sync.bundles.means import Means
 from blobfs.sync.bundles.windows import Windows, free_ranges, length_of, requests
-from blobfs.sync.fetch import Runner
 from blobfs.sync.flow import Flow
+from blobfs.sync.loading.fetch import Runner
+from blobfs.sync.loading.relief import LOOK_AGAIN
+from blobfs.sync.loading.span import Span
+from blobfs.sync.loading.verdicts import Verdicts
 from blobfs.sync.peer import Peer
-from blobfs.sync.relief import LOOK_AGAIN
-from blobfs.sync.span import Span
-from blobfs.sync.verdicts import Verdicts
 
 _log = logging.getLogger(__name__)
 

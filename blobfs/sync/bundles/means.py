@@ -10,8 +10,8 @@ from blobfs.config.settings import LoadSettings
 from blobfs.store.opening import Store
 from blobfs.sync.bundles.placing import Placing
 from blobfs.sync.disk import DiskThreads
-from blobfs.sync.dispatch import Dispatcher
-from blobfs.sync.extra import ExtraTraffic
+from blobfs.sync.loading.dispatch import Dispatcher
+from blobfs.sync.loading.extra import ExtraTraffic
 from blobfs.sync.peer import Peer
 
 
@@ -27,7 +27,7 @@ class Counts:
 
 
 class Loading(Protocol):
-    """What is needed of the loads of single blobs (`blobfs.sync.loads.Loads`)."""
+    """What is needed of the loads of single blobs (`blobfs.sync.loading.loads.Loads`)."""
 
     dispatcher: Dispatcher
     extra: ExtraTraffic

@@ -14,9 +14,9 @@ from blobfs import errors
 from blobfs.bundle import BUNDLED_UP_TO, Member
 from blobfs.config.settings import LoadSettings
 from blobfs.model import EMPTY_BLOB, BlobId
-from blobfs.sync.loads import Loads
+from blobfs.sync.loading.loads import Loads
+from blobfs.sync.loading.reader import Reader
 from blobfs.sync.packages.trees import PackageTrees
-from blobfs.sync.reader import Reader
 
 WORTH_BEGINNING = 0.1
 """Seconds; for who waits less no bundle is asked for. He would be gone before that is under way, each time

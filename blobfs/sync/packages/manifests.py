@@ -14,7 +14,7 @@ from blobfs.manifest import MAX_MANIFEST_BYTES, MAX_NESTING
 from blobfs.model import BlobId
 from blobfs.sync.background import lone_failure
 from blobfs.sync.disk import DiskThreads
-from blobfs.sync.load import Load
+from blobfs.sync.loading.load import Load
 from blobfs.sync.packages.contents import Contents, Nesting, Part
 from blobfs.sync.packages.failing import naming
 from blobfs.sync.packages.progress import Progress

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from blobfs import errors, model
 from blobfs.model import RESERVED_PREFIX, ROOT, BlobId, Invalid, Name, parse_blob_id, parse_name
 from blobfs.record import BlobRecord, DirRecord, SymlinkRecord
+from blobfs.sync.loading.source import plain_key
 from blobfs.sync.naming.answers import Absent, Answer, Present, PresentPlain
-from blobfs.sync.source import plain_key
 
 MOST_LINKS = 8
 """Symlinks on the way to one thing; over it they are a ring, or a mistake."""

@@ -20,9 +20,9 @@ from blobfs.model import EMPTY_BLOB, BlobId, Invalid
 from blobfs.store import sealed
 from blobfs.store.opening import Store
 from blobfs.sync.disk import DiskThreads
-from blobfs.sync.loads import Loads
+from blobfs.sync.loading.loads import Loads
+from blobfs.sync.loading.reader import Reader
 from blobfs.sync.naming.catalogue import Catalogue
-from blobfs.sync.reader import Reader
 
 KEPT_ENTRIES = 200_000
 """Entries of all trees that are kept, about 555 bytes each; the tree that was used last is always kept."""

@@ -18,11 +18,11 @@ from blobfs import errors
 from blobfs.model import BlobId
 from blobfs.shares.choice import Urgency
 from blobfs.sync.keeping import wait_kept
-from blobfs.sync.load import Load
-from blobfs.sync.loads import Loads
+from blobfs.sync.loading.load import Load
+from blobfs.sync.loading.loads import Loads
+from blobfs.sync.loading.reader import LoadReader
 from blobfs.sync.packages.failing import naming
 from blobfs.sync.packages.progress import Progress
-from blobfs.sync.reader import LoadReader
 from blobfs.sync.sealer import Sealer
 
 _log = logging.getLogger(__name__)

@@ -17,9 +17,9 @@ from blobfs.store.opening import Store
 from blobfs.store.sealed import has, list_blobs
 from blobfs.sync.bundles.bundles import Bundles
 from blobfs.sync.disk import DiskThreads
-from blobfs.sync.dispatch import Dispatcher
-from blobfs.sync.extra import ExtraTraffic
 from blobfs.sync.flow import Flow
+from blobfs.sync.loading.dispatch import Dispatcher
+from blobfs.sync.loading.extra import ExtraTraffic
 from blobfs.sync.peer import Peer, ShareLike
 from tests.sync.fake_share import FakeShare, blob_of
 from tests.sync.running import SETTINGS, content, is_kept, until

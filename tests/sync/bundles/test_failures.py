@@ -12,7 +12,7 @@ from blobfs.shares.retry_rules import failed_attempt
 from blobfs.store.opening import Store
 from blobfs.sync.bundles.load import BELIEVED_FOR
 from blobfs.sync.bundles.windows import LARGEST
-from blobfs.sync.relief import LOOK_AGAIN
+from blobfs.sync.loading.relief import LOOK_AGAIN
 from tests.sync.bundles.bundled import (
     FEW,
     KIB,

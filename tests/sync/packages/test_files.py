@@ -14,9 +14,9 @@ from blobfs.manifest import File, parse_manifest, render_manifest
 from blobfs.model import CHUNK_SIZE, EMPTY_BLOB, BlobId
 from blobfs.store import sealed
 from blobfs.store.opening import Store
+from blobfs.sync.loading.reader import Reader
+from blobfs.sync.loading.sealed_reading import SealedReader
 from blobfs.sync.packages.files import MemberReader, PackageFiles
-from blobfs.sync.reader import Reader
-from blobfs.sync.sealed_reading import SealedReader
 from tests.sync.fake_share import FakeShare, blob_of
 from tests.sync.packages.made import Made, make
 from tests.sync.packages.test_trees import place

@@ -22,23 +22,23 @@ from blobfs.shares.choice import Urgency, span_length
 from blobfs.shares.health import Circuit
 from blobfs.shares.retry_rules import failed_attempt
 from blobfs.store.partial import Partial
-from blobfs.sync.chunk_failures import KEPT_ATTEMPTS, ChunkFailures
-from blobfs.sync.claims import confirm_claimed
 from blobfs.sync.disk import DiskThreads
-from blobfs.sync.dispatch import Dispatcher
-from blobfs.sync.extra import ExtraTraffic
-from blobfs.sync.fetch import Runner, fetch, stretch
 from blobfs.sync.flow import Flow
-from blobfs.sync.goals import Goal, Goals
-from blobfs.sync.landing import Landed, Landing
-from blobfs.sync.passing import Passing
+from blobfs.sync.loading.chunk_failures import KEPT_ATTEMPTS, ChunkFailures
+from blobfs.sync.loading.claims import confirm_claimed
+from blobfs.sync.loading.dispatch import Dispatcher
+from blobfs.sync.loading.extra import ExtraTraffic
+from blobfs.sync.loading.fetch import Runner, fetch, stretch
+from blobfs.sync.loading.goals import Goal, Goals
+from blobfs.sync.loading.landing import Landed, Landing
+from blobfs.sync.loading.passing import Passing
+from blobfs.sync.loading.source import Source
+from blobfs.sync.loading.span import Span
+from blobfs.sync.loading.verdicts import Verdicts
+from blobfs.sync.loading.waiters import Waiters
+from blobfs.sync.loading.window import LEAST_SPAN, WHOLE_BELOW, chunk_range, runs
 from blobfs.sync.peer import Peer
-from blobfs.sync.source import Source
 from blobfs.sync.space import Space
-from blobfs.sync.span import Span
-from blobfs.sync.verdicts import Verdicts
-from blobfs.sync.waiters import Waiters
-from blobfs.sync.window import LEAST_SPAN, WHOLE_BELOW, chunk_range, runs
 
 _log = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from blobfs.store.sealed import Content
 from blobfs.store.waiting import forget_waiting, list_waiting
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.jobs import KeepJob
-from blobfs.sync.load import Load
+from blobfs.sync.loading.load import Load
+from blobfs.sync.loading.source import MerkleSource, PlainSource
 from blobfs.sync.naming.namespace import Namespace
 from blobfs.sync.sealer import Sealer
-from blobfs.sync.source import MerkleSource, PlainSource
 
 RETRY_DELAY = 1.0
 """Seconds between two looks whether the disk has taken it after all."""

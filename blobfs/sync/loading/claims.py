@@ -10,8 +10,8 @@ from blobfs.shares.choice import rank
 from blobfs.shares.failure import ShareFailure
 from blobfs.store.partial import Partial
 from blobfs.sync.disk import DiskThreads
+from blobfs.sync.loading.source import Source
 from blobfs.sync.peer import Peer
-from blobfs.sync.source import Source
 
 _log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from blobfs import errors
 from blobfs.config.settings import Fill, LoadSettings
 from blobfs.model import CHUNK_SIZE
 from blobfs.shares.choice import Urgency
-from blobfs.sync.load import Load
-from blobfs.sync.loads import Loads
+from blobfs.sync.loading.load import Load
+from blobfs.sync.loading.loads import Loads
 from blobfs.sync.space import Space
 
 _log = logging.getLogger(__name__)

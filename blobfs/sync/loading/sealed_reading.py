@@ -30,10 +30,10 @@ from blobfs.store.verified import (
     open_verifiable,
     read_verified,
 )
-from blobfs.sync.demoting import Demoting
 from blobfs.sync.disk import DiskThreads
-from blobfs.sync.reader import Reader
-from blobfs.sync.reads import Reads
+from blobfs.sync.loading.demoting import Demoting
+from blobfs.sync.loading.reader import Reader
+from blobfs.sync.loading.reads import Reads
 
 KEPT_BYTES = 4 << 20
 """Of memory for what is known of blobs: a byte for each chunk, so of half a TiB. What is forgotten is

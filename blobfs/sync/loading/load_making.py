@@ -12,12 +12,12 @@ from blobfs.store.partial import Partial, open_partial
 from blobfs.store.verified import OpenBlob, open_verifiable
 from blobfs.store.waiting import WaitingName
 from blobfs.sync.disk import DiskThreads
-from blobfs.sync.dispatch import Dispatcher
-from blobfs.sync.extra import ExtraTraffic
-from blobfs.sync.load import Load
-from blobfs.sync.passing import Passing
+from blobfs.sync.loading.dispatch import Dispatcher
+from blobfs.sync.loading.extra import ExtraTraffic
+from blobfs.sync.loading.load import Load
+from blobfs.sync.loading.passing import Passing
+from blobfs.sync.loading.source import MerkleSource, PlainSource
 from blobfs.sync.peer import Peer
-from blobfs.sync.source import MerkleSource, PlainSource
 from blobfs.sync.space import Space
 
 

@@ -22,12 +22,12 @@ from blobfs.shares.choice import Urgency
 from blobfs.shares.failure import ShareFailure
 from blobfs.shares.retry_rules import failed_attempt, is_worth_asking_again, pause
 from blobfs.sync.background import lone_failure
-from blobfs.sync.dispatch import Dispatcher
-from blobfs.sync.extra import ExtraTraffic
-from blobfs.sync.fetch import Runner
+from blobfs.sync.loading.dispatch import Dispatcher
+from blobfs.sync.loading.extra import ExtraTraffic
+from blobfs.sync.loading.fetch import Runner
+from blobfs.sync.loading.relief import better_ones, next_look
 from blobfs.sync.naming.answers import failure_from
 from blobfs.sync.peer import Peer
-from blobfs.sync.relief import better_ones, next_look
 
 
 class Whole(Protocol):

@@ -26,8 +26,8 @@ from blobfs.store.waiting import forget_waiting, read_waiting
 from blobfs.sync.arrivals import Arrivals
 from blobfs.sync.background import guarded
 from blobfs.sync.disk import DiskThreads
-from blobfs.sync.load import Load
-from blobfs.sync.restoring import Bring, Restoring
+from blobfs.sync.loading.load import Load
+from blobfs.sync.loading.restoring import Bring, Restoring
 
 _log = logging.getLogger(__name__)
 

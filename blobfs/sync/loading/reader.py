@@ -9,11 +9,11 @@ import trio
 from blobfs import errors
 from blobfs.model import CHUNK_SIZE
 from blobfs.store.files import read_at, read_at_nowait
-from blobfs.sync.fetch import stretch
-from blobfs.sync.load import Load
-from blobfs.sync.passing import AHEAD
-from blobfs.sync.reads import Reads
-from blobfs.sync.window import ReadWindow, chunk_range
+from blobfs.sync.loading.fetch import stretch
+from blobfs.sync.loading.load import Load
+from blobfs.sync.loading.passing import AHEAD
+from blobfs.sync.loading.reads import Reads
+from blobfs.sync.loading.window import ReadWindow, chunk_range
 
 
 class Reader(Protocol):

@@ -9,7 +9,7 @@
 from collections.abc import Sequence
 
 from blobfs.shares.choice import SLOW_FACTOR, Urgency, is_slow
-from blobfs.sync.fetch import Runner
+from blobfs.sync.loading.fetch import Runner
 from blobfs.sync.peer import Peer
 
 LOOK_AGAIN = 0.25

@@ -14,8 +14,8 @@ from blobfs.shares.estimates import LONGEST_GAP
 from blobfs.shares.failure import ShareFailure
 from blobfs.sync.background import lone_failure
 from blobfs.sync.flow import Flow
+from blobfs.sync.loading.source import Source
 from blobfs.sync.peer import Peer
-from blobfs.sync.source import Source
 
 BATCH = 8 * CHUNK_SIZE
 """The most that is verified and written in one hop to a worker thread."""
@@ -24,7 +24,7 @@ QUICK = 0.02
 
 
 class Destination(Protocol):
-    """What is needed of the load that the chunks are for (`blobfs.sync.load.Load`)."""
+    """What is needed of the load that the chunks are for (`blobfs.sync.loading.load.Load`)."""
 
     source: Source
     flow: Flow

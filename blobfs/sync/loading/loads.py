@@ -26,19 +26,19 @@ from blobfs.store.verified import OpenBlob
 from blobfs.store.waiting import WaitingName
 from blobfs.sync.arrivals import Arrivals
 from blobfs.sync.background import guarded
-from blobfs.sync.completion import Completion
-from blobfs.sync.demoting import Around, Demoting
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.failures import Failure, RecentFailures, failed_now
-from blobfs.sync.load import Load
-from blobfs.sync.load_making import LoadMaking
+from blobfs.sync.loading.completion import Completion
+from blobfs.sync.loading.demoting import Around, Demoting
+from blobfs.sync.loading.load import Load
+from blobfs.sync.loading.load_making import LoadMaking
+from blobfs.sync.loading.reader import LoadReader, Reader
+from blobfs.sync.loading.reads import Reads
+from blobfs.sync.loading.sealed_reading import SealedReader, StoredBlobs
+from blobfs.sync.loading.source import MerkleSource, PlainSource, plain_key
 from blobfs.sync.naming.namespace import Namespace
 from blobfs.sync.peer import Peer
-from blobfs.sync.reader import LoadReader, Reader
-from blobfs.sync.reads import Reads
-from blobfs.sync.sealed_reading import SealedReader, StoredBlobs
 from blobfs.sync.sealer import Sealer
-from blobfs.sync.source import MerkleSource, PlainSource, plain_key
 from blobfs.sync.space import Space
 
 _log = logging.getLogger(__name__)

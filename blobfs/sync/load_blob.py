@@ -28,12 +28,12 @@ from blobfs.store.opening import Store
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.keeping import wait_kept
 from blobfs.sync.known_shares import Circle, KnownShares
-from blobfs.sync.load import Load
-from blobfs.sync.loads import Loads
+from blobfs.sync.loading.load import Load
+from blobfs.sync.loading.loads import Loads
+from blobfs.sync.loading.reader import LoadReader, Reader
 from blobfs.sync.naming.answers import Answer, Present, PresentPlain, Unknown, failure_from
 from blobfs.sync.naming.catalogue import Catalogue
 from blobfs.sync.naming.namespace import Namespace
-from blobfs.sync.reader import LoadReader, Reader
 from blobfs.sync.sealer import Sealer
 
 Lookup = Callable[[Name, Catalogue], Awaitable[Answer]]

@@ -8,8 +8,8 @@ from blobfs.merkle import Buffer
 from blobfs.model import CHUNK_SIZE
 from blobfs.store.partial import Partial
 from blobfs.sync.disk import DiskThreads
-from blobfs.sync.passing import Passing
-from blobfs.sync.source import Source
+from blobfs.sync.loading.passing import Passing
+from blobfs.sync.loading.source import Source
 from blobfs.sync.space import Space
 
 MAP_EVERY = 8
