@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -51,7 +52,7 @@ def reading(path: Path) -> threading.Thread:
 def test_a_transfer_is_followed(start_node: StartNode) -> None:
     """A bar for it, its rate and where it comes from; each share with its health; what failed and why."""
     a = start_node("a", listen=True)
-    put(a, "models/large", random.Random(1).randbytes(12 * MIB))
+    put(a, "models/large", random.Random(1).randbytes(64 * MIB))  # a limited share brings it in half a minute
     dead = f"http://127.0.0.1:{free_port()}/"
     with Nginx(a.share, "limit_rate 500k;") as nginx:
         b = start_node("b", shares=[nginx.url, dead])
@@ -59,10 +60,17 @@ def test_a_transfer_is_followed(start_node: StartNode) -> None:
         with watching(b, size=(120, 30)) as shown:
             shown.until_text("nothing is being loaded")
             reading(b.path("models/large"))
-            shown.until(lambda screen: any("MiB/s" in line and "━" in line for line in screen), "a bar")
-            (row,) = [line for line in shown.screen() if line.startswith("models/large")]
-            assert "of 12.0 MiB" in row
-            shown.until_text(f"127.0.0.1:{nginx.port}  up")
+            screen = shown.until(
+                lambda screen: any(line.startswith("models/large") and "iB/s" in line for line in screen),
+                "a bar",
+            )
+            (row,) = [line for line in screen if line.startswith("models/large")]
+            assert "━" in row
+            assert "of 64.0 MiB" in row
+            shown.until(
+                lambda screen: any(re.search(f"127.0.0.1:{nginx.port}  (up|slow)", line) for line in screen),
+                "it is up",
+            )
             shown.until_text("connection refused")
             shown.type("q")
             assert shown.ended() == 0
