@@ -74,7 +74,9 @@ class ShareServer:
     def reload(self) -> None:
         """Has certificate and token read again, for new connections. Raises `ConfigRefused`: then the old
         ones stay in force."""
-        read_terms(self.settings)
+        terms = read_terms(self.settings)
+        if terms.tls is None and terms.token is None:
+            return  # nothing that could have changed
         if self._child is None:
             self._is_outdated = True  # it would die of the signal before it expects it
         else:
