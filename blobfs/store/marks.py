@@ -22,19 +22,27 @@ CHECK = "user.blobfs.check"
 
 YES = b"1"
 
+READINGS = 100
+"""The library asks how long a value is and then for so much of it. If somebody set a longer one in between (a
+log's check is set with every name) that is ERANGE, and it is read again."""
+
 File = int | Path
 """An open descriptor or a path."""
 
 
 def get_mark(file: File, key: str) -> bytes | None:
     """Raises OSError where the file itself is missing."""
-    try:
-        value: bytes = xattr.getxattr(file, key)
-    except OSError as failure:
-        if failure.errno == errno.ENODATA:
-            return None
-        raise
-    return value
+    for _ in range(READINGS):
+        try:
+            value: bytes = xattr.getxattr(file, key)
+        except OSError as failure:
+            if failure.errno == errno.ENODATA:
+                return None
+            if failure.errno != errno.ERANGE:
+                raise
+        else:
+            return value
+    raise OSError(errno.ERANGE, f"{key} is longer at each look")
 
 
 def set_mark(file: File, key: str, value: bytes) -> None:
