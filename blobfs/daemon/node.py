@@ -108,7 +108,10 @@ def _premounted(settings: NodeSettings) -> str:
     """Where it is mounted already. Its directory must not be looked at: nobody answers there yet."""
     mount = find_mount_of(os.path.abspath(settings.store), os.geteuid())
     if mount is None:
-        raise errors.StartRefused(f"a connection was passed, but nothing is mounted for {settings.store}")
+        raise errors.StartRefused(
+            f"a connection was passed, but no mount of {settings.store} is to be seen here: a sandbox hides it"
+            " (PrivateTmp= hides what is below /tmp)"
+        )
     return mount.mount_point
 
 
