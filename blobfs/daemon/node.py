@@ -109,7 +109,7 @@ def _premounted(settings: NodeSettings) -> str:
     mount = find_mount_of(os.path.abspath(settings.store), os.geteuid())
     if mount is None:
         raise errors.StartRefused(
-            f"a connection was passed, but no mount of {settings.store} is to be seen here: a sandbox hides it"
+            f"a connection was passed, but no mount of {settings.store} is to be seen: a sandbox hides it"
             " (PrivateTmp= hides what is below /tmp)"
         )
     return mount.mount_point
