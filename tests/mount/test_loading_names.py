@@ -69,16 +69,18 @@ def test_a_name_just_written_is_found_soon(two_nodes: tuple[BlobfsNode, BlobfsNo
     until(lambda: errno_of_read(b.path("later")) == 0, "the absence is forgotten")
 
 
-def test_what_was_loaded_stays_when_its_publisher_removes_it(two_nodes: tuple[BlobfsNode, BlobfsNode]):
-    """`rm` on A does not take from B what B has loaded; B goes on sharing it."""
+def test_what_was_loaded_goes_when_its_publisher_removes_it(two_nodes: tuple[BlobfsNode, BlobfsNode]):
+    """[S50] `rm` on A is seen on B soon, and takes the bytes that B has loaded; who has it open reads on."""
     a, b = two_nodes
     blob = put(a, "f", b"kept" * 1000)
-    assert b.path("f").read_bytes() == b"kept" * 1000
-    until(lambda: (b.share / "f").exists(), "B has it")
-    a.path("f").unlink()
-    until(lambda: not stored(a.share), "A has let go of it")
-    assert b.path("f").read_bytes() == b"kept" * 1000
-    assert blob in stored(b.share)
+    with b.path("f").open("rb", buffering=0) as file:
+        assert file.read(4) == b"kept"
+        until(lambda: blob in stored(b.share), "B has it")
+        a.path("f").unlink()
+        until(lambda: errno_of(b.path("f").stat) == ENOENT, "it is gone from B")
+        assert file.read() == b"kept" * 999
+    until(lambda: blob not in stored(b.share), "B has let go of it")
+    assert not (b.share / "f").exists()
 
 
 def test_one_name_two_publishers(start_node: StartNode):
