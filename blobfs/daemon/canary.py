@@ -66,12 +66,15 @@ class Canary:
     async def listen(self) -> str | None:
         """What is wrong with the mount."""
         asked = time.monotonic_ns()
-        reader = await trio.lowlevel.open_process(
-            ["cat", "--", self._path],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        try:
+            reader = await trio.lowlevel.open_process(
+                ["cat", "--", self._path],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        except OSError as error:  # no descriptors, no memory: the mount has them, and goes on
+            return f"cat cannot be started: {error.strerror}"
         assert reader.stdout is not None
         assert reader.stderr is not None
         try:

@@ -3,10 +3,13 @@
 Without systemd, which is told by ``NOTIFY_SOCKET``, nothing is said and nothing is imported.
 """
 
+import logging
 import os
 import socket
 import time
 from collections.abc import Iterator
+
+_log = logging.getLogger(__name__)
 
 FUSE_DESCRIPTOR = "fuse"
 """What a mount that was made before the daemon started is called in the service's descriptor store."""
@@ -16,12 +19,17 @@ _FIRST_DESCRIPTOR = 3
 
 
 def notify(*assignments: str) -> None:
-    """``READY=1``, ``STATUS=...`` and so on, in one message."""
+    """``READY=1``, ``STATUS=...`` and so on, in one message. That nobody takes it is no reason to end: it is
+    said in the log, and systemd, if it is there, draws its own conclusions.
+    """
     if "NOTIFY_SOCKET" in os.environ:
         # Its own `notify` knows no FDSTOREREMOVE, and sends one line a message.
         from cysystemd.daemon import sd_notify  # type: ignore[attr-defined]
 
-        sd_notify("\n".join(assignments), False)
+        try:
+            sd_notify("\n".join(assignments), False)
+        except (OSError, ValueError) as error:  # it raises the latter for an errno
+            _log.warning("%s cannot be told %s: %s", os.environ["NOTIFY_SOCKET"], assignments[0], error)
 
 
 def notify_reloading() -> None:
@@ -34,7 +42,7 @@ def watchdog_seconds() -> float | None:
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     microseconds = os.environ.get("WATCHDOG_USEC", "")
-    return int(microseconds) / 1e6 if microseconds.isdigit() else None
+    return int(microseconds) / 1e6 if microseconds.isdigit() and int(microseconds) else None
 
 
 def take_mount_descriptor() -> int | None:

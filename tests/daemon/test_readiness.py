@@ -41,6 +41,17 @@ def test_notify(service: socket.socket):
     assert clock.startswith(b"MONOTONIC_USEC=")
 
 
+@pytest.mark.parametrize("address", ["/nonexistent/notify", "nonsense"])
+def test_what_nobody_takes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, address: str
+) -> None:
+    """A variable that was left over, a manager that is away: a line in the log, and the node lives."""
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    readiness.notify("WATCHDOG=1", "STATUS=all is well")
+    (line,) = caplog.messages
+    assert line.startswith(f"{address} cannot be told WATCHDOG=1: ")
+
+
 def test_without_systemd_nothing_is_said(monkeypatch: pytest.MonkeyPatch):
     """Neither is anything imported for it."""
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
@@ -54,7 +65,13 @@ def test_without_systemd_nothing_is_said(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize(
     ("pid", "microseconds", "seconds"),
-    [("own", "3000000", 3.0), ("1", "3000000", None), (None, "500000", 0.5), (None, None, None)],
+    [
+        ("own", "3000000", 3.0),
+        (None, "0", None),
+        ("1", "3000000", None),
+        (None, "500000", 0.5),
+        (None, None, None),
+    ],
 )
 def test_the_watchdog(
     monkeypatch: pytest.MonkeyPatch, pid: str | None, microseconds: str | None, seconds: float | None

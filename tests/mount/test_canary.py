@@ -5,7 +5,9 @@ import os
 import re
 import time
 from functools import partial
+from pathlib import Path
 
+import pytest
 import trio
 
 from blobfs.daemon.canary import Canary
@@ -51,6 +53,13 @@ def test_the_canary_cannot_be_changed(node: BlobfsNode):
     assert os.listxattr(canary) == []
     assert node.path(".blobfs").is_dir()
     assert os.listdir(node.path(".blobfs")) == []
+
+
+async def test_a_reader_that_cannot_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Out of descriptors or memory, or without `cat`: that is said, and does not end the node."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    problem = await Canary(str(tmp_path)).listen()
+    assert problem == "cat cannot be started: No such file or directory"
 
 
 async def test_what_is_no_canary_is_noticed(node: BlobfsNode):
