@@ -91,4 +91,4 @@ def shown_url(url: str) -> str:
 
 def origin(url: httpx.URL) -> Origin:
     default = 443 if url.scheme == "https" else 80
-    return url.scheme, url.host, url.port or default
+    return url.scheme, url.raw_host.decode("ascii"), url.port or default

@@ -273,6 +273,14 @@ async def test_that_makes_no_tunnel(monkeypatch: pytest.MonkeyPatch, answer: byt
         assert proxy.open == 0
 
 
+async def test_a_name_with_umlauts_is_asked_for_as_dns_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its ASCII form (RFC 5890): of a tunnel the proxy, without one the resolver."""
+    async with forward_proxy(answer=b"HTTP/1.1 502 Bad\r\n\r\n") as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url)
+        assert (await words_of("https://b\u00fccher.invalid/")).endswith(": HTTP 502")
+        assert proxy.heads[0].startswith(b"CONNECT xn--bcher-kva.invalid:443 HTTP/1.1\r\n")
+
+
 async def test_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tunnel has the connect timeout to itself."""
     async with forward_proxy(answer=None) as proxy:
