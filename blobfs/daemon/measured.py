@@ -8,12 +8,12 @@ import os
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 
 import trio
 
 from blobfs.control.metric_table import Sample
 from blobfs.daemon.node import Node
+from blobfs.daemon.status import own_version
 from blobfs.fuse.counts import UNEXPECTED
 from blobfs.fuse.kernel_queue import KernelQueue, read_kernel_queue
 from blobfs.fuse.mountinfo import find_mount_of
@@ -37,16 +37,11 @@ def measure(node: Node) -> Iterator[Sample]:
 
 
 def _node(node: Node) -> Iterator[Sample]:
-    yield "build_info", (_version(),), 1
+    yield "build_info", (own_version(),), 1
     yield "mount_info", (node.mountpoint, str(node.settings.read_only).lower()), 1
     yield "tasks", (), trio.lowlevel.current_statistics().tasks_living
     yield "threads", (), threading.active_count()
     yield "thread_hops_total", (), node.sync.disk.hops
-
-
-@functools.cache
-def _version() -> str:
-    return version("blobfs")
 
 
 @functools.cache

@@ -87,7 +87,11 @@ async def open_node(
         _demand_outside(settings, mountpoint)
         peers = make_peers(settings.shares, settings.load)
         store = await trio.to_thread.run_sync(open_store, settings.store)
-        _demand_room(settings, store)
+        try:
+            demand_room(settings, store)
+        except errors.StartRefused:
+            store.close(clean=store.was_clean)
+            raise
         sync = SyncService(store, peers, settings.load, settings.seal_delay, space=settings.space)
         fs = FileSystem(sync, read_only=settings.read_only)
         scrubber, adapter = make_scrubber(sync), Adapter(fs)
@@ -115,12 +119,12 @@ def _premounted(settings: NodeSettings) -> str:
     return mount.mount_point
 
 
-def _demand_room(settings: NodeSettings, store: Store) -> None:
+def demand_room(settings: NodeSettings, store: Store) -> None:
+    """Raises `StartRefused` for a quota or a reserve that the store's partition cannot have."""
     found = store.space()
     problem = settings.space.problem_on(found.f_blocks * found.f_frsize)
     if problem is not None:
-        store.close(clean=store.was_clean)
-        raise errors.StartRefused(f"{settings.store}: {problem}")
+        raise errors.StartRefused(f"{store.layout.root}: {problem}")
 
 
 def _close_store(node: Node) -> None:

@@ -17,7 +17,7 @@ import trio
 
 from blobfs.config.settings import NodeSettings
 from blobfs.daemon.logs import set_level
-from blobfs.daemon.node import Node
+from blobfs.daemon.node import Node, demand_room
 from blobfs.daemon.readiness import notify, notify_reloading
 from blobfs.errors import StartRefused
 from blobfs.sync.changing import NewShares, close_shares, prepare_shares, take_over
@@ -40,7 +40,7 @@ async def reload(node: Node) -> Reloaded:
     """Raises `StartRefused`; then nothing has changed."""
     async with node.reloading:
         wanted = await trio.to_thread.run_sync(node.reread)
-        _demand_room(node, wanted)
+        demand_room(wanted, node.store)
         new = await prepare_shares(node.sync.peers, wanted.shares, wanted.load)
         try:
             if node.server is not None:
@@ -49,13 +49,6 @@ async def reload(node: Node) -> Reloaded:
             await new.aclose()
             raise
         return await _take_over(node, wanted, new)
-
-
-def _demand_room(node: Node, wanted: NodeSettings) -> None:
-    found = node.store.space()
-    problem = wanted.space.problem_on(found.f_blocks * found.f_frsize)
-    if problem is not None:
-        raise StartRefused(f"{node.store.layout.root}: {problem}")
 
 
 async def _take_over(node: Node, wanted: NodeSettings, new: NewShares) -> Reloaded:

@@ -22,9 +22,9 @@ _STARTED = int(time.time())
 def node_status(node: Node) -> dict[str, Any]:
     """The state of the whole node."""
     return {
-        "version": _version(),
+        "version": own_version(),
         "started": _STARTED,
-        "state": "ready" if node.adapter.initialized.is_set() else "starting",
+        "state": "ready" if node.is_ready else "starting",
         "mountpoint": node.mountpoint,
         "pid": os.getpid(),
         "time": int(time.time()),
@@ -57,7 +57,7 @@ def node_status(node: Node) -> dict[str, Any]:
 
 
 @cache
-def _version() -> str:
+def own_version() -> str:
     return version("blobfs")
 
 
