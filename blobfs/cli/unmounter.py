@@ -10,7 +10,6 @@ broken, keeps no service from being stopped. It touches no mount, for that may b
 """
 
 import contextlib
-import logging
 import os
 import select
 from pathlib import Path
@@ -18,6 +17,8 @@ from pathlib import Path
 import click
 
 from blobfs.control.liveness import is_stopped
+from blobfs.errors import OperationRefused
+from blobfs.fuse.cutting import cut
 from blobfs.fuse.mountinfo import FS_TYPE, Mount, find_mount
 from blobfs.fuse.way import detach_as_root
 
@@ -27,10 +28,6 @@ service's TimeoutStopSec: the rest is systemd's to end."""
 
 MAX_LAYERS = 64
 """Mounts on one directory, one over the other; more means that they come back."""
-
-_log = logging.getLogger(__name__)
-
-_CONNECTIONS = Path("/sys/fs/fuse/connections")
 
 
 @click.command(hidden=True)
@@ -56,7 +53,7 @@ def _detach(target: str, *, is_dead: bool) -> None:
         if mount is None or mount.fs_type != FS_TYPE:
             return
         if is_dead:
-            _abort(mount)
+            _cut(mount)
         try:
             detach_as_root(target)
         except OSError as error:
@@ -64,11 +61,11 @@ def _detach(target: str, *, is_dead: bool) -> None:
         click.echo(f"unmounted {target}" + (", whose daemon is dead" if is_dead else ""))
 
 
-def _abort(mount: Mount) -> None:
+def _cut(mount: Mount) -> None:
     try:
-        (_CONNECTIONS / mount.minor / "abort").write_text("1", "ascii")
-    except OSError as error:
-        _log.info("the connection of %s is not cut: %s", mount.mount_point, error)
+        cut(mount)
+    except OperationRefused as refused:  # it is unmounted all the same
+        click.echo(str(refused), err=True)
 
 
 def _wait_for(pid: int) -> None:

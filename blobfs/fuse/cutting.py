@@ -8,10 +8,8 @@ import errno
 from pathlib import Path
 
 from blobfs.errors import OperationRefused
-from blobfs.fuse.mountinfo import Mount
+from blobfs.fuse.mountinfo import CONNECTIONS, Mount
 from blobfs.fuse.tuning import mount_fusectl
-
-CONNECTIONS = Path("/sys/fs/fuse/connections")
 
 
 def cut(mount: Mount, connections: Path = CONNECTIONS) -> bool:

@@ -7,7 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-CONNECTIONS = Path("/sys/fs/fuse/connections")
+from blobfs.fuse.mountinfo import CONNECTIONS
+
 LONGEST = 32
 """Bytes of a number in such a file."""
 

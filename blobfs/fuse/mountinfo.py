@@ -16,6 +16,9 @@ FS_TYPE = "fuse.blobfs"
 AUTOFS = "autofs"
 """Of a place where systemd or automount(8) mounts at the first look: whoever looks waits for that."""
 
+CONNECTIONS = Path("/sys/fs/fuse/connections")
+"""The file system fusectl: a directory for each connection, called as `Mount.minor`."""
+
 TABLE = Path("/proc/self/mountinfo")
 _USER = re.compile(rb"(?:^|,)user_id=([0-9]+)(?:,|$)")
 _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
@@ -42,7 +45,7 @@ class Mount:
 
     @property
     def minor(self) -> str:
-        """The connection's name in /sys/fs/fuse/connections."""
+        """The connection's name in `CONNECTIONS`."""
         return self.device.partition(":")[2]
 
 

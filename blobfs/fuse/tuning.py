@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from blobfs.fuse import syscalls
-from blobfs.fuse.mountinfo import Mount, read_mounts
+from blobfs.fuse.mountinfo import CONNECTIONS, Mount, read_mounts
 
 READ_AHEAD_KIB = 4096
 """How far the kernel reads ahead. Its default, 128, gives a cold sequential read a third of the speed."""
@@ -23,13 +23,12 @@ CONGESTION_THRESHOLD = MAX_BACKGROUND * 3 // 4
 _log = logging.getLogger(__name__)
 
 _BDI = Path("/sys/class/bdi")
-_CONNECTIONS = Path("/sys/fs/fuse/connections")
 
 
 def tune(mount: Mount) -> None:
     """Call it after INIT, whose answer sets these limits too. Never touches the mount."""
     mount_fusectl()
-    connection = _CONNECTIONS / mount.minor
+    connection = CONNECTIONS / mount.minor
     read_further_ahead(mount)
     for path, value in (
         (connection / "max_background", MAX_BACKGROUND),
@@ -48,7 +47,7 @@ def mount_fusectl() -> None:
     if os.geteuid() != 0 or any(mount.fs_type == "fusectl" for mount in read_mounts()):
         return
     try:
-        syscalls.mount("fusectl", str(_CONNECTIONS), "fusectl")
+        syscalls.mount("fusectl", str(CONNECTIONS), "fusectl")
     except OSError as error:
         _log.debug("cannot mount fusectl: %s", error)
 
