@@ -31,6 +31,16 @@ def test_start_returns_when_the_mount_can_be_used(demo: Service) -> None:
     assert str(demo.mountpoint) in demo.system.show(demo.unit, "StatusText")
 
 
+def test_log_is_in_the_journal_with_fields(demo: Service) -> None:
+    """What the daemon says is found by its mountpoint, with its priority and the place in the code."""
+    entry = next(each for each in demo.system.journal(f"BLOBFS_MOUNT={demo.mountpoint}") if "LOGGER" in each)
+    assert entry["MESSAGE"] == f"mounted on {demo.mountpoint}, ready"
+    assert (entry["LOGGER"], entry["PRIORITY"]) == ("blobfs.daemon.running", "6")
+    # The library adds the place of its own call, and a field may have several values.
+    assert any(place.endswith("/blobfs/daemon/running.py") for place in entry["CODE_FILE"])
+    assert entry["_SYSTEMD_UNIT"] == demo.unit
+
+
 def test_daemon_has_no_privilege(demo: Service) -> None:
     """It runs as its own user, without any capability, and cannot get one; only its store can be written."""
     status = demo.status()
@@ -98,7 +108,7 @@ def test_wrong_configuration_does_not_keep_it_from_being_stopped(demo: Service) 
 
 @pytest.mark.usefixtures("dropping_caches")
 def test_crash_is_an_error_for_readers_and_heals(demo: Service) -> None:
-    """kill -9: who has a file open gets an errno, not a hang; a moment later all is there again."""
+    """P9, P3: kill -9: who has a file open gets an errno, not a hang; a moment later all is there again."""
     demo.share("before", "before\n")
     former = demo.pid()
     waits = f"exec 3<{demo.mountpoint}/before; echo open; read go; cat <&3; echo $?"
@@ -116,7 +126,7 @@ def test_crash_is_an_error_for_readers_and_heals(demo: Service) -> None:
 
 
 def test_hang_is_noticed_by_the_watchdog_and_heals(demo: Service) -> None:
-    """A daemon that answers nobody (SIGSTOP) is killed by systemd and started anew; readers get an errno."""
+    """P3: A daemon that answers nobody (SIGSTOP) is killed and started anew; readers get an errno."""
     demo.share("hanging", "hanging\n")
     demo.stop()
     demo.drop_in("quick", HANGING)
