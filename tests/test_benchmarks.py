@@ -1,4 +1,4 @@
-"""The arithmetic of tools/bench, and its tap: figures are only worth what these are."""
+"""The arithmetic of tools/bench-loads, and its tap: figures are only worth what these are."""
 
 import os
 import socket

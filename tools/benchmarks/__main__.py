@@ -1,4 +1,4 @@
-"""``tools/bench``: runs the scenarios that are named, or all, and says on what."""
+"""``tools/bench-loads``: runs the scenarios that are named, or all, and says on what."""
 
 import argparse
 import os
@@ -63,7 +63,7 @@ OPTIONAL = {"rclone": ("version", "its columns are left out")}
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="tools/bench", description="Measures how blobfs loads (docs/benchmarks.md)."
+        prog="tools/bench-loads", description="Measures how blobfs loads (docs/benchmarks.md)."
     )
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join(SCENARIOS))
     parser.add_argument("--runs", type=int, help=f"turns of each comparison; {RUNS} if not given")

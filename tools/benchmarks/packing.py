@@ -74,7 +74,7 @@ class Packed:
 
 
 def blobfs(bench: Workbench, *arguments: Word) -> list[Word]:
-    """The command, compiled once: tools/bench itself leaves no bytecode behind."""
+    """The command, compiled once: tools/bench-loads itself leaves no bytecode behind."""
     bytecode = bench.folder / "bytecode"
     environment: list[Word] = ["-u", "PYTHONDONTWRITEBYTECODE", f"PYTHONPYCACHEPREFIX={bytecode}"]
     return ["env", *environment, sys.executable, "-P", "-m", "blobfs", *arguments]
