@@ -76,7 +76,7 @@ def main() -> None:
     # A shell's background job ignores Ctrl-C, and would hand that on to the programs that are to feel it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
+        signal.signal(number, end)
     describe_machine()
     folder = Path(tempfile.mkdtemp(prefix="blobfs-bench."))
     try:
@@ -88,7 +88,7 @@ def main() -> None:
         sys.exit(f"failed: {', '.join(failed)}")
 
 
-def _end(number: int, frame: object) -> NoReturn:
+def end(number: int, frame: object) -> NoReturn:
     """As if interrupted: everything that was started is ended on the way out."""
     raise SystemExit(128 + number)
 
@@ -112,7 +112,7 @@ def measure(name: str, bench: Workbench) -> bool:
 
 
 def describe_machine() -> None:
-    say(f"blobfs {_commit()}, {time.strftime('%Y-%m-%d %H:%M')}")
+    say(f"blobfs {commit()}, {time.strftime('%Y-%m-%d %H:%M')}")
     say(
         f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Linux {platform.release()}, "
         f"Python {platform.python_version()}"
@@ -121,7 +121,7 @@ def describe_machine() -> None:
         say(version_of(program, argument) or f"{program} is not installed: {without}")
 
 
-def _commit() -> str:
+def commit() -> str:
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(ROOT), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=20).stdout.strip()

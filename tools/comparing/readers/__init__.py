@@ -1,0 +1,1 @@
+"""Small programs that read and time themselves: without the start of an interpreter."""

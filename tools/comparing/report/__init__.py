@@ -1,0 +1,1 @@
+"""What a comparison found, for people (Markdown, SVG) and for programs (JSON)."""
