@@ -16,6 +16,7 @@ import trio
 from blobfs import errors
 from blobfs.config.settings import LoadSettings
 from blobfs.model import CHUNK_SIZE, BlobId
+from blobfs.store.cached import open_verifiable_cached
 from blobfs.store.chunk_map import chunk_count
 from blobfs.store.files import read_at_nowait
 from blobfs.store.opening import Store
@@ -79,7 +80,9 @@ class StoredBlobs:
 
     async def open(self, blob: BlobId, size: int) -> "SealedReader | None":
         """None: it is not here. As `reader`."""
-        opened = await self.disk.run(open_verifiable, self._store, blob)
+        opened = open_verifiable_cached(self._store, blob)
+        if opened is None:
+            opened = await self.disk.run(open_verifiable, self._store, blob)
         return None if opened is None else await self.reader(opened, size)
 
     async def reader(self, opened: OpenBlob, size: int) -> "SealedReader | None":
