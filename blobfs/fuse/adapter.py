@@ -26,9 +26,9 @@ from pyfuse3 import EntryAttributes, FileInfo, ReaddirToken, RequestContext, Set
 from blobfs.errors import BlobfsError, OperationRefused, StoreBroken
 from blobfs.fuse import translation
 from blobfs.fuse.counts import UNEXPECTED, OperationCounts
-from blobfs.fuse.init_reply import complete_init_reply
 from blobfs.fuse.interface import FileSystem
 from blobfs.fuse.pruning import prune_stale
+from blobfs.fuse.replies import Replies, completed_init, without_flush
 from blobfs.requests import begin_request, end_request
 
 _log = logging.getLogger(__name__)
@@ -86,6 +86,7 @@ class Adapter(pyfuse3.Operations):
     def __init__(self, fs: FileSystem) -> None:
         self._fs = fs
         self.counts = OperationCounts()
+        self.replies = Replies()
         self._open: Counter[int] = Counter()
         self.initialized = trio.Event()
         """Set while the kernel's first request, INIT, is being answered."""
@@ -108,7 +109,7 @@ class Adapter(pyfuse3.Operations):
         return ours.errno
 
     def init(self) -> None:
-        complete_init_reply()
+        self.replies.complete_next(completed_init)
         self.initialized.set()
 
     async def prune_stale(self, connection: int) -> None:
@@ -220,6 +221,8 @@ class Adapter(pyfuse3.Operations):
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
         opened = await self._fs.open(inode, flags, translation.caller(ctx))
         self._open[opened.handle] += 1
+        if not opened.needs_flush:
+            self.replies.complete_next(without_flush)
         return translation.opened_file(opened)
 
     @_answered

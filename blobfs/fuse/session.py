@@ -117,9 +117,11 @@ async def serve_mount(
         mount, connection = _mount(adapter, mountpoint, settings)
     else:
         mount, connection = _take_over(adapter, mountpoint, settings.descriptor)
+    adapter.replies.begin(connection)
     try:
         await _serve(adapter, mount, connection, settings, task_status)
     finally:
+        adapter.replies.end()
         pyfuse3.close(unmount=False)  # closes the connection; the mount is detached already
         _log.info("unmounted %s", mountpoint)
 

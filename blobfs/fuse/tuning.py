@@ -38,7 +38,7 @@ def tune(mount: Mount) -> None:
 
 
 def read_further_ahead(mount: Mount) -> None:
-    """May be called before INIT, whose answer lowers it to what it says itself (`init_reply`)."""
+    """May be called before INIT, whose answer lowers it to what it says itself (`replies`)."""
     _write(_BDI / mount.device / "read_ahead_kb", READ_AHEAD_KIB)
 
 

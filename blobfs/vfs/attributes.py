@@ -52,6 +52,8 @@ class Opened:
     """Whether what the kernel has cached of the file is still good."""
     direct_io: bool = False
     """Whether each read and write comes here as it was made, and nothing of it is cached."""
+    needs_flush: bool = True
+    """Whether each close of a duplicate is to be told of."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,7 +151,7 @@ def _open_writing(state: MountState, node: FileNode, writing: Writing, flags: in
 def _opened(state: MountState, handle: FileHandle) -> Opened:
     # An inode stands for one version of a file, and what is written goes through the page cache:
     # what the kernel has cached is never wrong.
-    return Opened(state.register(handle), keep_cache=True)
+    return Opened(state.register(handle), keep_cache=True, needs_flush=handle.writing is not None)
 
 
 async def read(state: MountState, number: int, offset: int, size: int) -> bytes:

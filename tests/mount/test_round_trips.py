@@ -1,0 +1,91 @@
+"""What the kernel asks for, and what goes to a thread, for each operation on what is here. Counted."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.mount.node import BlobfsNode
+from tests.mount.programs import run, sync_directory
+
+FILES = 50
+CONTENT = os.urandom(4096)
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[BlobfsNode]]:
+    """One that has written the files, and one that has loaded them."""
+    place = tmp_path_factory.mktemp("round-trips")
+    with (
+        BlobfsNode(place, "writer", listen=True) as writer,
+        BlobfsNode(place, "loader", shares=[writer.url]) as loader,
+    ):
+        writer.path("d").mkdir()
+        for number in range(FILES):
+            writer.path(f"d/{number}").write_bytes(CONTENT)
+        sync_directory(writer.path("d"))
+        for path in paths(loader):
+            path.read_bytes()
+        yield [writer, loader]
+
+
+def paths(node: BlobfsNode) -> list[Path]:
+    return [node.path(f"d/{number}") for number in range(FILES)]
+
+
+def asked(node: BlobfsNode, what: Callable[[], object]) -> tuple[Counter[str], int]:
+    """The kernel's requests by kind, and the calls that went to a thread."""
+    before = node.status()
+    what()
+    after = node.status()
+    kinds = Counter({kind: n for kind, n in after["operations"].items() if isinstance(n, int)})
+    kinds.subtract({kind: n for kind, n in before["operations"].items() if isinstance(n, int)})
+    return +kinds, after["thread_hops"] - before["thread_hops"]
+
+
+def read_all(node: BlobfsNode) -> None:
+    for path in paths(node):
+        fd = os.open(path, os.O_RDONLY)
+        assert os.read(fd, 8192) == CONTENT
+        os.close(os.dup(fd))
+        os.close(fd)
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["own", "loaded"])
+def test_a_small_file_that_is_cached(nodes: list[BlobfsNode], which: int):
+    """[S127] The reader waits for one answer, to OPEN; no close asks for anything, no thread is needed."""
+    node = nodes[which]
+    read_all(node)
+    run("ls", "-l", cwd=node.path("d"))
+    kinds, hops = asked(node, lambda: read_all(node))
+    assert kinds["open"] == FILES
+    assert kinds["flush"] == kinds["read"] == kinds["getattr"] == kinds["getxattr"] == 0
+    if which == 0:  # a name of another node's is good for a second
+        assert kinds["lookup"] == 0
+    assert hops < FILES / 5
+
+
+def test_a_small_file_that_is_here(nodes: list[BlobfsNode]):
+    """After a restart there is one READ more."""
+    node = nodes[0]
+    node.restart()
+    run("ls", "-l", cwd=node.path("d"))
+    kinds, hops = asked(node, lambda: read_all(node))
+    assert (kinds["open"], kinds["read"]) == (FILES, FILES)
+    assert kinds["flush"] == kinds["lookup"] == 0
+    assert hops < FILES / 5
+
+
+def test_a_file_that_was_written_is_flushed(nodes: list[BlobfsNode]):
+    """What was written may have something to say at each close: also of who can read."""
+    path = nodes[0].path("written")
+
+    def write() -> None:
+        with path.open("w+b") as file:
+            file.write(CONTENT)
+            os.close(os.dup(file.fileno()))
+
+    kinds, _ = asked(nodes[0], write)
+    assert kinds["flush"] == 2
