@@ -23,6 +23,7 @@ from blobfs.store.opening import Store, open_store
 from blobfs.sync.changing import close_shares
 from blobfs.sync.explain import explain_blob, explain_name
 from blobfs.sync.known_shares import make_peers
+from blobfs.sync.loading.landers import Landers
 from blobfs.sync.peer import Peer
 from blobfs.sync.scrubber import Scrubber, make_scrubber
 from blobfs.sync.service import SyncService
@@ -92,7 +93,9 @@ async def open_node(
         except errors.StartRefused:
             store.close(clean=store.was_clean)
             raise
-        sync = SyncService(store, peers, settings.load, settings.seal_delay, space=settings.space)
+        sync = SyncService(
+            store, peers, settings.load, settings.seal_delay, space=settings.space, landers=Landers()
+        )
         fs = FileSystem(sync, read_only=settings.read_only)
         scrubber, adapter = make_scrubber(sync), Adapter(fs)
         node = Node(

@@ -178,6 +178,11 @@ class Partial:
         """What never came reads as zeros, which are no digests."""
         return self._tree.read(offset, length)
 
+    @property
+    def tree_fd(self) -> int:
+        """As `read_tree`, for who reads by himself."""
+        return self._tree.fd
+
     def write_tree(self, offset: int, content: Buffer) -> None:
         self._tree.write(offset, content)
 

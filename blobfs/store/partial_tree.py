@@ -26,6 +26,11 @@ class PartialTree:
         self._lock = threading.Lock()
         self._fd = -1
 
+    @property
+    def fd(self) -> int:
+        """For who reads it elsewhere; opens it if nobody has."""
+        return self._opened()
+
     def read(self, offset: int, length: int) -> bytes:
         """What never came reads as zeros, which are no digests."""
         content = read_at(self._opened(), offset, length)

@@ -26,6 +26,7 @@ from blobfs.sync.evicting import Evicting
 from blobfs.sync.known_shares import Circle, KnownShares
 from blobfs.sync.load_blob import LoadedBlob, Loading
 from blobfs.sync.loading.fill import Filler
+from blobfs.sync.loading.landers import Landers
 from blobfs.sync.loading.loads import USUAL_TERMS, Loads
 from blobfs.sync.names import Names
 from blobfs.sync.naming.answers import Answer, Present
@@ -67,7 +68,9 @@ class SyncService:
         seal_delay: float,
         disk: DiskThreads | None = None,
         space: SpaceSettings = USUAL_SPACE,
+        landers: Landers | None = None,
     ) -> None:
+        """Without `landers` what is loaded is verified and written in threads."""
         self.store = store
         # Both are the service's own, and everybody's in it: they change while it runs (`changing`).
         self.peers = peers = list(peers)
@@ -80,8 +83,17 @@ class SyncService:
         self.told = ToldFailures()
         self.sealer = Sealer(store, self.disk, self.namespace, self.arrivals, self.told, seal_delay)
         self.space = Space(store, space)
+        self.landers = landers or Landers(0)
         self.loads = Loads(
-            store, self.disk, peers, self.sealer, self.namespace, self.space, self.arrivals, settings
+            store,
+            self.disk,
+            peers,
+            self.sealer,
+            self.namespace,
+            self.space,
+            self.arrivals,
+            settings,
+            self.landers,
         )
         self.evicting = Evicting(store, self.disk, self.namespace, self.loads, self.sealer)
         self.names = Names(self.namespace, self.catalogue, self.loads, news)
@@ -120,6 +132,7 @@ class SyncService:
             await nursery.start(self.namespace.mending.run)
             await nursery.start(self.names.run)
             await nursery.start(self.sealer.run)
+            await nursery.start(self.landers.run)
             await nursery.start(self.loads.run)
             await nursery.start(self.transactions.run)
             await nursery.start(self.bundles.run)

@@ -7,6 +7,7 @@ from blobfs.config.settings import SpaceSettings
 from blobfs.model import CHUNK_SIZE
 from blobfs.store.opening import Store
 from blobfs.store.partial import open_partial
+from blobfs.sync.loading.landers import Landers, Place
 from blobfs.sync.loading.landing import Landed, Landing
 from blobfs.sync.loading.passing import Passing
 from blobfs.sync.space import Space
@@ -26,6 +27,9 @@ class Trusting:
     def is_right(self, first: int, content: object) -> bool:
         return True
 
+    def place(self, first: int) -> Place | None:
+        return None
+
     def keep(self, first: int, content: bytes) -> bool:
         self.partial.write_chunks(first, content)
         return True
@@ -34,7 +38,8 @@ class Trusting:
 async def test_one_refusal_is_told_though_more_was_kept_after_it(store: Store) -> None:
     """Whoever wants all of it kept would wait for ever for a chunk that is here for its readers only."""
     disk, source, passing = ScriptedDisk(), Trusting(store), Passing()
-    landing = Landing(source.partial, source, disk, Space(store, SpaceSettings()), passing)  # type: ignore[arg-type]
+    space = Space(store, SpaceSettings())
+    landing = Landing(source.partial, source, disk, space, passing, Landers(0))  # type: ignore[arg-type]
     landing.begin_keeping()
     disk.failing["_keep"] = errors.StoreFull("No space left on device")
     assert await landing.land(0, bytes(CHUNK_SIZE)) is Landed.PASSED

@@ -14,6 +14,7 @@ from blobfs.shares.estimates import LONGEST_GAP
 from blobfs.shares.failure import ShareFailure
 from blobfs.sync.background import lone_failure
 from blobfs.sync.flow import Flow
+from blobfs.sync.loading.landers import Landers
 from blobfs.sync.loading.source import Source
 from blobfs.sync.peer import Peer
 
@@ -28,6 +29,7 @@ class Destination(Protocol):
 
     source: Source
     flow: Flow
+    landers: Landers
 
     @property
     def size(self) -> int: ...
@@ -154,32 +156,57 @@ async def _take(
 
     Every batch is received into the same memory, once the one before it is kept.
     """
-    memory = memoryview(bytearray(min(BATCH, length)))
+    memory = _Memory(load.landers, length)
     batch, filled = CHUNK_SIZE, 0
-    while True:
-        try:
-            got = await body.read_into(memory[filled : min(batch, length)])
-        except ShareFailure:
-            # What came whole before it broke off is as good as any.
-            await _keep(load, runner, chunk, memory[: filled - filled % CHUNK_SIZE], progressed)
-            raise
-        if not got:
-            return
-        runner.received += got
-        if runner.is_watched:
-            runner.went_on(trio.current_time())
-            await trio.lowlevel.checkpoint()
-        filled += got
-        if filled < min(batch, length):
-            continue
-        now = trio.current_time()
-        waited = now - runner.silent_since
-        runner.peer.estimates.paused(waited, now)
-        await _keep(load, runner, chunk, memory[:filled], progressed)
-        chunk += filled // CHUNK_SIZE
-        length -= filled
-        filled = 0
-        batch = min(batch * 2, BATCH) if waited < QUICK else CHUNK_SIZE
+    try:
+        while True:
+            wanted = min(batch, length)
+            try:
+                got = await body.read_into(memory.of(wanted)[filled:])
+            except ShareFailure:
+                # What came whole before it broke off is as good as any.
+                await _keep(load, runner, chunk, memory.of(filled - filled % CHUNK_SIZE), progressed)
+                raise
+            if not got:
+                return
+            runner.received += got
+            if runner.is_watched:
+                runner.went_on(trio.current_time())
+                await trio.lowlevel.checkpoint()
+            filled += got
+            if filled < wanted:
+                continue
+            now = trio.current_time()
+            waited = now - runner.silent_since
+            runner.peer.estimates.paused(waited, now)
+            await _keep(load, runner, chunk, memory.of(filled), progressed)
+            chunk += filled // CHUNK_SIZE
+            length -= filled
+            filled = 0
+            batch = min(batch * 2, BATCH) if waited < QUICK else CHUNK_SIZE
+    finally:
+        memory.give_back()
+
+
+class _Memory:
+    """What a body is received into: little at first, a berth once it comes fast, if there is one."""
+
+    def __init__(self, landers: Landers, length: int) -> None:
+        self._landers = landers
+        self._most = min(BATCH, length)
+        self._view = memoryview(bytearray(min(CHUNK_SIZE, length)))
+        self._berth: memoryview | None = None
+
+    def of(self, length: int) -> memoryview:
+        """Its first bytes. Before it grows what is in it has been kept."""
+        if length > len(self._view):
+            self._berth = self._landers.take_berth()
+            self._view = memoryview(bytearray(self._most)) if self._berth is None else self._berth
+        return self._view[:length]
+
+    def give_back(self) -> None:
+        if self._berth is not None:
+            self._landers.give_back_berth(self._berth)
 
 
 async def _keep(

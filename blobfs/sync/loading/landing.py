@@ -1,19 +1,26 @@
-"""The last step of loading: chunks are verified, written, and noted in the map; all in one hop to a
-thread. What there is no room for is verified and passed on (`passing.py`)."""
+"""The last step of loading: chunks are verified, written, and noted in the map; by a worker process, or all
+in one hop to a thread. What there is no room for is verified and passed on (`passing.py`)."""
 
 import enum
+import math
+
+import trio
 
 from blobfs import errors
 from blobfs.merkle import Buffer
 from blobfs.model import CHUNK_SIZE
 from blobfs.store.partial import Partial
 from blobfs.sync.disk import DiskThreads
+from blobfs.sync.loading.landers import Landers
 from blobfs.sync.loading.passing import Passing
 from blobfs.sync.loading.source import Source
 from blobfs.sync.space import Space
 
 MAP_EVERY = 8
-"""Chunks between two writes of the map, one batch: what a SIGKILL may cost to load again, 1 MiB."""
+"""Chunks between two writes of the map, one batch: what a SIGKILL may cost to load again is 1 MiB, or what
+comes in `MAP_PAUSE`."""
+MAP_PAUSE = 0.05
+"""Seconds between two writes of the map, at least."""
 
 
 class Landed(enum.Enum):
@@ -30,14 +37,22 @@ class Landing:
     written, and why the last chunks were not kept."""
 
     def __init__(
-        self, partial: Partial, source: Source, disk: DiskThreads, space: Space, passing: Passing
+        self,
+        partial: Partial,
+        source: Source,
+        disk: DiskThreads,
+        space: Space,
+        passing: Passing,
+        landers: Landers,
     ) -> None:
         self._partial = partial
         self._source = source
         self._disk = disk
         self._space = space
         self._passing = passing
+        self._landers = landers
         self._unsaved = 0
+        self._saved_at = -math.inf
         self._is_saving = False
         self.refusal: errors.StoreError | None = None
         """None: what came last was kept."""
@@ -92,22 +107,37 @@ class Landing:
             raise
 
     async def _keep_some(self, chunk: int, content: Buffer) -> Landed:
-        saves = self._unsaved >= MAP_EVERY and not self._is_saving
-        if saves:
-            self._is_saving, self._unsaved = True, 0
-        try:
-            if not await self._disk.run(self._keep, chunk, content, saves):
-                self._space.give_back(len(content))
-                return Landed.WRONG
-        finally:
-            if saves:
-                self._is_saving = False
+        if not await self._is_kept(chunk, content):
+            self._space.give_back(len(content))
+            return Landed.WRONG
         self._space.used(len(content))
         count = -(-len(content) // CHUNK_SIZE)
         self._partial.mark(chunk, count)
         self._unsaved += count
         self.refusal = None
         return Landed.KEPT
+
+    async def _is_kept(self, chunk: int, content: Buffer) -> bool:
+        """Whether it was right. The map gets what was kept before."""
+        saves = self._begin_save()
+        try:
+            place = self._source.place(chunk)
+            is_right = None if place is None else await self._landers.land(content, place)
+            if is_right is None:
+                return await self._disk.run(self._keep, chunk, content, saves)
+            if saves:
+                await self._disk.run(self._partial.save_map)
+            return is_right
+        finally:
+            if saves:
+                self._is_saving = False
+
+    def _begin_save(self) -> bool:
+        now = trio.current_time()
+        saves = self._unsaved >= MAP_EVERY and now >= self._saved_at + MAP_PAUSE and not self._is_saving
+        if saves:
+            self._is_saving, self._unsaved, self._saved_at = True, 0, now
+        return saves
 
     def _keep(self, chunk: int, content: Buffer, saves: bool) -> bool:
         """The map gets what was kept before, while we are there."""

@@ -30,6 +30,7 @@ from blobfs.sync.loading.dispatch import Dispatcher
 from blobfs.sync.loading.extra import ExtraTraffic
 from blobfs.sync.loading.fetch import Runner, fetch, stretch
 from blobfs.sync.loading.goals import Goal, Goals
+from blobfs.sync.loading.landers import Landers
 from blobfs.sync.loading.landing import Landed, Landing
 from blobfs.sync.loading.passing import Passing
 from blobfs.sync.loading.source import Source
@@ -66,6 +67,7 @@ class Load:
     extra: ExtraTraffic
     space: Space
     passing: Passing
+    landers: Landers
     nursery: trio.Nursery
     on_whole: Callable[["Load"], None]
     """Called once, when the last chunk is here."""
@@ -96,7 +98,7 @@ class Load:
         self.failures = ChunkFailures(self.settings.failure_memory)
         self._goals = Goals(self.partial)
         self._waiters = Waiters(self.partial)
-        self._landing = Landing(self.partial, self.source, self.disk, self.space, self.passing)
+        self._landing = Landing(self.partial, self.source, self.disk, self.space, self.passing, self.landers)
 
     @property
     def size(self) -> int:

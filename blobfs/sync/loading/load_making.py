@@ -14,6 +14,7 @@ from blobfs.store.waiting import WaitingName
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.loading.dispatch import Dispatcher
 from blobfs.sync.loading.extra import ExtraTraffic
+from blobfs.sync.loading.landers import Landers
 from blobfs.sync.loading.load import Load
 from blobfs.sync.loading.passing import Passing
 from blobfs.sync.loading.source import MerkleSource, PlainSource
@@ -25,7 +26,13 @@ class LoadMaking:
     """Makes loads; holds what they have in common."""
 
     def __init__(
-        self, store: Store, disk: DiskThreads, peers: Sequence[Peer], space: Space, settings: LoadSettings
+        self,
+        store: Store,
+        disk: DiskThreads,
+        peers: Sequence[Peer],
+        space: Space,
+        settings: LoadSettings,
+        landers: Landers,
     ) -> None:
         self._store = store
         self._disk = disk
@@ -33,6 +40,7 @@ class LoadMaking:
         self._space = space
         self._settings = settings
         self._passing = Passing()
+        self._landers = landers
         self.dispatcher = Dispatcher(settings.bodies)
         self.extra = ExtraTraffic(settings.extra_traffic)
 
@@ -74,6 +82,7 @@ class LoadMaking:
             self.extra,
             self._space,
             self._passing,
+            self._landers,
             nursery,
             on_whole,
             max_tries=self._settings.max_tries,

@@ -30,6 +30,7 @@ from blobfs.sync.disk import DiskThreads
 from blobfs.sync.failures import Failure, RecentFailures, failed_now
 from blobfs.sync.loading.completion import Completion
 from blobfs.sync.loading.demoting import Around, Demoting
+from blobfs.sync.loading.landers import Landers
 from blobfs.sync.loading.load import Load
 from blobfs.sync.loading.load_making import LoadMaking
 from blobfs.sync.loading.reader import LoadReader, Reader
@@ -72,12 +73,13 @@ class Loads:
         space: Space,
         arrivals: Arrivals,
         settings: LoadSettings,
+        landers: Landers,
     ) -> None:
         self._store = store
         self._disk = disk
         self._peers = peers
         self._settings = settings
-        self._making = LoadMaking(store, disk, peers, space, settings)
+        self._making = LoadMaking(store, disk, peers, space, settings, landers)
         self._completion = Completion(store, disk, sealer, namespace)
         around = Around(self.load_of, self.adopt, self._bring)
         self.demoting = Demoting(store, disk, namespace.lock, arrivals, around)

@@ -12,13 +12,14 @@ from typing import Protocol
 import trio
 
 from blobfs import merkle
-from blobfs.model import BlobId, Name
+from blobfs.model import LEAF_SIZE, BlobId, Name
 from blobfs.shares.plain import PlainFile
 from blobfs.store.hashing import HashWorkers
 from blobfs.store.partial import Partial
 from blobfs.store.tree_nodes import LEAVES_PER_CHUNK, KnownNodes
 from blobfs.sync.background import lone_failure
 from blobfs.sync.disk import DiskThreads
+from blobfs.sync.loading.landers import Place
 from blobfs.sync.peer import Body, Peer
 
 UPPER_LEVELS_AT_ONCE = 64 * 1024
@@ -73,6 +74,9 @@ class Source(Protocol):
 
     def keep(self, first: int, content: merkle.Buffer) -> bool:
         """Verifies whole chunks and writes them; False when they are wrong. Blocks."""
+
+    def place(self, first: int) -> Place | None:
+        """What somebody else needs to do that, from this chunk on; None: nobody else can."""
 
 
 class MerkleSource:
@@ -198,6 +202,13 @@ class MerkleSource:
         self._partial.write_chunks(first, content)
         return True
 
+    def place(self, first: int) -> Place | None:
+        if not self._geometry.levels:
+            return None
+        leaf = first * LEAVES_PER_CHUNK
+        digests_at = self._geometry.levels[0].offset + leaf * merkle.DIGEST_SIZE
+        return Place(self._partial.fd, leaf * LEAF_SIZE, self._partial.tree_fd, digests_at)
+
     def is_right(self, first: int, content: merkle.Buffer) -> bool:
         return self._nodes.are_right(self._partial.read_tree, first, content)
 
@@ -262,6 +273,9 @@ class PlainSource:
         digests = self._hashing.hash_leaves(content, first * LEAVES_PER_CHUNK)
         self._partial.write_tree(_digests_at(first), digests)
         return True
+
+    def place(self, first: int) -> Place | None:
+        return None
 
 
 def _digests_at(chunk: int) -> int:
