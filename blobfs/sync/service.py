@@ -83,17 +83,9 @@ class SyncService:
         self.told = ToldFailures()
         self.sealer = Sealer(store, self.disk, self.namespace, self.arrivals, self.told, seal_delay)
         self.space = Space(store, space)
-        self.landers = landers or Landers(0)
+        self.landers = landers = landers or Landers(0)
         self.loads = Loads(
-            store,
-            self.disk,
-            peers,
-            self.sealer,
-            self.namespace,
-            self.space,
-            self.arrivals,
-            settings,
-            self.landers,
+            store, self.disk, peers, self.sealer, self.namespace, self.space, self.arrivals, settings, landers
         )
         self.evicting = Evicting(store, self.disk, self.namespace, self.loads, self.sealer)
         self.names = Names(self.namespace, self.catalogue, self.loads, news)
