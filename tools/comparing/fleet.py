@@ -19,7 +19,7 @@ from tools.comparing.reading import SECONDS, Reading, read
 
 
 class Fleet:
-    """Mutable: what is mounted, and where. `close` unmounts all."""
+    """Mutable: what is mounted, where, and what was brought there. `close` unmounts all."""
 
     def __init__(self, folder: Path, source: Source, peers: Sequence[Peer]) -> None:
         self.source = source
@@ -27,6 +27,7 @@ class Fleet:
         self._peers = {peer.name: peer for peer in peers if peer.version() is not None}
         self._places: dict[str, Path] = {}
         self._mounts: dict[str, tuple[ExitStack, Mounted]] = {}
+        self._brought: dict[str, set[str]] = {}
 
     def __iter__(self) -> Iterator[str]:
         """The names of those that are installed."""
@@ -45,22 +46,34 @@ class Fleet:
         self._unmount(name)
         if (place := self._places.pop(name, None)) is not None:
             empty(place)
+        self._brought.pop(name, None)
         return self[name]
+
+    def bring(self, name: str, file: str) -> None:
+        """It is here, if it was not."""
+        if file not in self._brought.setdefault(name, set()):
+            self.read(name, "sequential", file, expected=self.source.digests[file])
+            self._brought[name].add(file)
 
     def read(
         self, name: str, kind: str, path: str, *arguments: Word, expected: str = "", limit: float = SECONDS
     ) -> Reading:
         """Reads `path` of a peer. `expected`: the digest of what must come; anything else is WrongBytes."""
         mounted = self[name]
-        try:
+        with _blaming(mounted):
             done = read(kind, mounted.path / path, *arguments, digest=bool(expected), limit=limit)
-        except (Failed, Overdue) as failure:
-            if death := mounted.death():
-                raise Failed(death) from failure
-            raise
         if done.digest != expected:
             raise WrongBytes(f"{path} is {done.digest[:12]}, not {expected[:12]}")
         return done
+
+    def forget(self, name: str, *files: str) -> None:
+        """The kernel keeps nothing of these files, or of all, in the mount of `name`."""
+        with _blaming(self[name]):
+            self[name].forget(*files)
+
+    def named(self, *peers: Sequence[Peer]) -> list[str]:
+        """The names of those among these that are installed."""
+        return [peer.name for some in peers for peer in some if peer.name in self._peers]
 
     def close(self) -> None:
         for name in list(self._mounts):
@@ -78,6 +91,17 @@ class Fleet:
     def _unmount(self, name: str) -> None:
         if (mount := self._mounts.pop(name, None)) is not None:
             mount[0].close()
+
+
+@contextlib.contextmanager
+def _blaming(mounted: Mounted) -> Iterator[None]:
+    """Where a program failed because the daemon died, that is what is told."""
+    try:
+        yield
+    except (Failed, Overdue) as failure:
+        if death := mounted.death():
+            raise Failed(death) from failure
+        raise
 
 
 @contextlib.contextmanager

@@ -54,8 +54,8 @@ class Mounted:
         drop(*(self.path / name for name in names or ("",)))
 
 
-class Peer(Protocol):
-    """A file system that gives a directory."""
+class Named(Protocol):
+    """What the report says of everybody."""
 
     @property
     def name(self) -> str: ...
@@ -66,6 +66,10 @@ class Peer(Protocol):
 
     def version(self) -> str | None:
         """None: it is not installed."""
+
+
+class Peer(Named, Protocol):
+    """A file system that gives a directory."""
 
     def mount(self, source: Source, place: Path) -> AbstractContextManager[Mounted]:
         """Read-only over `source`. What it keeps is below `place`, and is there for the next mount."""

@@ -11,6 +11,7 @@ import json
 import mmap
 import os
 import random
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -45,17 +46,16 @@ def pieces(path: str) -> Iterator[bytes]:
 def randomly(path: str, count: str, seed: str) -> Read:
     """So many blocks anywhere in it; the same ones for the same seed."""
     chance = random.Random(int(seed))
-    wanted = int(count)
-    kept = bytearray(b"\1") * (wanted * BLOCK)  # every page of it is there before the clock runs
-    view = memoryview(kept)
+    kept = memoryview(
+        bytearray(b"\1") * (int(count) * BLOCK)
+    )  # every page of it is there before the clock runs
+    wanted = [(kept[start : start + BLOCK], chance.random()) for start in range(0, len(kept), BLOCK)]
+    began = time.perf_counter()
     with open(path, "rb", buffering=0) as file:
         blocks = os.fstat(file.fileno()).st_size // BLOCK
-        places = [(number * BLOCK, chance.randrange(blocks) * BLOCK) for number in range(wanted)]
-        began = time.perf_counter()
-        for target, offset in places:
-            os.preadv(file.fileno(), [view[target : target + BLOCK]], offset)
-        seconds = time.perf_counter() - began
-    return Read(seconds, lambda: iter([bytes(kept)]))
+        for target, share in wanted:
+            os.preadv(file.fileno(), [target], int(share * blocks) * BLOCK)
+    return Read(time.perf_counter() - began, lambda: iter([bytes(kept)]))
 
 
 def mapped(path: str) -> Read:
@@ -89,9 +89,9 @@ def copied(path: str, target: str) -> Read:
     return Read(time.perf_counter() - began, lambda: pieces(target))
 
 
-def small(directory: str) -> Read:
-    """Every file of it: open, read, close, in the order of their names."""
-    names = [f"{directory}/{name}" for name in sorted(os.listdir(directory))]
+def small(directory: str, count: str) -> Read:
+    """So many files of it: open, read, close, in the order of their names."""
+    names = first_names(directory, count)
     kept: list[bytes] = []
     began = time.perf_counter()
     for name in names:
@@ -101,12 +101,70 @@ def small(directory: str) -> Read:
     return Read(time.perf_counter() - began, lambda: iter(kept))
 
 
+def first_names(directory: str, count: str) -> list[str]:
+    return [f"{directory}/{name}" for name in sorted(os.listdir(directory))[: int(count)]]
+
+
 def stated(directory: str) -> Read:
     """stat of every file, after one list of them."""
     names = [entry.path for entry in sorted(os.scandir(directory), key=lambda entry: entry.name)]
     began = time.perf_counter()
     sizes = [os.stat(name).st_size for name in names]
     return Read(time.perf_counter() - began, lambda: iter([repr(sizes).encode()]))
+
+
+def parallel(path: str, way: str, readers: str, files: str = "0") -> Read:
+    """So many processes at once, until the last of them is done. Each reads
+
+    * ``same``: the file;
+    * ``own``: the one that has its number in the directory;
+    * ``small``: its part of the first so many files in the directory.
+    """
+    count = int(readers)
+    names = [path]
+    tasks: list[Callable[[], object]] = [partial(sequential, path) for _ in range(count)]
+    if way == "own":
+        names = [f"{path}/{number}" for number in range(count)]
+        tasks = [partial(sequential, name) for name in names]
+    elif way == "small":
+        names = first_names(path, files)
+        tasks = [partial(once, names[first::count]) for first in range(count)]
+    seconds = together(tasks)
+    return Read(seconds, lambda: (piece for name in names for piece in pieces(name)))
+
+
+def once(names: list[str]) -> None:
+    for name in names:
+        descriptor = os.open(name, os.O_RDONLY)
+        os.read(descriptor, 2 * BLOCK)
+        os.close(descriptor)
+
+
+def together(tasks: list[Callable[[], object]]) -> float:
+    """Each in a process of its own, which are all there before the clock runs. Raises if one fails."""
+    waiting, start = os.pipe()
+    children = [child(task, waiting, start) for task in tasks]
+    began = time.perf_counter()
+    os.close(start)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
+    seconds = time.perf_counter() - began
+    if any(codes):
+        raise OSError(f"{sum(map(bool, codes))} of {len(codes)} readers failed")
+    return seconds
+
+
+def child(task: Callable[[], object], waiting: int, start: int) -> int:
+    """Its pid. It begins when nobody holds `start` any more."""
+    if pid := os.fork():
+        return pid
+    try:
+        os.close(start)
+        os.read(waiting, 1)
+        task()
+    except BaseException as failure:
+        print(failure, file=sys.stderr, flush=True)
+        os._exit(1)
+    os._exit(0)
 
 
 def dropped(*paths: str, flush: bool = False) -> Read:
@@ -125,7 +183,8 @@ def files_below(path: str) -> Iterator[str]:
     if not os.path.isdir(path):
         yield path
     for folder, _, names in os.walk(path):
-        yield from (f"{folder}/{name}" for name in names if not os.path.islink(f"{folder}/{name}"))
+        paths = (f"{folder}/{name}" for name in names)
+        yield from (path for path in paths if stat.S_ISREG(os.lstat(path).st_mode))
 
 
 KINDS: dict[str, Callable[..., Read]] = {
@@ -136,6 +195,7 @@ KINDS: dict[str, Callable[..., Read]] = {
     "copied": copied,
     "small": small,
     "stated": stated,
+    "parallel": parallel,
     "dropped": dropped,
     "flushed": partial(dropped, flush=True),
 }
