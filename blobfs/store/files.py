@@ -17,13 +17,39 @@ _WOULD_BLOCK = (errno.EAGAIN, errno.EOPNOTSUPP)
 """Not in the page cache; a file system that cannot tell (tmpfs)."""
 
 
-class _Scratch(threading.local):
-    """Where `read_at_nowait` reads to, one a thread: a new buffer for each read would be zeroed first."""
+SMALL_READ = 64 * 1024
+"""Bytes up to which a copy costs next to nothing."""
+_KEPT_BUFFERS = 4
 
-    buffer = bytearray()
+
+class _Buffers(threading.local):
+    """Where `read_at_nowait` reads to, some for each thread: a new one for each read would be zeroed first,
+    and one that was used just now is in the processor's cache."""
+
+    def __init__(self) -> None:
+        self._kept: list[bytearray] = []
+
+    def take(self, length: int) -> bytearray:
+        """One that nobody has a view of; of at least so many bytes."""
+        for buffer in self._kept:
+            if len(buffer) >= length and _is_free(buffer):
+                return buffer
+        made = bytearray(max(length, 1))
+        self._kept = [made, *self._kept][:_KEPT_BUFFERS]
+        return made
 
 
-_scratch = _Scratch()
+def _is_free(buffer: bytearray) -> bool:
+    """What is viewed cannot be resized."""
+    try:
+        buffer.pop()
+    except BufferError:
+        return False
+    buffer.append(0)
+    return True
+
+
+_buffers = _Buffers()
 
 
 @store_errors()
@@ -39,11 +65,12 @@ def read_at(fd: int, offset: int, length: int) -> bytes:
 
 
 @store_errors()
-def read_at_nowait(fd: int, offset: int, length: int) -> bytes | None:
-    """What `read_at` returns if all of it is in the page cache, else None. Never blocks."""
-    if len(_scratch.buffer) < length:
-        _scratch.buffer = bytearray(length)
-    view = memoryview(_scratch.buffer)[:length]
+def read_at_nowait(fd: int, offset: int, length: int) -> Buffer | None:
+    """What `read_at` returns if all of it is in the page cache, else None. Never blocks.
+
+    Much of it is a view: a copy would cost as much as the reading. It is the caller's as long as he holds it.
+    """
+    view = memoryview(_buffers.take(length))[:length]
     try:
         count = os.preadv(fd, [view], offset, os.RWF_NOWAIT)
     except OSError as failure:
@@ -52,7 +79,7 @@ def read_at_nowait(fd: int, offset: int, length: int) -> bytes | None:
         raise
     if count < length and offset + count < os.fstat(fd).st_size:
         return None  # only the front of it is cached
-    return bytes(view[:count])
+    return bytes(view[:count]) if count <= SMALL_READ else view[:count]
 
 
 def write_all(fd: int, content: Buffer, offset: int) -> None:

@@ -1,7 +1,10 @@
 """The life of one hash worker: a process that hashes what it finds in memory it shares with the daemon.
 
-    request    u64le number of the first leaf, u64le length in bytes
-    answer     the digests of the leaves of so many bytes at the beginning of the arena, 32 bytes each
+    request    u64le number of the first leaf, u64le length in bytes; with it a file's descriptor, or none
+    answer     i64le length in bytes of what was hashed, or an error's number, negative;
+               the digests of its leaves, 32 bytes each
+
+Of a file those leaves are read and hashed, as far as it has them; without one, what the arena begins with.
 
 It ends when the socket does: the daemon is gone, however it went. Signals are for the daemon, which may want
 to hash what was closed last before it ends.
@@ -14,12 +17,19 @@ import signal
 import socket
 import struct
 import sys
+from errno import EIO
 
 from blobfs.merkle import hash_leaves
+from blobfs.model import LEAF_SIZE
 
 REQUEST = struct.Struct("<QQ")
+ANSWER = struct.Struct("<q")
 ARENA_SIZE = 1 << 20
-"""Bytes that are hashed in one request at most."""
+"""Bytes of the memory that is shared."""
+FILE_PIECE = 4 << 20
+"""Bytes of a file that are hashed in one request at most."""
+_STEP = 1 << 18
+"""Bytes that are read at a time: they are still in the processor's cache when they are hashed."""
 IDLE = "idle"
 LOWEST = 19
 """The nice value of who has all the time in the world."""
@@ -27,10 +37,42 @@ LOWEST = 19
 
 def serve(connection: socket.socket, arena: mmap.mmap) -> None:
     """Answers requests until there are no more."""
-    while len(request := connection.recv(REQUEST.size, socket.MSG_WAITALL)) == REQUEST.size:
+    buffer = memoryview(bytearray(_STEP))
+    while True:
+        request, files, _, _ = socket.recv_fds(connection, REQUEST.size, 1, socket.MSG_WAITALL)
+        if len(request) < REQUEST.size:
+            return
         first_leaf, length = REQUEST.unpack(request)
-        with memoryview(arena) as view, view[:length] as piece:
-            connection.sendall(hash_leaves(piece, first_leaf))
+        if files:
+            connection.sendall(_answer_file(files[0], first_leaf, length, buffer))
+        else:
+            with memoryview(arena) as view, view[:length] as piece:
+                connection.sendall(ANSWER.pack(length) + hash_leaves(piece, first_leaf))
+
+
+def _answer_file(fd: int, first_leaf: int, length: int, buffer: memoryview) -> bytes:
+    digests, done = [], 0
+    try:
+        while done < length:
+            step = buffer[: min(_STEP, length - done)]
+            count = _fill(fd, step, first_leaf * LEAF_SIZE + done)
+            digests.append(hash_leaves(step[:count], first_leaf + done // LEAF_SIZE))
+            done += count
+            if count < len(step):
+                break
+    except OSError as error:
+        return ANSWER.pack(-(error.errno or EIO))
+    finally:
+        os.close(fd)
+    return ANSWER.pack(done) + b"".join(digests)
+
+
+def _fill(fd: int, buffer: memoryview, offset: int) -> int:
+    """How many bytes there were."""
+    filled = 0
+    while filled < len(buffer) and (count := os.preadv(fd, [buffer[filled:]], offset + filled)):
+        filled += count
+    return filled
 
 
 def main() -> None:

@@ -130,7 +130,7 @@ class Incoming:
     def read(self, offset: int, length: int) -> bytes:
         return read_at(self.fd, offset, length)
 
-    def read_nowait(self, offset: int, length: int) -> bytes | None:
+    def read_nowait(self, offset: int, length: int) -> Buffer | None:
         """None: not in the page cache, `read` would block."""
         return read_at_nowait(self.fd, offset, length)
 

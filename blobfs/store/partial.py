@@ -150,7 +150,7 @@ class Partial:
         """Whatever is there: the caller knows what is present."""
         return read_at(self.fd, offset, length)
 
-    def read_nowait(self, offset: int, length: int) -> bytes | None:
+    def read_nowait(self, offset: int, length: int) -> Buffer | None:
         return read_at_nowait(self.fd, offset, length)
 
     @store_errors()

@@ -75,11 +75,19 @@ class KnownNodes:
         if first == 0 and len(content) == self.geometry.size <= CHUNK_SIZE:
             return self.is_all_of_it(content)
         first_leaf = first * LEAVES_PER_CHUNK
-        leaves = -(-len(content) // LEAF_SIZE)
-        digests = read(
-            self.geometry.levels[0].offset + first_leaf * merkle.DIGEST_SIZE, leaves * merkle.DIGEST_SIZE
-        )
+        digests = self._leaf_digests(read, first_leaf, -(-len(content) // LEAF_SIZE))
         return self._hashing.hash_leaves(content, first_leaf) == digests
+
+    def is_right_in(self, fd: int, read: ReadTree, first: int, stop: int) -> bool:
+        """The same of chunks that a file holds, of a blob of more than one. Blocks. Raises `StoreError`."""
+        first_leaf, end = first * LEAVES_PER_CHUNK, min(stop * LEAVES_PER_CHUNK, self.geometry.leaves)
+        start, length = first * CHUNK_SIZE, min(stop * CHUNK_SIZE, self.geometry.size) - first * CHUNK_SIZE
+        digests = self._leaf_digests(read, first_leaf, end - first_leaf)
+        return self._hashing.hash_file(fd, start, length) == digests
+
+    def _leaf_digests(self, read: ReadTree, first_leaf: int, leaves: int) -> bytes:
+        start = self.geometry.levels[0].offset + first_leaf * merkle.DIGEST_SIZE
+        return read(start, leaves * merkle.DIGEST_SIZE)
 
     def is_all_of_it(self, content: merkle.Buffer) -> bool:
         """Whether this is the whole blob. Needs no tree; for small ones."""

@@ -146,6 +146,22 @@ def read_verified(opened: OpenBlob, known: KnownChunks, offset: int, length: int
     return Verified(wanted, version, first, stop)
 
 
+def verify(opened: OpenBlob, known: KnownChunks, first: int, stop: int) -> Version | None:
+    """In which version of the file these chunks, of a blob of more than one, are right. Blocks.
+
+    The bytes are left to the kernel's cache: a hash worker reads them for itself, and they are not copied on
+    their way to it. None: they are not right, or cannot be told to be; `read_verified` says why.
+    """
+    version = opened.version()
+    if not _has_nodes(opened, known.nodes, first, stop):
+        return None
+    try:
+        is_right = known.nodes.is_right_in(opened.fd, opened.read_tree, first, stop)
+    except errors.StoreBroken:
+        return None
+    return version if is_right else None
+
+
 def _has_nodes(opened: OpenBlob, nodes: KnownNodes, first: int, stop: int) -> bool:
     if nodes.geometry.size <= CHUNK_SIZE:
         return True

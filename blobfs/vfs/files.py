@@ -17,7 +17,7 @@ import trio
 from blobfs import errors
 from blobfs.model import EMPTY_BLOB, BlobId, Name, parse_blob_id
 from blobfs.record import MAX_BLOB_SIZE
-from blobfs.store.files import read_at, read_at_nowait
+from blobfs.store.files import Buffer, read_at, read_at_nowait
 from blobfs.sync.background import guarded
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.jobs import SealJob
@@ -50,7 +50,7 @@ class GrowingReader:
     def size(self) -> int:
         return os.fstat(self._fd).st_size
 
-    async def read(self, offset: int, length: int, *, wait: float = math.inf) -> bytes:
+    async def read(self, offset: int, length: int, *, wait: float = math.inf) -> Buffer:
         content = read_at_nowait(self._fd, offset, length)
         return await self._disk.run(read_at, self._fd, offset, length) if content is None else content
 
@@ -154,7 +154,7 @@ def _opened(state: MountState, handle: FileHandle) -> Opened:
     return Opened(state.register(handle), keep_cache=True, needs_flush=handle.writing is not None)
 
 
-async def read(state: MountState, number: int, offset: int, size: int) -> bytes:
+async def read(state: MountState, number: int, offset: int, size: int) -> Buffer:
     handle = state.file(number)
     if handle.reader is None:
         raise errors.InvalidArgument("not open for reading")

@@ -12,6 +12,7 @@ import trio
 
 from blobfs import errors
 from blobfs.model import MAX_COMPONENT_BYTES, BlobId, Name
+from blobfs.store.files import Buffer
 from blobfs.sync.explanation import Seen
 from blobfs.sync.service import SyncService
 from blobfs.vfs import change, files, listing, moving, naming, needed, xattrs
@@ -221,7 +222,7 @@ class FileSystem:
                 return open_canary(self._state, node, flags, caller.pid)
         raise errors.IsADirectory("not a file")
 
-    async def read(self, handle: int, offset: int, size: int) -> bytes:
+    async def read(self, handle: int, offset: int, size: int) -> Buffer:
         match self._state.handle(handle):
             case WriterHandle(writer=writer):
                 return await writer.read(offset, size)

@@ -1,6 +1,7 @@
 """Plain reads, and files that are seen whole or not at all."""
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,37 @@ def test_nowait_says_when_the_disk_must_be_asked(tmp_path: Path, tells_what_is_c
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     assert read_at_nowait(fd, 0, 4 * MIB) is None
     assert read_at(fd, 0, 4 * MIB) == bytes(4 * MIB)
+    os.close(fd)
+
+
+def test_what_was_read_stays_what_it_is(tmp_path: Path) -> None:
+    """Large reads are views of buffers, which are used again only when nobody views them any more."""
+    path = tmp_path / "file"
+    raw = os.urandom(8 * MIB)
+    path.write_bytes(raw)
+    fd = os.open(path, os.O_RDONLY)
+    starts = range(0, 8 * MIB, MIB)
+    found = [memoryview(read_at_nowait(fd, start, MIB) or raw[start : start + MIB])[5:] for start in starts]
+    more = [read_at_nowait(fd, 5, MIB - 5) for _ in range(8)]
+    assert [part == raw[start + 5 : start + MIB] for part, start in zip(found, starts, strict=True)] == [
+        True
+    ] * 8
+    assert len(more) == 8
+    os.close(fd)
+
+
+def test_a_buffer_serves_one_reader_after_the_other(tmp_path: Path) -> None:
+    """Reading on and on takes one buffer, not one for each read."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes(MIB))
+    fd = os.open(path, os.O_RDONLY)
+    read_at_nowait(fd, 0, MIB)
+    tracemalloc.start()
+    for _ in range(50):
+        read_at_nowait(fd, 0, MIB)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < MIB // 8
     os.close(fd)
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from blobfs import errors
 from blobfs.merkle import DIGEST_SIZE, hash_leaves
 from blobfs.model import LEAF_SIZE
-from blobfs.store.hash_worker import ARENA_SIZE
+from blobfs.store.hash_worker import ARENA_SIZE, FILE_PIECE
 from blobfs.store.hashing import ANSWER_SECONDS, WORTH_IT, HashWorkers
 
 RAW = random.Random(7).randbytes(2 * ARENA_SIZE + WORTH_IT + 5)
@@ -44,6 +45,27 @@ def test_digests_are_those_of_hashing_it_here(workers: HashWorkers, tmp_path: Pa
     fd = os.open(path, os.O_RDONLY)
     assert workers.hash_file(fd, first * LEAF_SIZE, length) == hash_leaves(RAW[:length], first)
     os.close(fd)
+
+
+def test_a_long_file_is_hashed_in_pieces(workers: HashWorkers, tmp_path: Path) -> None:
+    """No worker is asked for so much that it could seem stuck."""
+    path = tmp_path / "file"
+    raw = RAW * (FILE_PIECE // len(RAW) + 1)
+    path.write_bytes(raw)
+    with path.open("rb") as file:
+        assert workers.hash_file(file.fileno(), 0, len(raw)) == hash_leaves(raw, 0)
+    assert workers.pieces == len(raw) // FILE_PIECE + (len(raw) % FILE_PIECE >= WORTH_IT)
+
+
+def test_what_the_disk_cannot_read_is_said(workers: HashWorkers, tmp_path: Path) -> None:
+    """It is the file's failure, not the worker's, which goes on."""
+    fd = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(errors.StoreBroken, match="directory"):
+        workers.hash_file(fd, 0, WORTH_IT)
+    os.close(fd)
+    (pid,) = children()
+    assert workers.hash_leaves(RAW[:WORTH_IT], 0) == hash_leaves(RAW[:WORTH_IT], 0)
+    assert children() == [pid]
 
 
 def test_a_file_that_ends_early_gives_fewer_digests(workers: HashWorkers, tmp_path: Path) -> None:

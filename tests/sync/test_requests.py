@@ -32,7 +32,7 @@ async def test_many_readers_of_one_missing_chunk_cause_one_request(store: Store)
 
         async def read() -> None:
             reader = await sync.loads.open(BLOB, len(RAW), None, None)
-            got.append(await reader.read(*chunk(3)))
+            got.append(bytes(await reader.read(*chunk(3))))
             reader.close()
 
         for _ in range(20):

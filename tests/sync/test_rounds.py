@@ -148,7 +148,7 @@ async def test_who_comes_later_adds_what_he_is_ready_to_try(store: Store, autoju
         async def read(after: float, terms: LoadTerms) -> None:
             await trio.sleep(after)
             reader = await open_with(running, terms)
-            got.append(await reader.read(*chunk(0)))
+            got.append(bytes(await reader.read(*chunk(0))))
             reader.close()
 
         nursery.start_soon(read, 0.0, LoadTerms(max_tries=1))

@@ -13,7 +13,8 @@ from blobfs import errors
 from blobfs.model import CHUNK_SIZE, LEAF_SIZE, BlobId, Name
 from blobfs.store import files, names, packages, sealed, verified
 from blobfs.store.opening import Store
-from blobfs.sync.loading import sealed_reading
+from blobfs.store.verified import KnownChunks, OpenBlob, Version
+from blobfs.sync.loading import sealed_reading, verifying
 from blobfs.sync.loading.reader import Reader
 from blobfs.sync.service import SyncService
 from tests.store.sealing import put_blob, put_name
@@ -21,6 +22,7 @@ from tests.sync.fake_share import FakeShare, blob_of
 from tests.sync.running import ScriptedDisk, content, is_kept, kept, running, until
 from tests.sync.samples import BLOB, CHUNKS, RAW, SMALL, chunk, part, shares
 
+MIB = 1 << 20
 TINY = content(LEAF_SIZE - 3, seed=2)
 ONE_CHUNK = content(CHUNK_SIZE - 7, seed=3)
 
@@ -106,6 +108,92 @@ async def test_nothing_is_asked_for_what_is_right(store: Store) -> None:
         assert sync.disk.hops <= hops + 2
         again.close()
     assert share.asked == []
+
+
+async def read_on(sync: SyncService, raw: bytes, size: int) -> bytes:
+    """As the kernel reads ahead: large pieces in order, two at a time."""
+    reader = await sync.loads.open(blob_of(raw), len(raw), None, None)
+    pieces: dict[int, bytes] = {}
+
+    async def read(offset: int) -> None:
+        pieces[offset] = bytes(await reader.read(offset, size))
+
+    for offset in range(0, len(raw), 2 * size):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read, offset)
+            nursery.start_soon(read, offset + size)
+    reader.close()
+    return b"".join(pieces[offset] for offset in sorted(pieces))
+
+
+async def test_every_byte_is_hashed_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen readers at once and one after them: each byte is hashed once, some MiB in one hop."""
+    raw = content(9 * MIB + 5, seed=4)
+    put_blob(store, raw)
+    hashed: list[int] = []
+    hash_file = store.hashing.hash_file
+
+    def counted(fd: int, offset: int, length: int) -> bytes:
+        hashed.append(length)
+        return hash_file(fd, offset, length)
+
+    monkeypatch.setattr(store.hashing, "hash_file", counted)
+    async with running(store) as sync:
+        before = sync.disk.hops
+        async with trio.open_nursery() as nursery:
+            for _ in range(16):
+                nursery.start_soon(read_on, sync, raw, MIB)
+        hops = sync.disk.hops
+        assert await read_on(sync, raw, MIB) == raw
+    if await trio.to_thread.run_sync(tells_what_is_cached_at, store, blob_of(raw)):
+        assert sum(hashed) == len(raw) - 5  # the last bytes are few, and hashed as they are read
+        assert len(hashed) <= 5
+        assert sync.disk.hops <= hops + 1  # to open it
+        assert hops - before <= 16 + 16 + len(hashed)  # to open it, for the last bytes
+
+
+def tells_what_is_cached_at(store: Store, blob: BlobId) -> bool:
+    fd = os.open(store.layout.blob(blob), os.O_RDONLY)
+    try:
+        return files.read_at_nowait(fd, 0, 1) is not None
+    finally:
+        os.close(fd)
+
+
+async def test_what_the_kernel_does_not_keep_is_hashed_as_it_is_read(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where bytes that were verified are gone from the cache, or nobody can tell, nothing is read twice."""
+    raw = content(4 * MIB, seed=5)
+    put_blob(store, raw)
+    verified_ahead: list[int] = []
+    verify = verified.verify
+
+    def counted(opened: OpenBlob, known: KnownChunks, first: int, stop: int) -> Version | None:
+        verified_ahead.append(first)
+        return verify(opened, known, first, stop)
+
+    monkeypatch.setattr(sealed_reading, "read_at_nowait", lambda *_: None)
+    monkeypatch.setattr(verifying, "verify", counted)
+    async with running(store) as sync:
+        assert await read_on(sync, raw, MIB) == raw
+        assert await read_on(sync, raw, MIB) == raw
+    assert len(verified_ahead) <= 2  # of the first two reads, which come at once
+
+
+async def test_large_reads_of_wrong_bytes_are_mended(store: Store) -> None:
+    """P1: what is verified ahead and found wrong is looked at again, and never given out."""
+    raw = content(6 * MIB, seed=6)
+    put_blob(store, raw)
+    at_rest(store.layout.blob(blob_of(raw)), 3 * MIB + 17)
+    share = FakeShare()
+    share.add_blob(raw)
+    async with running(store, share) as sync:
+        assert await read_on(sync, raw, MIB) == raw
+        await kept(sync)
+        assert figures(sync) == (1, 0)
+    assert is_kept(store, blob_of(raw), raw)
+    assert sum(length for _, length in share.ranges()) <= CHUNK_SIZE
 
 
 @pytest.mark.parametrize("where", ["root", "bottom", "missing", "short", "long"])

@@ -8,7 +8,7 @@ import trio
 
 from blobfs import errors
 from blobfs.model import CHUNK_SIZE
-from blobfs.store.files import read_at, read_at_nowait
+from blobfs.store.files import Buffer, read_at, read_at_nowait
 from blobfs.sync.loading.fetch import stretch
 from blobfs.sync.loading.load import Load
 from blobfs.sync.loading.passing import AHEAD
@@ -23,7 +23,7 @@ class Reader(Protocol):
     def size(self) -> int:
         """Bytes of the whole."""
 
-    async def read(self, offset: int, length: int, *, wait: float = math.inf) -> bytes:
+    async def read(self, offset: int, length: int, *, wait: float = math.inf) -> Buffer:
         """Raises `LoadFailed`; `WouldBlock` for what is not here after `wait` seconds: the load goes on."""
 
     def close(self) -> None:
@@ -60,7 +60,7 @@ class LoadReader:
     def size(self) -> int:
         return self.load.size
 
-    async def read(self, offset: int, length: int, *, wait: float = math.inf) -> bytes:
+    async def read(self, offset: int, length: int, *, wait: float = math.inf) -> Buffer:
         length = min(length, self.size - offset)
         if length <= 0:
             return b""

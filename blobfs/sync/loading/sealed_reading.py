@@ -18,7 +18,7 @@ from blobfs.config.settings import LoadSettings
 from blobfs.model import CHUNK_SIZE, BlobId
 from blobfs.store.cached import open_verifiable_cached
 from blobfs.store.chunk_map import chunk_count
-from blobfs.store.files import read_at_nowait
+from blobfs.store.files import Buffer, read_at_nowait
 from blobfs.store.opening import Store
 from blobfs.store.verified import (
     Doubt,
@@ -35,6 +35,7 @@ from blobfs.sync.disk import DiskThreads
 from blobfs.sync.loading.demoting import Demoting
 from blobfs.sync.loading.reader import Reader
 from blobfs.sync.loading.reads import Reads
+from blobfs.sync.loading.verifying import Verifying
 
 KEPT_BYTES = 4 << 20
 """Of memory for what is known of blobs: a byte for each chunk, so of half a TiB. What is forgotten is
@@ -75,7 +76,7 @@ class StoredBlobs:
         self.settings = settings
         self.reads = reads
         self.readers: Counter[BlobId] = Counter()
-        self._known: OrderedDict[tuple[BlobId, int], KnownChunks] = OrderedDict()
+        self._known: OrderedDict[tuple[BlobId, int], Verifying] = OrderedDict()
         self._memory = 0
 
     async def open(self, blob: BlobId, size: int) -> "SealedReader | None":
@@ -91,7 +92,8 @@ class StoredBlobs:
         Raises `WrongEverywhere` for a blob of another size.
         """
         try:
-            known = self._known_of(opened)
+            verifying = self._known_of(opened)
+            known = verifying.known
             if known.version.size != size:
                 await self._settle_size(opened, known, size)
                 opened.close()
@@ -99,7 +101,7 @@ class StoredBlobs:
         except BaseException:
             opened.close()
             raise
-        return SealedReader(self, opened, known)
+        return SealedReader(self, opened, verifying)
 
     async def _settle_size(self, opened: OpenBlob, known: KnownChunks, size: int) -> None:
         """Either the file or the record is wrong: returns if it is the file, and it has been taken away."""
@@ -112,36 +114,37 @@ class StoredBlobs:
         has = known.version.size
         raise errors.WrongEverywhere(f"its record gives it {size} bytes, the blob has {has}")
 
-    def _known_of(self, opened: OpenBlob) -> KnownChunks:
+    def _known_of(self, opened: OpenBlob) -> Verifying:
         version = opened.version()
         key = opened.blob, version.inode
-        known = self._known.get(key)
-        if known is not None and (known.version.size != version.size or known.is_wrong):
-            self._memory -= self._known.pop(key).memory
-            known = None
-        if known is None:
-            known = KnownChunks(opened.blob, version, self._store.hashing)
+        found = self._known.get(key)
+        if found is not None and (found.known.version.size != version.size or found.known.is_wrong):
+            self._memory -= self._known.pop(key).known.memory
+            found = None
+        if found is None:
+            found = Verifying(KnownChunks(opened.blob, version, self._store.hashing), self.disk)
             if version.size > CHUNK_SIZE:  # a smaller one is verified each time it is opened
-                self._keep(key, known)
+                self._keep(key, found)
         else:
             self._known.move_to_end(key)
-        return known
+        return found
 
-    def _keep(self, key: tuple[BlobId, int], known: KnownChunks) -> None:
-        self._known[key] = known
-        self._memory += known.memory
+    def _keep(self, key: tuple[BlobId, int], made: Verifying) -> None:
+        self._known[key] = made
+        self._memory += made.known.memory
         while len(self._known) > 1 and (self._memory > KEPT_BYTES or len(self._known) > KEPT_BLOBS):
-            self._memory -= self._known.popitem(last=False)[1].memory
+            self._memory -= self._known.popitem(last=False)[1].known.memory
 
 
 class SealedReader:
     """A blob that was whole when it was opened. `_instead` is set when it turned out to be wrong."""
 
-    def __init__(self, stored: StoredBlobs, opened: OpenBlob, known: KnownChunks) -> None:
+    def __init__(self, stored: StoredBlobs, opened: OpenBlob, verifying: Verifying) -> None:
         self._stored = stored
         self._opened = opened
-        self._known = known
-        self._size = known.version.size
+        self._verifying = verifying
+        self._known = verifying.known
+        self._size = self._known.version.size
         self._instead: Reader | None = None
         stored.readers[opened.blob] += 1
 
@@ -149,7 +152,7 @@ class SealedReader:
     def size(self) -> int:
         return self._size
 
-    async def read(self, offset: int, length: int, *, wait: float = math.inf) -> bytes:
+    async def read(self, offset: int, length: int, *, wait: float = math.inf) -> Buffer:
         """Raises `StoreBroken`, `LoadFailed` when it is wrong and cannot be had elsewhere."""
         length = min(length, self._size - offset)
         if length <= 0:
@@ -158,6 +161,9 @@ class SealedReader:
             return await self._instead.read(offset, length, wait=wait)
         self._stored.reads.here += 1
         content = self._read_known(offset, length)
+        if content is None and await self._verifying.look_at(self._opened, offset, length):
+            content = self._read_known(offset, length)
+            self._verifying.was_cached(content is not None)
         if content is not None:
             return content
         found = await self._read_verified(offset, length)
@@ -178,9 +184,10 @@ class SealedReader:
             return read_verified(self._opened, self._known, offset, length)  # it waits for no disk
         return await self._stored.disk.run(read_verified, self._opened, self._known, offset, length)
 
-    def _read_known(self, offset: int, length: int) -> bytes | None:
+    def _read_known(self, offset: int, length: int) -> Buffer | None:
         """What is right and in the page cache."""
-        if not self._known.are_right(offset // CHUNK_SIZE, chunk_count(offset + length)):
+        first, stop = offset // CHUNK_SIZE, chunk_count(offset + length)
+        if not self._known.are_right(first, stop):
             return None
         content = read_at_nowait(self._opened.fd, offset, length)
         # Looked at after the bytes were read: if it has not changed by now, it had not then.

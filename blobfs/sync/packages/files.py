@@ -14,6 +14,7 @@ from blobfs import errors
 from blobfs.bundle import BUNDLED_UP_TO, Member
 from blobfs.config.settings import LoadSettings
 from blobfs.model import EMPTY_BLOB, BlobId
+from blobfs.store.files import Buffer
 from blobfs.sync.loading.loads import Loads
 from blobfs.sync.loading.reader import Reader
 from blobfs.sync.packages.trees import PackageTrees
@@ -90,7 +91,7 @@ class ContentReader:
     def size(self) -> int:
         return len(self._content)
 
-    async def read(self, offset: int, length: int, *, wait: float = math.inf) -> bytes:
+    async def read(self, offset: int, length: int, *, wait: float = math.inf) -> Buffer:
         return self._content[offset : offset + length]
 
     def close(self) -> None:
@@ -117,7 +118,7 @@ class MemberReader:
     def size(self) -> int:
         return self._size
 
-    async def read(self, offset: int, length: int, *, wait: float = math.inf) -> bytes:
+    async def read(self, offset: int, length: int, *, wait: float = math.inf) -> Buffer:
         if trio.current_time() < self._overdue_until:
             raise self._error
         longest = self._files.settings.read_timeout

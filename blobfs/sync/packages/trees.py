@@ -240,11 +240,11 @@ def _demand_fitting(size: int) -> None:
 
 async def _read_manifest(reader: Reader) -> bytes:
     """All of a blob that begins like a manifest. Raises `Invalid` for another, after its first piece."""
-    pieces = [await reader.read(0, FIRST_PIECE)]
+    pieces = [bytes(await reader.read(0, FIRST_PIECE))]
     head, line_feed, _ = pieces[0].partition(b"\n")
     parse_manifest(head + line_feed)
     for offset in range(len(pieces[0]), reader.size, PIECE):
-        pieces.append(await reader.read(offset, PIECE))
+        pieces.append(bytes(await reader.read(offset, PIECE)))
     return b"".join(pieces)
 
 

@@ -47,7 +47,7 @@ async def read_as(running: Node, made: Made, raw: bytes, size: int) -> bytes:
     """What somebody reads whose manifest gives the file this size."""
     reader = await running.sync.package_files.open(made.package, blob_of(raw), size)
     try:
-        return await reader.read(0, size)
+        return bytes(await reader.read(0, size))
     finally:
         reader.close()
 
@@ -57,7 +57,7 @@ async def read_file(running: Node, raw: bytes, made: Made = MADE) -> bytes:
     reader = await open_file(running, raw, made)
     try:
         assert reader.size == len(raw)
-        found = await reader.read(0, 128 * 1024)
+        found = bytes(await reader.read(0, 128 * 1024))
         return found + await reader.read(len(found), 128 * 1024)
     finally:
         reader.close()
@@ -218,7 +218,7 @@ async def test_two_reads_at_once_are_both_answered(store: Store) -> None:
         found = []
 
         async def read(offset: int) -> None:
-            found.append(await reader.read(offset, 500))
+            found.append(bytes(await reader.read(offset, 500)))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(read, 0)
