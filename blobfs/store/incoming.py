@@ -15,6 +15,7 @@ held for the marks only, never across I/O or hashing.
 import contextlib
 import os
 import threading
+from pathlib import Path
 from typing import Self
 
 from blobfs import errors
@@ -42,15 +43,13 @@ class Incoming:
     that was being hashed during one is not believed. `_hashing` admits one hashing thread at a time.
     """
 
-    def __init__(self, store: Store) -> None:
-        self.path = store.layout.new_incoming()
-        with store_errors():
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            self.fd = os.open(self.path, flags, PRIVATE_FILE_MODE)
-        self.size = 0
+    def __init__(self, store: Store, path: Path, fd: int, size: int = 0) -> None:
+        self.path = path
+        self.fd = fd
+        self.size = size
         self._workers = store.hashing
         self._usage = store.usage
-        self._charged = 0
+        self._charged = size
         self._lock = threading.Lock()
         self._hashing = threading.Lock()
         self._digests = bytearray()
@@ -67,7 +66,16 @@ class Incoming:
     @classmethod
     def create(cls, store: Store) -> Self:
         """Makes an empty file in `incoming/`."""
-        return cls(store)
+        path = store.layout.new_incoming()
+        with store_errors():
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE_MODE)
+        return cls(store, path, fd)
+
+    @classmethod
+    def adopt(cls, store: Store, path: Path, size: int) -> Self:
+        """Takes over a file in `incoming/` of so many bytes, which count already. It is not written to."""
+        with store_errors():
+            return cls(store, path, os.open(path, os.O_RDONLY | os.O_CLOEXEC), size)
 
     def __repr__(self) -> str:
         stale = self._fresh.count(_STALE)

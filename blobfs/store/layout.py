@@ -19,6 +19,7 @@
         .blobfs/names/<dir>/.blobfs-log  the directory's log (`blobfs.record`). Missing, or a bad first
                                          line: rebuilt from the records. A bad line: skipped.
     <store>/incoming/<32 hex digits>     a file being written; or sealed, but not yet known to be durable
+    <store>/incoming/redo-<32 hex>       the redo marks of many small files (`blobfs.store.redo_lists`)
     <store>/incoming/temp-<32 hex>       on its way to its place by rename(2); removed at start
     <store>/incoming/temp-aborted-<32 hex>/
                                          a transaction that was aborted. At start its blobs are dropped as
@@ -103,6 +104,7 @@ FORMAT_TEXT = "blobfs store {}\n"
 MAP_MAGIC = b"blobfsmap1\n"
 
 TEMP_PREFIX = "temp-"
+REDO_LIST_PREFIX = "redo-"
 ABORTED_PREFIX = f"{TEMP_PREFIX}aborted-"
 WRITTEN_SUFFIX = ".written"
 PLAIN_PREFIX = "plain-"
@@ -190,6 +192,14 @@ class Layout:
 
     def new_incoming(self) -> Path:
         return self.incoming / secrets.token_hex(16)
+
+    def new_incomings(self) -> Iterator[str]:
+        """Paths like `new_incoming`'s for one thread that makes many."""
+        prefix = f"{self.incoming}/{secrets.token_hex(12)}"
+        return (f"{prefix}{number:08x}" for number in itertools.count())
+
+    def new_redo_list(self) -> Path:
+        return self.incoming / f"{REDO_LIST_PREFIX}{secrets.token_hex(16)}"
 
     def new_temp(self) -> Path:
         """Where a file is made before rename(2) puts it in its place."""

@@ -89,8 +89,8 @@ def encode_log(entries: Iterable[LogEntry], made_ns: int | None = None) -> bytes
     return header + lines + header if lines else header
 
 
-def append_log(layout: Layout, directory: Name, entry: LogEntry) -> bool:
-    """Whether there was a log to append to. Raises OSError; half a line may then have been written."""
+def append_log(layout: Layout, directory: Name, *entries: LogEntry) -> bool:
+    """Whether there was a log to append to. Raises OSError; a part may then have been written."""
     try:
         fd = os.open(layout.log(directory), os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -99,14 +99,14 @@ def append_log(layout: Layout, directory: Name, entry: LogEntry) -> bool:
         size = os.fstat(fd).st_size
         if size == 0:
             return False
-        line = encode_log_entry(entry)
+        lines = b"".join(map(encode_log_entry, entries))
         if os.pread(fd, 1, size - 1) != b"\n":
-            line = b"\n" + line
-        _append(fd, line)
-        note_appended(fd, size, line)
+            lines = b"\n" + lines
+        _append(fd, lines)
+        note_appended(fd, size, lines)
     finally:
         os.close(fd)
-    if _stage(size) != _stage(size + len(line)):
+    if _stage(size) != _stage(size + len(lines)):
         compact_log(layout, directory)
     return True
 
@@ -143,9 +143,9 @@ def _count(path: Path) -> tuple[int, int]:
     return lines, len(components)
 
 
-def _append(fd: int, line: bytes) -> None:
+def _append(fd: int, lines: bytes) -> None:
     # One write, so that a reader never sees the lines of two mixed; a full disk takes a part of it, and
     # says so at the second call.
-    written = os.write(fd, line)
-    while written < len(line):
-        written += os.write(fd, line[written:])
+    written = os.write(fd, lines)
+    while written < len(lines):
+        written += os.write(fd, lines[written:])

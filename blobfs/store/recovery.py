@@ -1,7 +1,7 @@
 """What a start does about the end before it: what was sealed is put in its place again.
 
-A redo mark is set before the flush that makes a sealed file durable, so after a crash there are three
-cases for a file in `incoming/`:
+A redo mark, on the file or in a redo list, is set before the flush that makes a sealed file durable, so
+after a crash there are three cases for a file in `incoming/`:
 
 1. no mark: it was still being written; it was promised to nobody and is removed;
 2. a mark, and the bytes match it: all steps from there on are done again, each of which may be done twice;
@@ -11,7 +11,7 @@ cases for a file in `incoming/`:
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,11 +19,12 @@ from blobfs import errors
 from blobfs.model import ROOT, BlobId, Invalid, Name, parse_blob_id, parse_name, split
 from blobfs.record import BlobRecord, DirRecord, decode_record, encode_record
 from blobfs.store.failures import store_errors
-from blobfs.store.layout import TEMP_PREFIX
+from blobfs.store.layout import REDO_LIST_PREFIX, TEMP_PREFIX
 from blobfs.store.marks import NAME, PACKAGE, RECORD, SINCE, get_mark, set_mark
 from blobfs.store.names import LocalName, make_directory, put_blob_name, read_record
 from blobfs.store.opening import Store
 from blobfs.store.packages import hold_written
+from blobfs.store.redo_lists import ToRedo, read_redo_lists, remove_finished_lists
 from blobfs.store.sealed import Content, drop_blob_if_unnamed, hash_file, place_blob, place_tree, set_keep
 
 _log = logging.getLogger(__name__)
@@ -45,8 +46,8 @@ class Intent:
 
 def finish_seals(store: Store) -> int:
     """At start: redoes what was accepted, and says how many files that were. What the disk refuses stays."""
-    done = []
-    for intent in find_intents(store):
+    done, intents = [], find_intents(store)
+    for intent in intents:
         try:
             redo(store, intent)
             done.append(intent)
@@ -56,6 +57,8 @@ def finish_seals(store: Store) -> int:
         forget_intents(store, done)
         for intent in done:  # its name may have been removed or replaced before the end
             drop_blob_if_unnamed(store, intent.record.blob)
+    with store_errors():
+        remove_finished_lists(store.layout)
     return len(done)
 
 
@@ -65,11 +68,11 @@ def find_intents(store: Store) -> list[Intent]:
 
     What is found is on the disk when this returns: one flush for all, there may be thousands.
     """
-    found = []
+    found, listed = [], read_redo_lists(store.layout)
     for path in store.layout.incoming.iterdir():
-        if path.name.startswith(TEMP_PREFIX):
+        if path.name.startswith((TEMP_PREFIX, REDO_LIST_PREFIX)):
             continue
-        intent = _read_intent(path)
+        intent = _read_intent(path) or _listed_intent(path, listed)
         if intent is None:
             path.unlink()
         else:
@@ -93,6 +96,11 @@ def _read_intent(path: Path) -> Intent | None:
         _log.warning("%s has a broken redo mark and is removed: %s", path, reason)
         return None
     return Intent(path, parsed_name, record, parsed_package) if isinstance(record, BlobRecord) else None
+
+
+def _listed_intent(path: Path, listed: Mapping[str, ToRedo]) -> Intent | None:
+    line = listed.get(path.name)
+    return None if line is None else Intent(path, line.name, line.record)
 
 
 @store_errors()

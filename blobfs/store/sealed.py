@@ -200,7 +200,8 @@ def _taken(path: Path) -> int:
 def drop_own_if_unnamed(store: Store, blob: BlobId) -> bool:
     """The same, but what came from a share stays until it is evicted."""
     with contextlib.suppress(FileNotFoundError):
-        if is_loaded(store.layout.blob(blob)):
+        path = store.layout.blob(blob)
+        if os.stat(path).st_nlink > 1 or is_loaded(path):  # whoever takes the last link away drops it
             return False
     return drop_blob_if_unnamed(store, blob)
 

@@ -1,5 +1,6 @@
 """What the sealer works on. Values that change while they are on their way, and nothing else."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import trio
@@ -7,6 +8,8 @@ import trio
 from blobfs import errors
 from blobfs.model import RESERVED_PREFIX, BlobId, Name
 from blobfs.record import BlobRecord
+from blobfs.store.batches import Written
+from blobfs.store.held import Held
 from blobfs.store.incoming import Incoming
 from blobfs.store.partial import Partial
 from blobfs.store.sealed import Content
@@ -19,10 +22,11 @@ class SealJob:
     `name`, `mode` and `mtime_ns` may be changed by whoever holds the lock of the names until
     `record` is set; `name` None means content that is kept by its id, or held by the transaction on
     `package` for which it was written; `dropped` that the file was unlinked. `record` or `failure`
-    is set once, before `done`. `since` is when it was handed in, trio's clock.
+    is set once, before `done`. `since` is when it was handed in, trio's clock. `source` has the content: one
+    that is held in memory gives way to a file when it cannot be sealed with others.
     """
 
-    incoming: Incoming
+    source: Incoming | Held
     name: Name | None
     mode: int
     mtime_ns: int
@@ -31,10 +35,27 @@ class SealJob:
     """The content is known, and on the disk with its redo mark."""
     dropped: bool = False
     package: BlobId | None = None
+    written: Written | None = None
+    """It is in `incoming/`, marked in a redo list, as one of many."""
     record: BlobRecord | None = None
     failure: errors.BlobfsError | None = None
     done: trio.Event = field(default_factory=trio.Event)
+    when_done: Callable[[], None] | None = None
+    """Called once, at the first end, for whoever does not wait."""
     since: float = 0.0
+
+    @property
+    def incoming(self) -> Incoming:
+        """Its file."""
+        assert isinstance(self.source, Incoming)
+        return self.source
+
+    def end(self) -> None:
+        """It is sealed, dropped or has failed."""
+        self.done.set()
+        if self.when_done is not None:
+            self.when_done()
+            self.when_done = None
 
     def sealed_mode(self) -> int:
         return 0o555 if self.mode & 0o111 else 0o444
@@ -58,6 +79,10 @@ class KeepJob:
     failure: errors.BlobfsError | None = None
     done: trio.Event = field(default_factory=trio.Event)
     since: float = 0.0
+
+    def end(self) -> None:
+        """It is in the share, or has failed."""
+        self.done.set()
 
     @property
     def what(self) -> str:

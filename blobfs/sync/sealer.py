@@ -1,9 +1,10 @@
 """Sealing: the end of writing. Content is hashed, made durable, and only then shared.
 
-1. A file's last close submits it. Closed files gather for a moment, so that a thousand small ones
-   cost a few disk flushes and not a thousand; whoever waits for one ends the gathering.
+1. A file's last close submits it. Closed files gather as long as more come, up to a bound, so that a thousand
+   small ones cost a few disk flushes and not a thousand; whoever waits for one ends the gathering.
 2. What is left is hashed, and the redo mark (what the content is and the name it will have) goes
-   on the file beside its bytes.
+   on the file beside its bytes. Small ones that are in memory get files now, and one list of marks for
+   all (`batching`).
 3. One flush for the group. Only now may the share see the bytes (P10), and from now on a crash
    loses nothing: at the next start the mark is found and done (P2).
 4. Under the lock of the names: the blob is linked into the share, its name's record written.
@@ -15,17 +16,20 @@
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Collection
+from pathlib import Path
 
 import trio
 
 from blobfs import errors
 from blobfs.record import BlobRecord
-from blobfs.store import packages, sealed
+from blobfs.store import batches, packages, sealed
+from blobfs.store.held import HeldMemory
 from blobfs.store.opening import Store
 from blobfs.store.partial import place_partial
-from blobfs.store.sealed import Content, place_tree
+from blobfs.store.sealed import place_tree
 from blobfs.sync.arrivals import Arrivals
 from blobfs.sync.background import guarded
+from blobfs.sync.batching import Batching
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.durations import Durations
 from blobfs.sync.jobs import Job, KeepJob, SealJob
@@ -40,7 +44,10 @@ KEEP_DELAY = 0.3
 """Seconds for which loaded blobs gather: nobody waits for them, and they could be loaded again."""
 DURABLE_DELAY = 1.0
 """Seconds for which published files gather before the flush that lets their redo marks go."""
-MAX_GROUP = 1000
+MAX_GROUP = 4000
+LONGEST_GATHERING = 1.0
+"""Seconds for which closed files gather at most while more and more come: sealing would take the time of
+whoever writes them."""
 RETRY_DELAY = 5.0
 """Seconds until a job that failed (a full disk, mostly) is tried again."""
 
@@ -61,6 +68,7 @@ class Sealer:
         arrivals: Arrivals,
         told: ToldFailures,
         delay: float,
+        held: HeldMemory,
     ) -> None:
         self._store = store
         self._disk = disk
@@ -68,6 +76,8 @@ class Sealer:
         self._arrivals = arrivals
         self._told = told
         self._delay = delay
+        self._held = held
+        self._batching = Batching(store, disk, namespace)
         self._pending: list[Job] = []
         self._unconfirmed: list[SealJob] = []
         self._failed: list[Job] = []
@@ -101,6 +111,8 @@ class Sealer:
         self._submitted.set()
         if isinstance(job, SealJob):
             self._written.set()
+        if self._held.is_half_full:
+            self._hurry.set()
 
     def hurry(self) -> None:
         """Ends the gathering: somebody waits."""
@@ -150,8 +162,12 @@ class Sealer:
         await self._submitted.wait()
         with trio.move_on_after(KEEP_DELAY):
             await self._written.wait()
-        with trio.move_on_after(self._delay):
-            await self._hurry.wait()
+        gathered, end = 0, trio.current_time() + max(LONGEST_GATHERING, self._delay)
+        while gathered < len(self._pending) < MAX_GROUP and trio.current_time() < end:
+            gathered = len(self._pending)
+            with trio.move_on_at(min(trio.current_time() + self._delay, end)):
+                await self._hurry.wait()
+                break
 
     async def _work(self) -> None:
         group, self._pending = self._pending[:MAX_GROUP], self._pending[MAX_GROUP:]
@@ -173,23 +189,29 @@ class Sealer:
                     job.failure = job.failure or errors.StoreBroken("sealing was cut short")
                     self._failed.append(job)
                     self._failed_some.set()
-                    job.done.set()
+                    job.end()
         async with self._settled:
             self._settled.notify_all()
 
     async def _seal_group(self, group: list[Job]) -> None:
+        await self._batching.write(group)
+        written = [job for job in group if isinstance(job, SealJob) and job.written is not None]
+        others = [job for job in group if isinstance(job, KeepJob) or job.written is None]
         async with trio.open_nursery() as nursery:
-            for job in group:
+            for job in others:
                 nursery.start_soon(self._guarded, job, self._make_ready)
-        alive = [job for job in group if job.failure is None]
-        await self._flush(alive)
-        for job in alive:
-            await self._guarded(job, self._publish)
+        await self._flush([job for job in group if job.failure is None])
+        for job in await self._batching.publish(written):
+            self._note_sealed(job)
+            job.end()
+        for job in group:
+            if not job.done.is_set():
+                await self._guarded(job, self._publish)
         for job in group:
             if job.failure is not None:
                 self._failed.append(job)  # one that was dropped meanwhile is then removed from the disk
                 self._failed_some.set()
-            job.done.set()
+            job.end()
 
     async def _guarded(self, job: Job, step: Callable[[Job], Awaitable[None]]) -> None:
         """One job's failure is its own: the group goes on."""
@@ -211,26 +233,31 @@ class Sealer:
             if job.content.tree:
                 await self._disk.run(place_tree, self._store, job.content)
         elif not job.dropped and not job.already_durable:
+            await self._batching.give_file(job)
             await self._disk.run(self.mark, job)
 
     def mark(self, job: SealJob) -> None:
         """Hashes what is left and writes the redo mark; in a worker thread."""
-        job.content = job.incoming.finish()
-        self._write_mark(job, job.content)
-
-    def _write_mark(self, job: SealJob, content: Content) -> None:
+        job.content = content = job.incoming.finish()
         record = BlobRecord(content.blob, content.size, job.sealed_mode(), job.mtime_ns, 0)
         job.incoming.set_intent(job.name, record, job.package)
 
+    def mark_durably(self, job: SealJob) -> None:
+        """The same, and the mark is on the disk when it returns."""
+        self.mark(job)
+        self._store.flushes.file(job.incoming.fd)
+
     async def _flush(self, group: Collection[Job]) -> None:
+        is_many = any(
+            job.content.tree if isinstance(job, KeepJob) else job.written is not None for job in group
+        )
         files = [
             job.partial.fd if isinstance(job, KeepJob) else job.incoming.fd
             for job in group
-            if isinstance(job, KeepJob) or not (job.dropped or job.already_durable)
+            if isinstance(job, KeepJob) or not (job.dropped or job.already_durable or job.written)
         ]
         try:
-            has_trees = any(isinstance(job, KeepJob) and job.content.tree for job in group)
-            if has_trees or len(files) > GROUP_FLUSH_FROM:
+            if is_many or len(files) > GROUP_FLUSH_FROM:
                 await self._disk.run(self._store.flushes.everything)
             else:
                 async with trio.open_nursery() as nursery:
@@ -251,13 +278,22 @@ class Sealer:
             if job.dropped:
                 await self._disk.run(self._undo, job)
                 return
+            await self._batching.give_file(job)
             job.record = await self._publish_named(job)
+        self._note_sealed(job)
+
+    def _note_sealed(self, job: SealJob) -> None:
+        assert job.record is not None
+        self._unconfirmed.append(job)
+        self._published.set()
         self.sealed += 1
         self._arrivals.arrived(job.record.blob)
 
     def _undo(self, job: SealJob) -> None:
         """Nothing is to be left of it: neither the file, nor what an attempt that failed had got to."""
-        job.incoming.discard()
+        if job.written is not None:
+            job.source, job.written = batches.as_incoming(self._store, job.written), None
+        job.source.discard()
         self._drop_unnamed([job])
 
     async def _publish_named(self, job: SealJob) -> BlobRecord:
@@ -272,8 +308,6 @@ class Sealer:
         await self._disk.run(self._place, job, record)
         if name is not None:
             await self._namespace.put(name, record, redone=True)
-        self._unconfirmed.append(job)
-        self._published.set()
         return record
 
     def _place(self, job: SealJob, record: BlobRecord) -> None:
@@ -318,13 +352,15 @@ class Sealer:
         """
         async with self._confirming:
             published, self._unconfirmed = self._unconfirmed, []
+            redo_lists = self._batching.take_lists() if not self._busy else []
             try:
                 await self._disk.run(self._store.flushes.everything)
-                await self._disk.run(_discard_all, published)
+                await self._disk.run(_discard_all, self._store, published, redo_lists)
                 async with self._namespace.lock:
                     await self._disk.run(self._drop_unnamed, published)
             except errors.StoreError as failure:
                 self._unconfirmed = published + self._unconfirmed
+                self._batching.keep_lists(redo_lists)
                 _log.warning("could not make %d sealed files durable: %s", len(published), failure)
                 raise
 
@@ -347,8 +383,11 @@ class Sealer:
         return False
 
 
-def _discard_all(published: list[SealJob]) -> None:
+def _discard_all(store: Store, published: list[SealJob], redo_lists: list[Path]) -> None:
+    batches.forget(store, [job.written for job in published if job.written is not None], redo_lists)
     for job in published:
-        if job.incoming.fd >= 0:  # else it is gone already, and another one had failed
+        if (
+            job.written is None and job.incoming.fd >= 0
+        ):  # else it is gone already, and another one had failed
             job.incoming.clear_intent()
             job.incoming.discard()

@@ -16,6 +16,7 @@ from blobfs.config.settings import LoadSettings, LoadTerms, SpaceSettings
 from blobfs.model import EMPTY_BLOB, BlobId, Name, parse_name
 from blobfs.record import BlobRecord
 from blobfs.store import recovery, sealed
+from blobfs.store.held import Held, HeldMemory
 from blobfs.store.incoming import Incoming
 from blobfs.store.opening import Store
 from blobfs.sync.arrivals import Arrivals
@@ -81,9 +82,12 @@ class SyncService:
         self.namespace = Namespace(store, self.disk, self.catalogue.heard_of)
         self.arrivals = Arrivals()
         self.told = ToldFailures()
-        self.sealer = Sealer(store, self.disk, self.namespace, self.arrivals, self.told, seal_delay)
         self.space = Space(store, space)
         self.landers = landers = landers or Landers(0)
+        self._held = HeldMemory(store, lambda: self.space.is_roomy)
+        self.sealer = Sealer(
+            store, self.disk, self.namespace, self.arrivals, self.told, seal_delay, self._held
+        )
         self.loads = Loads(
             store, self.disk, peers, self.sealer, self.namespace, self.space, self.arrivals, settings, landers
         )
@@ -204,6 +208,10 @@ class SyncService:
     def open_writer(self, transaction: OpenTransaction, blob: BlobId) -> BlobWriter:
         """Writes a blob that a transaction needs."""
         return BlobWriter(self._drafting, transaction, blob)
+
+    def hold_incoming(self) -> Held | None:
+        """A new file that is in memory as long as it is small. None: it needs one on the disk."""
+        return self._held.hold()
 
     async def new_incoming(self) -> Incoming:
         return await self.disk.run(Incoming.create, self.store)

@@ -42,6 +42,8 @@ LEAST_REST, REST_PER_ROUND = 0.2, 10.0
 UNCOUNTED = 64
 """One part in so many of the quota, 1 MiB at least, is for what is not counted along: trees, names,
 directories."""
+ROOMY_BYTES, ROOMY_FILES = 128 * MIB, 100_000
+"""Eight times what is ever held in memory, and more files than that are: other programs write there too."""
 PATIENCE = 2.0
 """Seconds for which whoever needs room waits for eviction before he goes without."""
 
@@ -54,6 +56,7 @@ class Space:
         self._store = store
         self._partition = found.f_blocks * found.f_frsize
         self._free = 0
+        self._free_files: int | None = None
         self._asked = -math.inf
         self._rests_until = -math.inf
         self._pressed = trio.Event()
@@ -105,6 +108,12 @@ class Space:
     def has_plenty(self) -> bool:
         """Whether there is room for what nobody asked for yet."""
         return self._lacking(1) <= 0
+
+    @property
+    def is_roomy(self) -> bool:
+        """Whether the disk is far from full: what is held in memory for a moment will find room."""
+        free = self._free_now()
+        return free >= ROOMY_BYTES and (self._free_files is None or self._free_files >= ROOMY_FILES)
 
     def take(self, amount: int) -> bool:
         """Whether so many bytes of a load may be kept; then they are taken."""
@@ -225,4 +234,5 @@ class Space:
         if now >= self._asked + ASK_AGAIN:
             found = self._store.space()
             self._free, self._asked = found.f_bavail * found.f_frsize, now
+            self._free_files = found.f_favail if found.f_files else None  # Btrfs has no limit
         return self._free

@@ -73,6 +73,9 @@ async def _set_file(state: MountState, node: FileNode, wanted: Change) -> None:
         raise errors.Sealed("a sealed file is immutable")
     if wanted.mode is None and wanted.mtime_ns is None:
         return
+    if isinstance(content, Writing) and content.job is None:  # nobody looks at it before its last close
+        _set_writing(content, wanted)
+        return
     async with state.sync.namespace.lock:
         content = node.settle()
         match content:

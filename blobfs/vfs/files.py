@@ -1,7 +1,8 @@
 """The life of a file: create, write, read, close, seal.
 
-A file is written into the store's `incoming/`; hashing follows the writing. The last close of a
-descriptor that may write hands it to the sealer. FLUSH comes at every close of every duplicate,
+A file is held in memory as long as it is small and nobody wants it to last; else it is written into the
+store's `incoming/`, and hashing follows the writing. The last close of a descriptor that may write
+hands it to the sealer. FLUSH comes at every close of every duplicate,
 also before the first write: it never seals a named file. It only puts a redo mark on content that
 was fsynced, because from then on a crash must not lose it (P2).
 """
@@ -11,6 +12,7 @@ import math
 import os
 import stat
 import time
+from contextlib import suppress
 
 import trio
 
@@ -18,6 +20,8 @@ from blobfs import errors
 from blobfs.model import EMPTY_BLOB, BlobId, Name, parse_blob_id
 from blobfs.record import MAX_BLOB_SIZE
 from blobfs.store.files import Buffer, read_at, read_at_nowait
+from blobfs.store.held import Held
+from blobfs.store.incoming import Incoming
 from blobfs.sync.background import guarded
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.jobs import SealJob
@@ -40,22 +44,36 @@ and flushed but stays open looks the same, so this is a bound and no promise."""
 
 
 class GrowingReader:
-    """Reads a file that is still being written, on a descriptor of its own."""
+    """Reads a file that is still being written: in memory, or on a descriptor of its own."""
 
     def __init__(self, writing: Writing, disk: DiskThreads) -> None:
-        self._fd = writing.incoming.dup()
+        self._writing = writing
         self._disk = disk
+        self._fd = -1
+        if isinstance(writing.source, Held):
+            writing.readers.append(self)
+        else:
+            self.follow(writing.source)
+
+    def follow(self, incoming: Incoming) -> None:
+        self._fd = incoming.dup()
 
     @property
     def size(self) -> int:
-        return os.fstat(self._fd).st_size
+        return self._writing.size if self._fd < 0 else os.fstat(self._fd).st_size
 
     async def read(self, offset: int, length: int, *, wait: float = math.inf) -> Buffer:
+        if self._fd < 0:
+            assert isinstance(self._writing.source, Held)
+            return self._writing.source.read(offset, length)
         content = read_at_nowait(self._fd, offset, length)
         return await self._disk.run(read_at, self._fd, offset, length) if content is None else content
 
     def close(self) -> None:
-        os.close(self._fd)
+        if self._fd < 0:
+            self._writing.readers.remove(self)
+        else:
+            os.close(self._fd)
 
 
 async def create(
@@ -72,8 +90,9 @@ async def create(
         return await open_file(state, node, flags, pid), node
     if expected is not None and await state.sync.is_here(expected):
         raise errors.NameExists(f"the blob {expected} is here")
-    incoming = await state.sync.new_incoming()
-    writing = Writing(incoming, stat.S_IMODE(mode), time.time_ns(), expected)
+    # What is written under its id is checked before its close returns: it has no time to gather.
+    held = state.sync.hold_incoming() if expected is None else None
+    writing = Writing(held or await state.sync.new_incoming(), stat.S_IMODE(mode), time.time_ns(), expected)
     node = FileNode(state.inodes.next_inode(), content=writing)
     state.inodes.add(node, container, component)
     return _open_writing(state, node, writing, flags, pid), node
@@ -167,7 +186,9 @@ async def write(state: MountState, number: int, offset: int, content: bytes) -> 
     if writing is None or writing.job is not None:
         raise errors.Sealed("a sealed file is immutable")
     await _before_change(state, writing, offset + len(content))
-    await state.sync.space.writing(state.sync.disk.run, writing.incoming.write, offset, content)
+    if not (isinstance(writing.source, Held) and writing.source.write(offset, content)):
+        incoming = await to_disk(state, writing)
+        await state.sync.space.writing(state.sync.disk.run, incoming.write, offset, content)
     _changed(writing)
     writing.open[number] = False
     _follow(state, writing)
@@ -178,8 +199,30 @@ async def truncate(state: MountState, writing: Writing, size: int) -> None:
     if writing.job is not None:
         raise errors.Sealed("it was closed, and is being sealed")
     await _before_change(state, writing, size)
-    await state.sync.disk.run(writing.incoming.truncate, size)
+    if not (isinstance(writing.source, Held) and writing.source.truncate(size)):
+        incoming = await to_disk(state, writing)
+        await state.sync.disk.run(incoming.truncate, size)
     _changed(writing)
+
+
+async def to_disk(state: MountState, writing: Writing) -> Incoming:
+    """The file that has the content; it is made now if it was held in memory until now."""
+    async with writing.moving:
+        held = writing.source
+        if isinstance(held, Incoming):
+            return held
+        held.frozen = True
+        try:
+            incoming = await state.sync.space.writing(state.sync.disk.run, held.to_disk)
+        except BaseException:
+            held.frozen = False
+            raise
+        writing.source = incoming
+        held.let_go()
+        for reader in writing.readers:
+            reader.follow(incoming)
+        writing.readers.clear()
+        return incoming
 
 
 async def _before_change(state: MountState, writing: Writing, end: int) -> None:
@@ -188,8 +231,14 @@ async def _before_change(state: MountState, writing: Writing, end: int) -> None:
     if end > MAX_BLOB_SIZE:
         raise errors.ContentTooLong(f"{end} bytes, a blob has at most {MAX_BLOB_SIZE}")
     if writing.marked == writing.version:
-        await state.sync.disk.run(writing.incoming.clear_intent)
-        writing.marked = -1
+        await clear_mark(state, writing)
+
+
+async def clear_mark(state: MountState, writing: Writing) -> None:
+    """Of content that was fsynced and closed: it has a file."""
+    assert isinstance(writing.source, Incoming)
+    await state.sync.disk.run(writing.source.clear_intent)
+    writing.marked = -1
 
 
 def _changed(writing: Writing) -> None:
@@ -199,29 +248,37 @@ def _changed(writing: Writing) -> None:
 
 def _follow(state: MountState, writing: Writing) -> None:
     """Has the hashing follow the writing, so that the close of a big file is not the beginning of it."""
-    if not writing.following and writing.incoming.size >= FOLLOW_FROM and state.nursery is not None:
+    if not writing.following and writing.size >= FOLLOW_FROM and state.nursery is not None:
         writing.following = True
         state.nursery.start_soon(guarded, _hash_along, state, writing)
 
 
 async def _hash_along(state: MountState, writing: Writing) -> None:
     try:
-        while writing.job is None and await state.sync.disk.run(writing.incoming.hash_some):
+        incoming = await to_disk(state, writing)
+        while writing.job is None and await state.sync.disk.run(incoming.hash_some):
             pass
     except errors.StoreError as failure:
         # It may have been removed under us; otherwise the seal hashes it, and says what is wrong.
-        _log.debug("hashing did not follow the writing of %s: %s", writing.incoming, failure)
+        _log.debug("hashing did not follow the writing of %s: %s", writing.source, failure)
     finally:
         writing.following = False
 
 
 async def fsync(state: MountState, number: int) -> None:
     """The content is durable when this returns; that it is shared needs the close as well."""
-    writing = state.file(number).writing
-    if writing is not None and writing.job is None:
-        version = writing.version
-        await state.sync.disk.run(state.sync.store.flushes.file, writing.incoming.fd)
-        writing.synced = version
+    handle = state.file(number)
+    writing = handle.writing or handle.node.settle()
+    if not isinstance(writing, Writing):
+        return  # it was durable before it was shared
+    if writing.job is not None:
+        with state.waits.interruptible_by(handle.opener), suppress(errors.NameMissing):
+            await state.sync.sealer.wait(writing.job)
+        return
+    version = writing.version
+    incoming = await to_disk(state, writing)
+    await state.sync.disk.run(state.sync.store.flushes.file, incoming.fd)
+    writing.synced = version
 
 
 async def flush(state: MountState, number: int) -> None:
@@ -240,9 +297,8 @@ async def flush(state: MountState, number: int) -> None:
 async def _mark_closed(state: MountState, node: FileNode, writing: Writing) -> None:
     """Fsynced and closed: the redo mark makes it survive a crash that comes before the seal."""
     version = writing.version
-    job = SealJob(writing.incoming, node.names()[0], writing.mode, writing.mtime_ns)
-    await state.sync.disk.run(state.sync.sealer.mark, job)
-    await state.sync.disk.run(state.sync.store.flushes.file, writing.incoming.fd)
+    job = SealJob(writing.source, node.names()[0], writing.mode, writing.mtime_ns)
+    await state.sync.disk.run(state.sync.sealer.mark_durably, job)
     if writing.version == version:
         writing.marked, writing.marked_content = version, job.content
 
@@ -251,7 +307,8 @@ async def _check_expected(state: MountState, handle: FileHandle, writing: Writin
     """A blob written under its id: sealed at the first close at which it is right."""
     if writing.version == 0 and writing.expected != EMPTY_BLOB:
         return  # a duplicate closed before anything was written
-    content = await state.sync.disk.run(writing.incoming.finish)
+    incoming = await to_disk(state, writing)
+    content = await state.sync.disk.run(incoming.finish)
     if content.blob != writing.expected:
         raise errors.WrongContent(f"{content.size} bytes that are not the blob {writing.expected}")
     if writing.job is None:
@@ -269,6 +326,9 @@ async def release(state: MountState, number: int) -> None:
     writing = handle.writing
     if writing is not None:
         writing.open.pop(number, None)
+        if writing.moving.locked():  # to the disk, for somebody who cuts it
+            async with writing.moving:
+                pass
         if not writing.open and writing.job is None:
             if handle.node.names():
                 _submit(state, handle.node, writing)
@@ -281,26 +341,23 @@ async def release(state: MountState, number: int) -> None:
 
 def _submit(state: MountState, node: FileNode, writing: Writing) -> None:
     names = node.names()
-    writing.job = SealJob(writing.incoming, names[0] if names else None, writing.mode, writing.mtime_ns)
+    writing.job = SealJob(writing.source, names[0] if names else None, writing.mode, writing.mtime_ns)
     if writing.marked == writing.version and writing.marked_content is not None:
         writing.job.content, writing.job.already_durable = writing.marked_content, True
+    # A file that the kernel has forgotten keeps its inode until it is sealed, and no longer.
+    writing.job.when_done = lambda: state.inodes.forget(node.inode, 0)
     state.sync.sealer.submit(writing.job)
     writing.submitted.set()
-    if state.nursery is not None:
-        state.nursery.start_soon(guarded, _tidy, state, node, writing.job)
-
-
-async def _tidy(state: MountState, node: FileNode, job: SealJob) -> None:
-    """A file that the kernel has forgotten keeps its inode until it is sealed, and no longer."""
-    await job.done.wait()
-    state.inodes.forget(node.inode, 0)
 
 
 async def discard(state: MountState, node: FileNode, writing: Writing) -> None:
     """Content that nobody will ever name: unlinked before it was closed, or wrong for its id."""
     for container, component in list(node.places):
         state.inodes.detach(node, container, component)
-    await state.sync.disk.run(writing.incoming.discard)
+    if isinstance(writing.source, Held):
+        writing.source.discard()
+    else:
+        await state.sync.disk.run(writing.source.discard)
 
 
 async def wait_sealed(state: MountState, node: FileNode, pid: int) -> bool:

@@ -124,7 +124,7 @@ async def _move(
 async def _renew_mark(state: MountState, writing: Writing, name: Name) -> None:
     """What was fsynced and closed keeps its redo mark, under its new name: a crash must not lose it now."""
     if writing.marked == writing.version:
-        job = SealJob(writing.incoming, name, writing.mode, writing.mtime_ns)
+        job = SealJob(writing.source, name, writing.mode, writing.mtime_ns)
         await state.sync.disk.run(state.sync.sealer.mark, job)
 
 

@@ -15,7 +15,7 @@ from blobfs.model import Name, join
 from blobfs.record import DirRecord, GoneRecord, SymlinkRecord, parse_target, target_stays_inside
 from blobfs.store.names import LocalName
 from blobfs.sync.jobs import SealJob
-from blobfs.vfs.files import discard, wait_sealed
+from blobfs.vfs.files import clear_mark, discard, wait_sealed
 from blobfs.vfs.nodes import Container, DirectoryNode, FileNode, Node, Settled, SymlinkNode, Writing
 from blobfs.vfs.resolve import component_of, name_in, named_directory, resolve
 from blobfs.vfs.state import MountState
@@ -164,8 +164,7 @@ async def end_writing(state: MountState, node: FileNode, writing: Writing) -> Se
     if not writing.open:
         await discard(state, node, writing)
     elif writing.marked == writing.version:
-        await state.sync.disk.run(writing.incoming.clear_intent)
-        writing.marked = -1
+        await clear_mark(state, writing)
     return None
 
 

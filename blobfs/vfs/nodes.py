@@ -8,6 +8,7 @@ inode can never be wrong.
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import trio
 
@@ -15,6 +16,7 @@ from blobfs import errors
 from blobfs.model import ROOT, BlobId, Name, join
 from blobfs.record import BlobRecord, SymlinkRecord
 from blobfs.shares.plain import PlainFile
+from blobfs.store.held import Held
 from blobfs.store.incoming import Incoming
 from blobfs.store.sealed import Content as Stored
 from blobfs.sync.jobs import SealJob
@@ -23,16 +25,24 @@ from blobfs.sync.peer import Peer
 ROOT_INODE = 1
 
 
+class Follower(Protocol):
+    """Who reads content that may go from memory to a file."""
+
+    def follow(self, incoming: Incoming) -> None:
+        """It is there now."""
+
+
 @dataclass(eq=False)
 class Writing:
     """Content that is being written, from `create` to the seal.
 
+    `source` has it: in memory until it is too much, or is to last; `moving` is held on its way to the disk.
     `version` counts changes of the content; `synced` is the version that an fsync has seen,
     `marked` the one that has a redo mark on the disk. `open` are the write handles, each with
     whether it was flushed after its last write.
     """
 
-    incoming: Incoming
+    source: Incoming | Held
     mode: int
     mtime_ns: int
     expected: BlobId | None = None
@@ -45,6 +55,13 @@ class Writing:
     following: bool = False
     job: SealJob | None = None
     submitted: trio.Event = field(default_factory=trio.Event)
+    moving: trio.Lock = field(default_factory=trio.Lock)
+    readers: "list[Follower]" = field(default_factory=list)
+    """Who reads it in memory."""
+
+    @property
+    def size(self) -> int:
+        return self.source.size
 
     @property
     def is_closing(self) -> bool:
@@ -53,7 +70,7 @@ class Writing:
 
     def demand_here(self) -> None:
         """Raises `StaleHandle` for what was removed while the caller looked it up: it looks again then."""
-        if self.incoming.fd < 0:
+        if isinstance(self.source, Incoming) and self.source.fd < 0:
             raise errors.StaleHandle("it was removed before it was sealed")
 
 

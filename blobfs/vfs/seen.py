@@ -51,7 +51,7 @@ def _seen_file(node: FileNode) -> Seen:
         case Writing() as writing:
             failure = writing.job.failure if writing.job is not None else None
             being = BeingWritten(len(writing.open), None if failure is None else str(failure))
-            return Seen(writing=being, size=writing.incoming.size)
+            return Seen(writing=being, size=writing.size)
         case Settled(record, peer) as settled:
             return Seen(record, peer=peer, is_own=settled.is_own)
         case PlainContent(file, peer):

@@ -100,7 +100,7 @@ def _file(state: MountState, node: FileNode) -> Attributes:
     match node.settle():
         case Writing() as writing:
             mode = stat.S_IFREG | (writing.mode & 0o7777)
-            size = writing.incoming.size
+            size = writing.size
             # It is sealed before long, and then another node may publish something newer under its name.
             entry = 0.0 if _is_by_id(node) else PASSING if state.sync.peers else LASTING
             return _make(state, node, mode, size, blocks_of(size), writing.mtime_ns, links, entry, 0.0)
@@ -134,7 +134,7 @@ def present_bytes(state: MountState, node: FileNode) -> int:
         return state.sync.package_files.present_bytes(node.record.blob, node.record.size)
     match node.settle():
         case Writing() as writing:
-            return writing.incoming.size
+            return writing.size
         case Settled(record) as settled:
             if settled.is_own and not is_wrong(state, settled):
                 return record.size

@@ -240,6 +240,7 @@ async def test_a_full_disk_is_the_writer_s_enospc(store: Store) -> None:
     async with mounted(store, disk=disk) as kernel:
         handle = await kernel.create("file")
         await kernel.fs.write(handle, 0, b"one")
+        await kernel.fs.fsync(handle, False)  # what is held in memory until now gets its file
         disk.failing["write"] = errors.StoreFull("No space left on device")
         with pytest.raises(errors.StoreFull):
             await kernel.fs.write(handle, 3, b"two")
@@ -247,3 +248,90 @@ async def test_a_full_disk_is_the_writer_s_enospc(store: Store) -> None:
         await kernel.fs.write(handle, 3, b"TWO")
         await kernel.close(handle)
         assert await kernel.sealed_id("file") == blob_of(b"oneTWO")
+
+
+async def test_a_small_file_costs_no_visit_to_the_disk_before_it_is_sealed(store: Store) -> None:
+    """Created, written, read, cut, given a mode and a time, closed: it is in memory, until it gathers."""
+    disk = ScriptedDisk()
+    async with mounted(store, disk=disk) as kernel:
+        await kernel.mkdir("d")
+        await kernel.lookup("d")
+        before = disk.hops
+        handle = await kernel.create("d/file")
+        await kernel.fs.write(handle, 0, b"content")
+        assert await kernel.read_file("d/file") == b"content"
+        await kernel.set("d/file", Change(size=3))
+        await kernel.set("d/file", Change(mode=0o755, mtime_ns=7))
+        await kernel.fs.flush(handle)
+        assert disk.hops == before
+        assert os.listdir(store.layout.incoming) == []
+        await kernel.fs.release(handle)
+        assert await kernel.sealed_id("d/file") == blob_of(b"con")
+        assert ((await kernel.stat("d/file")).mode & 0o777, (await kernel.stat("d/file")).mtime_ns) == (
+            0o555,
+            7,
+        )
+
+
+async def test_who_reads_it_does_not_notice_that_it_gets_a_file(store: Store) -> None:
+    """In memory, then on the disk because it grew, then sealed: one reader sees all of it."""
+    async with mounted(store) as kernel:
+        handle = await kernel.create("file")
+        await kernel.fs.write(handle, 0, b"small")
+        reader = await kernel.open("file")
+        assert await kernel.fs.read(reader, 0, 100) == b"small"
+        await kernel.fs.write(handle, 5, bytes(100_000))
+        assert await kernel.fs.read(reader, 0, 100) == b"small" + bytes(95)
+        await kernel.close(handle)
+        await kernel.sync_directory()
+        assert await kernel.fs.read(reader, 100_000, 100) == bytes(5)
+        await kernel.close(reader)
+
+
+async def test_who_reads_it_in_memory_reads_on_when_it_is_sealed(store: Store) -> None:
+    """Its content stays as long as it is open."""
+    async with mounted(store) as kernel:
+        await kernel.write_file("file", b"content")
+        reader = await kernel.open("file")
+        await kernel.sync_directory()
+        assert await kernel.fs.read(reader, 0, 100) == b"content"
+        await kernel.close(reader)
+
+
+async def test_fsync_of_what_was_closed_waits_until_it_lasts(store: Store, tmp_path: Path) -> None:
+    """[S8] `cp a MOUNT; sync MOUNT/a`: through another descriptor, after the last close."""
+    async with mounted(store) as kernel:
+        await kernel.write_file("file", b"content")
+        reader = await kernel.open("file")
+        await kernel.fs.fsync(reader, False)
+        assert await after_a_crash(store.layout.root, tmp_path / "copied") == {"file": b"content"}
+        await kernel.close(reader)
+
+
+async def test_fsync_through_a_reader_is_for_what_is_being_written(store: Store) -> None:
+    """It is one file, whoever asks."""
+    async with mounted(store) as kernel:
+        handle = await kernel.create("file")
+        await kernel.fs.write(handle, 0, b"content")
+        reader = await kernel.open("file")
+        await kernel.fs.fsync(reader, False)
+        assert store.flushes.file_flushes == 1
+        (path,) = store.layout.incoming.iterdir()
+        assert path.read_bytes() == b"content"
+        await kernel.close(reader)
+        await kernel.close(handle)
+
+
+async def test_files_unlinked_while_they_gather_vanish(store: Store) -> None:
+    """Closed, then removed before the seal: nothing of them is left, and the others are sealed."""
+    async with mounted(store) as kernel:
+        for number in range(8):
+            await kernel.write_file(f"{number}", b"%d" % number)
+        await kernel.unlink("3")
+        await kernel.rename("4", "new")
+        await kernel.sync_directory()
+        assert sorted(await kernel.listdir()) == ["0", "1", "2", "5", "6", "7", "new"]
+        assert await kernel.read_file("new") == b"4"
+        await kernel.sync.sealer.settle()
+    assert os.listdir(store.layout.incoming) == []
+    assert not (store.layout.blobs / blob_of(b"3")).exists()

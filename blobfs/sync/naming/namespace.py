@@ -14,7 +14,8 @@ import trio
 from blobfs import errors
 from blobfs.model import ROOT, Name, join, split
 from blobfs.record import BlobRecord, DirRecord, GoneRecord, LogRecord, Record, SymlinkRecord
-from blobfs.store import names, repair, sealed
+from blobfs.store import batches, names, repair, sealed
+from blobfs.store.batches import Written
 from blobfs.store.looking_up import find_directory, find_entry
 from blobfs.store.names import LocalName
 from blobfs.store.opening import Store
@@ -147,6 +148,22 @@ class Namespace:
             return
         if not isinstance(record, BlobRecord) or record.blob != before.record.blob:
             sealed.drop_blob_if_unnamed(self._store, before.record.blob)
+
+    async def is_free_for(self, name: Name, published_ns: int) -> bool:
+        """Whether nothing has the name here, and all that is known of it is older than that."""
+        here = await self.entry(name)
+        if here is not None and not isinstance(here.record, GoneRecord):
+            return False
+        known = [*self._elsewhere(name), *([here.record] if here is not None else [])]
+        return all(record.published_ns < published_ns for record in known)
+
+    async def put_new(self, files: Sequence[Written]) -> None:
+        """Shares files under names that are free, in directories that are here. The lock is held."""
+        parents = {split(file.name)[0] for file in files}
+        blobs = [file.record.blob for file in files]
+        await self.mending.change(parents, blobs, batches.place, self._store, files)
+        for file in files:
+            self._directories.remember(*split(file.name), LocalName(file.record, loaded=False))
 
     async def is_outdated(self, name: Name, record: Record) -> bool:
         """Whether something later is known of a name here, or that it was removed elsewhere since.
