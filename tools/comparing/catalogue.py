@@ -5,11 +5,16 @@ from dataclasses import dataclass
 
 from tools.comparing.comparison import Comparison
 from tools.comparing.results import Result
+from tools.comparing.workloads.idle import idle
 from tools.comparing.workloads.other_calls import other_calls
 from tools.comparing.workloads.parallel import parallel
+from tools.comparing.workloads.programs import programs
 from tools.comparing.workloads.random_reads import random_reads
 from tools.comparing.workloads.sequential import sequential
+from tools.comparing.workloads.serving import serving
 from tools.comparing.workloads.small_files import small_files
+from tools.comparing.workloads.swarm import swarm
+from tools.comparing.workloads.trips import trips
 from tools.comparing.workloads.writing import writing
 
 GIB = 1 << 30
@@ -36,5 +41,12 @@ WORKLOADS = {
         Workload("write", "1 GiB, and 2,000 files of 4 KiB, written", writing, 8 * GIB),
         Workload("calls", "1 GiB through calls other than read", other_calls, 12 * GIB),
         Workload("parallel", "many readers at once: of one 256 MiB, of 16 MiB each", parallel, 12 * GIB),
+        Workload(
+            "programs", "Python from its library, grep -r over it, a 1 GiB model by mmap", programs, 12 * GIB
+        ),
+        Workload("serving", "the share side: to one client and to sixteen", serving),
+        Workload("swarm", "eight nodes want 256 MiB of a ninth at once, and share in turn", swarm, 6 * GIB),
+        Workload("idle", "a daemon that nobody asks for anything", idle, 14 * GIB),
+        Workload("trips", "FUSE round trips that somebody waits for, for one operation", trips, GIB),
     )
 }

@@ -5,12 +5,13 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 from tools.benchmarks.__main__ import commit
 from tools.benchmarks.report import say
 from tools.benchmarks.workbench import Workbench, remove
-from tools.counting.counted import Counted, read, save
+from tools.counting.counted import Counted, Key, read, save
 from tools.counting.operations import Plan
 from tools.counting.peers import Counting, merge
 from tools.counting.table import markdown
@@ -33,10 +34,10 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := set(given.peers) - PEERS.keys():
         parser.error(f"no such peer: {', '.join(sorted(unknown))}; there are {', '.join(PEERS)}")
-    wanted = [peer for peer in given.peers or PEERS if _is_there(peer)]
+    wanted = there(given.peers or list(PEERS))
     folder = Path(tempfile.mkdtemp(prefix="blobfs-counts."))
     try:
-        found = count_all(Workbench(folder, 1, given.quick), wanted)
+        found = count_all(Workbench(folder, 1, given.quick), wanted, with_calls=not given.quick)
     finally:
         remove(folder)
     about = {"blobfs": commit(), "machine": describe_machine(), "at": time.strftime("%Y-%m-%d %H:%M")}
@@ -48,21 +49,25 @@ def main() -> None:
         sys.exit("\n".join(f"{each.peer}, {each.operation}, {each.state}: {each.failure}" for each in failed))
 
 
-def count_all(bench: Workbench, peers: list[str]) -> list[Counted]:
+def count_all(
+    bench: Workbench, peers: Sequence[str], *, with_calls: bool, only: Set[Key] | None = None
+) -> list[Counted]:
+    """`only`: the operations that are counted; the others are done, for the state that they leave."""
     plan = Plan(bench.size(FILES, QUICK_FILES))
     passes: list[list[Counted]] = []
     with bench.source(plan.write_source) as share:
-        for calls in [False] if bench.quick else [False, True]:
-            counting = Counting(bench, plan, share, calls).all()
+        for calls in [False, True] if with_calls else [False]:
+            counting = Counting(bench, plan, share, calls, only).all()
             passes.append([each for peer in peers for each in counting[peer]()])
     return merge(passes[0], passes[-1])
 
 
-def _is_there(peer: str) -> bool:
-    is_there = shutil.which(PEERS[peer]) is not None
-    if not is_there:
+def there(peers: Sequence[str] = tuple(PEERS)) -> list[str]:
+    """Those of them that are installed."""
+    missing = [peer for peer in peers if shutil.which(PEERS[peer]) is None]
+    for peer in missing:
         say(f"{PEERS[peer]} is not installed: {peer} is left out")
-    return is_there
+    return [peer for peer in peers if peer not in missing]
 
 
 if __name__ == "__main__":

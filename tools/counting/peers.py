@@ -3,7 +3,7 @@
 import contextlib
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tools.benchmarks.rclone import LISTING, PROGRAM, rclone_mount
 from tools.benchmarks.running import Overdue, Word
 from tools.benchmarks.workbench import Workbench, served
 from tools.counting.calling import caller_in
-from tools.counting.counted import Counted
+from tools.counting.counted import Counted, Key
 from tools.counting.operations import Operation, Plan
 from tools.counting.watching import Watched, count
 
@@ -26,10 +26,14 @@ class Counting:
     plan: Plan
     share: Path
     calls: bool
+    only: Set[Key] | None = None
+    """What is counted; all if it is None."""
 
     def _go(self, watched: Watched, operations: list[Operation]) -> Iterator[Counted]:
         with caller_in(watched.path, self.share / "big") as caller:
             for operation in operations:
+                if self.only is not None and (operation.name, operation.state) not in self.only:
+                    operation = replace(operation, name="")
                 found = count(watched, caller, operation, self.calls)
                 if found is not None:
                     yield found
