@@ -6,7 +6,9 @@
 2. INIT: the kernel lowers its read-ahead to what the answer allows, which libfuse takes from the question:
    128 KiB. Who mounts for a daemon without privileges sets it before (`premount`): the answer must not take
    it back.
-3. OPEN: with FOPEN_NOFLUSH the kernel does not ask at each close whether there is something to write, which
+3. INIT: without FUSE_HANDLE_KILLPRIV_V2 the kernel asks at every single write for the file's capabilities,
+   which a write takes away. There are none here; the set-id bits, which it takes too, the file system drops.
+4. OPEN: with FOPEN_NOFLUSH the kernel does not ask at each close whether there is something to write, which
    is a third of the round trips of a small file that is read. Linux 5.16's; older ones ignore it.
 
 Such an answer is taken from the descriptor, completed and passed on: while it is sent, the descriptor is a
@@ -32,6 +34,7 @@ from blobfs.fuse.tuning import READ_AHEAD_KIB
 _log = logging.getLogger(__name__)
 
 FUSE_PARALLEL_DIROPS = 1 << 18
+FUSE_HANDLE_KILLPRIV_V2 = 1 << 28
 FOPEN_NOFLUSH = 1 << 5
 
 _HEADER = struct.Struct("=IiQ")
@@ -114,10 +117,10 @@ class Replies:
 
 
 def completed_init(reply: bytes) -> bytes:
-    """That says what it said, and that names may be asked for side by side."""
+    """That says what it said, that names may be asked for side by side, and that a write asks for nothing."""
     content = bytearray(reply)
     _FIELD.pack_into(content, _READ_AHEAD_AT, READ_AHEAD_KIB * 1024)
-    return _with_flag(content, _INIT_FLAGS_AT, FUSE_PARALLEL_DIROPS)
+    return _with_flag(content, _INIT_FLAGS_AT, FUSE_PARALLEL_DIROPS | FUSE_HANDLE_KILLPRIV_V2)
 
 
 def without_flush(reply: bytes) -> bytes:

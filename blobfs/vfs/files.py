@@ -38,6 +38,7 @@ _log = logging.getLogger(__name__)
 
 FOLLOW_FROM = 1 << 20
 """Bytes of a file after which hashing follows its writing; a shorter one is hashed when it is closed."""
+SET_ID_BITS = stat.S_ISUID | stat.S_ISGID
 RELEASE_WAIT = 2.0
 """Seconds for which a RELEASE that must be on its way is waited for. A descriptor that was duplicated
 and flushed but stays open looks the same, so this is a bound and no promise."""
@@ -242,6 +243,7 @@ async def clear_mark(state: MountState, writing: Writing) -> None:
 
 
 def _changed(writing: Writing) -> None:
+    writing.mode &= ~SET_ID_BITS  # the kernel leaves it to us (FUSE_HANDLE_KILLPRIV_V2)
     writing.version += 1
     writing.mtime_ns = time.time_ns()
 

@@ -10,6 +10,7 @@ import pytest
 
 from blobfs.fuse.replies import (
     FOPEN_NOFLUSH,
+    FUSE_HANDLE_KILLPRIV_V2,
     FUSE_PARALLEL_DIROPS,
     Replies,
     completed_init,
@@ -20,7 +21,7 @@ from blobfs.fuse.tuning import READ_AHEAD_KIB
 HEADER = struct.Struct("=IiQ")
 
 
-def test_a_flag_is_added_the_read_ahead_raised_and_nothing_else_changed() -> None:
+def test_flags_are_added_the_read_ahead_raised_and_nothing_else_changed() -> None:
     """fuse_init_out: major, minor, max_readahead, flags, and what follows."""
     body = struct.pack("=IIII", 7, 38, 131072, 0x4040B029) + bytes(range(48))
     reply = HEADER.pack(HEADER.size + len(body), 0, 1) + body
@@ -30,7 +31,7 @@ def test_a_flag_is_added_the_read_ahead_raised_and_nothing_else_changed() -> Non
         7,
         38,
         READ_AHEAD_KIB * 1024,
-        0x4040B029 | FUSE_PARALLEL_DIROPS,
+        0x4040B029 | FUSE_PARALLEL_DIROPS | FUSE_HANDLE_KILLPRIV_V2,
     )
     assert found[: HEADER.size + 8] == reply[: HEADER.size + 8]
     assert found[HEADER.size + 16 :] == reply[HEADER.size + 16 :]

@@ -89,3 +89,19 @@ def test_a_file_that_was_written_is_flushed(nodes: list[BlobfsNode]):
 
     kinds, _ = asked(nodes[0], write)
     assert kinds["flush"] == 2
+
+
+def test_a_large_file_that_is_written(nodes: list[BlobfsNode]):
+    """A write is one request, and nothing is asked for it; hashing follows in large steps."""
+    path, piece = nodes[0].path("large"), os.urandom(128 << 10)
+
+    def write() -> None:
+        with path.open("wb", buffering=0) as file:
+            for _ in range(64):
+                file.write(piece)
+        os.getxattr(path, "user.blobfs.id")
+
+    kinds, hops = asked(nodes[0], write)
+    assert kinds["write"] == 64
+    assert kinds["getxattr"] <= 3  # the first write asks once, and who wants to know the id
+    assert hops <= 64 + 8 + 20

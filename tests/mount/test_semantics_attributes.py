@@ -50,7 +50,9 @@ def test_chmod(two_nodes: tuple[BlobfsNode, BlobfsNode]):
     """[S31] Any mode while writing; then x bits or none, on both nodes. A directory stays as it is."""
     a, b = two_nodes
     with a.path("f").open("w") as file:
-        os.fchmod(file.fileno(), 0o601)
+        os.fchmod(file.fileno(), 0o4601)
+        assert mode_of(a.path("f")) == 0o4601
+        os.write(file.fileno(), b"x")
         assert mode_of(a.path("f")) == 0o601
     attribute(a.path("f"), "id")
     assert mode_of(a.path("f")) == mode_of(b.path("f")) == 0o555
