@@ -23,21 +23,23 @@ def pinned(lock: str) -> dict[str, str]:
 def wanted() -> dict[str, list[str]]:
     """What each lock must hold, as pyproject.toml says."""
     runtime = PROJECT["project"]["dependencies"]
+    extras = PROJECT["project"]["optional-dependencies"]
     return {
         "build": PROJECT["dependency-groups"]["build"],
         "runtime": runtime,
-        "dev": runtime + PROJECT["project"]["optional-dependencies"]["dev"],
+        "dev": runtime + extras["dev"],
+        "bench": runtime + extras["dev"] + extras["bench"],
     }
 
 
-@pytest.mark.parametrize("lock", ["build", "runtime", "dev"])
+@pytest.mark.parametrize("lock", ["build", "runtime", "dev", "bench"])
 def test_lock_holds_what_the_project_needs(lock: str) -> None:
     """Everything pyproject.toml asks for is pinned; after a change there, `tools/lock` does it."""
-    names = {re.split(r"[<>=]", requirement)[0] for requirement in wanted()[lock]}
+    names = {re.split(r"[\[<>=]", requirement)[0] for requirement in wanted()[lock]}
     assert names <= pinned(lock).keys()
 
 
-@pytest.mark.parametrize("lock", ["build", "runtime", "dev"])
+@pytest.mark.parametrize("lock", ["build", "runtime", "dev", "bench"])
 def test_every_file_is_known_by_its_hash(lock: str) -> None:
     """No line without a hash, and no address of a package index."""
     assert all("--hash=sha256:" in rest for _, _, rest in REQUIREMENT.findall(LOCKS[lock]))
@@ -46,8 +48,8 @@ def test_every_file_is_known_by_its_hash(lock: str) -> None:
 
 
 def test_tests_run_on_what_users_run() -> None:
-    """dev.lock is runtime.lock and more, in the same versions."""
-    assert pinned("runtime").items() <= pinned("dev").items()
+    """dev.lock is runtime.lock and more, in the same versions; bench.lock is more again."""
+    assert pinned("runtime").items() <= pinned("dev").items() <= pinned("bench").items()
 
 
 @pytest.mark.parametrize("tool", ["install", "uninstall"])

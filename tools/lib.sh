@@ -62,7 +62,7 @@ has_libc_headers() { echo '#include <stdio.h>' | gcc -E - >/dev/null 2>&1; }
 
 # Prints the Debian packages that bring what is missing. Asking for the thing itself, not for the
 # package, keeps other distributions and other packages of the same thing working.
-missing_packages() { # missing_packages runtime|dev
+missing_packages() { # missing_packages runtime|dev|bench
     command -v fusermount3 >/dev/null || echo fuse3
     command -v pkg-config >/dev/null || echo pkg-config
     has_fuse_headers || echo libfuse3-dev
@@ -74,13 +74,19 @@ missing_packages() { # missing_packages runtime|dev
         "$python" -c 'import ensurepip' 2>/dev/null || echo python3-venv
         has_headers || echo python3-dev
     fi
-    [[ $1 == dev ]] || return 0
+    [[ $1 != runtime ]] || return 0
     local pair
     for pair in nginx:nginx-light caddy:caddy curl:curl getfattr:attr sqlite3:sqlite3 rsync:rsync \
         bsdtar:libarchive-tools ps:procps shellcheck:shellcheck mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs losetup:mount \
         systemd-analyze:systemd ip:iproute2 promtool:prometheus chromium:chromium; do
         command -v "${pair%%:*}" >/dev/null || echo "${pair##*:}"
     done
+    [[ $1 == bench ]] || return 0
+    for pair in rclone:rclone httpdirfs:httpdirfs bindfs:bindfs sshfs:sshfs sshd:openssh-server \
+        ssh-keygen:openssh-client aria2c:aria2; do
+        command -v "${pair%%:*}" >/dev/null || echo "${pair##*:}"
+    done
+    ldconfig -p | grep -q 'libfuse\.so\.2 ' || echo libfuse2
 }
 
 find_python() { # sets $python; leaves it empty if there is none that fits
@@ -93,7 +99,7 @@ find_python() { # sets $python; leaves it empty if there is none that fits
     done
 }
 
-ensure_system_packages() { # ensure_system_packages runtime|dev
+ensure_system_packages() { # ensure_system_packages runtime|dev|bench
     local missing
     find_python
     read -ra missing <<<"$(missing_packages "$1" | tr '\n' ' ')"
@@ -125,16 +131,17 @@ ensure_fuse() {
 # The stamp is a hash of all that decides what the environment holds; it is written last.
 venv_stamp() { { "$python" -VV && cat "requirements/build.lock" "requirements/$1.lock" pyproject.toml; } | sha256sum; }
 
-is_installed() { # is_installed runtime|dev; what the tests need includes what blobfs needs
-    local lock
+is_installed() { # is_installed runtime|dev|bench; each includes those before it
+    local lock locks=(runtime dev bench)
     [[ -x .venv/bin/blobfs ]] && .venv/bin/python -c '' 2>/dev/null || return 1
-    for lock in "$1" dev; do
+    while [[ ${locks[0]} != "$1" ]]; do locks=("${locks[@]:1}"); done
+    for lock in "${locks[@]}"; do
         [[ $(venv_stamp "$lock") != "$(cat ".venv/$lock.stamp" 2>/dev/null)" ]] || return 0
     done
     return 1
 }
 
-ensure_venv() { # ensure_venv runtime|dev: .venv holds the locked packages, and the command blobfs
+ensure_venv() { # ensure_venv runtime|dev|bench: .venv holds the locked packages, and the command blobfs
     if is_installed "$1"; then
         step "Python packages: all here"
         return

@@ -4,6 +4,7 @@ A machine's speed drifts, and others work on it. So in every turn each peer goes
 begins changes from turn to turn, because who comes after a heavy one pays for what that left behind.
 """
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +14,15 @@ from blobfs.errors import BlobfsError
 from tools.benchmarks.report import say, shown
 from tools.benchmarks.running import Failed, Overdue
 from tools.benchmarks.workbench import Workbench
+from tools.comparing.peers.peer import Named
 from tools.comparing.results import Result
 
 Way = tuple[str, str]
 """Case and peer."""
 EXPENSIVE_SECONDS = 30.0
 """What takes longer, checks and all, goes once: a turn of it would cost more than it teaches."""
+MOUNTPOINT = re.compile(r"/\S+/(node-)?mnt\b")
+"""As failures name it: another one every time."""
 TOLD = 200
 """Characters of a failure that a table has room for."""
 
@@ -60,9 +64,11 @@ class Noted:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How much is to be done, and where."""
+    """How much is to be done, where, and beside whom."""
 
     bench: Workbench
+    only: frozenset[str] = frozenset()
+    """The names of the peers that go; all if it is empty."""
 
     @property
     def runs(self) -> int:
@@ -71,6 +77,13 @@ class Comparison:
     @property
     def quick(self) -> bool:
         return self.bench.quick
+
+    def has(self, peer: Named) -> bool:
+        """Whether it goes: it is wanted, and installed."""
+        return self.wants(peer) and peer.version() is not None
+
+    def wants(self, peer: Named) -> bool:
+        return not self.only or peer.name in self.only
 
     def size(self, full: int, quick: int) -> int:
         return self.bench.size(full, quick)
@@ -119,7 +132,7 @@ def _go(workload: str, way: Way, once: Callable[[], float], unit: str, taken: _T
 
 def in_words(failure: BaseException) -> str:
     """One line, short enough for a table."""
-    words = str(failure).strip() or type(failure).__name__
+    words = MOUNTPOINT.sub("MOUNT", str(failure)).strip() or type(failure).__name__
     if isinstance(failure, Failed):
         words = words.rpartition("\n")[2]  # what went before is the command, and a traceback
     if isinstance(failure, WrongBytes):

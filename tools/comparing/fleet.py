@@ -24,13 +24,13 @@ class Fleet:
     def __init__(self, folder: Path, source: Source, peers: Sequence[Peer]) -> None:
         self.source = source
         self._folder = folder
-        self._peers = {peer.name: peer for peer in peers if peer.version() is not None}
+        self._peers = {peer.name: peer for peer in peers}
         self._places: dict[str, Path] = {}
         self._mounts: dict[str, tuple[ExitStack, Mounted]] = {}
         self._brought: dict[str, set[str]] = {}
 
     def __iter__(self) -> Iterator[str]:
-        """The names of those that are installed."""
+        """The names of all."""
         return iter(self._peers)
 
     def __getitem__(self, name: str) -> Mounted:
@@ -72,7 +72,7 @@ class Fleet:
             self[name].forget(*files)
 
     def named(self, *peers: Sequence[Peer]) -> list[str]:
-        """The names of those among these that are installed."""
+        """The names of those among these that are here."""
         return [peer.name for some in peers for peer in some if peer.name in self._peers]
 
     def close(self) -> None:
@@ -110,7 +110,7 @@ def fleet(
 ) -> Iterator[Fleet]:
     """All peers over a share directory and a server of it."""
     with comparison.bench.place() as place, served(share, directives=LISTING) as [server]:
-        fleet = Fleet(place, Source(share, server, digests), peers)
+        fleet = Fleet(place, Source(share, server, digests), list(filter(comparison.has, peers)))
         try:
             yield fleet
         finally:

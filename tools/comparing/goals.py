@@ -27,8 +27,6 @@ class Goal:
     is_most: bool = False
     """The bound may not be exceeded; otherwise it must be reached."""
     unit: str = "s"
-    ours: str = ""
-    """The case of blobfs, where it is called otherwise than the peer's."""
 
     @property
     def wanted(self) -> str:
@@ -86,7 +84,7 @@ def judge(results: Iterable[Result], goals: Sequence[Goal] = GOALS) -> list[Row]
 
 def _judge(results: Sequence[Result], goal: Goal) -> Row:
     known = [result for result in results if result.unit == goal.unit]
-    ours = find(known, goal.workload, goal.ours or goal.case, OURS)
+    ours = find(known, goal.workload, goal.case, OURS)
     if goal.peer:
         measured = ratio(find(known, goal.workload, goal.case, goal.peer), ours)
     else:

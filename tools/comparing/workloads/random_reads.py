@@ -32,7 +32,7 @@ def random_reads(comparison: Comparison) -> list[Result]:
             for case in (ONE, HUNDRED):
                 for name in mounts.named(LOADING):
                     missing[case, name] = partial(_missing, mounts, name, case, expected[case], noted)
-                if Curl().version() is not None:
+                if comparison.has(Curl()):
                     missing[case, CURL] = partial(_curl, mounts, case, size, noted)
             here: dict[Way, Callable[[], float]] = {}
             here |= {(COLD, name): partial(_cold, mounts, name, expected[COLD]) for name in mounts

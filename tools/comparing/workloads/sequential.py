@@ -21,7 +21,7 @@ def sequential(comparison: Comparison) -> list[Result]:
     with comparison.bench.source(one_blob(size)) as share, comparison.bench.place() as place:
         digests = {CONTENT: sha256(share / CONTENT)}
         with fleet(comparison, share, digests, [*LOADING, *LOCAL]) as mounts:
-            downloads = [each for each in DOWNLOADS if each.version() is not None]
+            downloads = list(filter(comparison.has, DOWNLOADS))
             ways: dict[Way, Callable[[], float]] = {}
             ways |= {(MISSING, name): partial(_missing, mounts, name) for name in mounts.named(LOADING)}
             ways |= {(MISSING, each.name): partial(_download, mounts, place, each) for each in downloads}

@@ -40,7 +40,7 @@ def small_files(comparison: Comparison) -> list[Result]:
             few = part(name, files)
             ways[MISSING, name] = _for_each(few, partial(_missing, mounts, name, few))
             ways[MISSING_16, name] = _for_each(few, partial(_missing_16, mounts, name, few))
-        if Curl().version() is not None:
+        if comparison.has(Curl()):
             ways[MISSING, "curl"] = _for_each(files, partial(_curl, mounts, comparison, files))
         for name in mounts:
             few = part(name, files)

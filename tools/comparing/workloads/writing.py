@@ -38,11 +38,10 @@ def writing(comparison: Comparison) -> list[Result]:
         ways: dict[Way, Callable[[], float]] = {}
         for case, command in commands.items():
             written = CONTENT if case == BIG else DIRECTORY
-            for writer in WRITERS:
-                if writer.version() is not None:
-                    ways[case, writer.name] = partial(
-                        _write, comparison, writer, case, command, place / written, noted
-                    )
+            for writer in filter(comparison.has, WRITERS):
+                ways[case, writer.name] = partial(
+                    _write, comparison, writer, case, command, place / written, noted
+                )
         ways[BIG, HASHED] = partial(_copy_and_hash, comparison, place / CONTENT)
         return [*comparison.alternate(NAME, ways), *noted.results()]
 
