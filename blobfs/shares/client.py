@@ -12,6 +12,7 @@ from typing import Self
 
 import trio
 
+from blobfs.directory_bundles import LIST_NAME, MAX_LIST_BYTES, Bundle, decode_list
 from blobfs.model import RESERVED_PREFIX, BlobId, Invalid, Kind, Name, url_path
 from blobfs.record import LOG_NAME, MAX_RECORD_BYTES, Record, decode_record
 from blobfs.shares.address import ShareOptions, shown_url
@@ -152,6 +153,19 @@ class Share:
             await _read_log(answer, reading)
             return True
 
+    async def bundle_list(self, directory: Name) -> tuple[Bundle, ...] | None:
+        """The bundles of a directory; None if the share has none of it."""
+        async with self._exchange.ask(Question("list", _list_path(directory), line=Line.LOGS)) as answer:
+            if answer.is_absent:
+                return None
+            if answer.status != 200:
+                raise answer.status_failure()
+            raw = await read_json_text(answer, MAX_LIST_BYTES, "list of bundles")
+            try:
+                return decode_list(raw, directory)
+            except Invalid as error:
+                raise answer.failure(Kind.WRONG_BYTES, str(error)) from error
+
     async def blob_size(self, blob: BlobId) -> int | None:
         """The size of a blob as this share has it; None if it does not."""
         async with self._exchange.ask(Question("size", BLOBS + blob, "HEAD")) as answer:
@@ -188,7 +202,7 @@ class Share:
 
     @asynccontextmanager
     async def bundle(self, package: BlobId, offset: int, length: int) -> AsyncIterator[ByteStream]:
-        """As `blob`, of a package's bundle, whose size is not known; ABSENT when the share has none."""
+        """As `blob`, of a bundle, whose size is not known; ABSENT when the share has none."""
         stretch = Stretch(offset, length)
         if offset < 0 or length < 0:
             raise ValueError(f"no such bytes: {stretch}")
@@ -232,6 +246,10 @@ class Share:
 
 def _log_path(directory: Name) -> str:
     return NAMES + url_path(f"{directory}/{LOG_NAME}" if directory else LOG_NAME)
+
+
+def _list_path(directory: Name) -> str:
+    return NAMES + url_path(f"{directory}/{LIST_NAME}" if directory else LIST_NAME)
 
 
 def _checked(stretch: Stretch) -> Stretch:

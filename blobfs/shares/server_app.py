@@ -167,7 +167,7 @@ def _content_type(path: SharePath) -> str:
     match path.kind:
         case Kind.RECORD:
             return "application/json"
-        case Kind.LOG:
+        case Kind.LOG | Kind.BUNDLES:
             return "application/x-ndjson"
         case Kind.NAMED:
             # The slash keeps a name like "data:x" from being read as a URL.

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import unquote_to_bytes
 
+from blobfs.directory_bundles import LIST_NAME
 from blobfs.model import MAX_NAME_BYTES, RESERVED_PREFIX
 from blobfs.record import LOG_NAME
 
-MAX_PATH_BYTES = MAX_NAME_BYTES + len(f"{RESERVED_PREFIX}/names//{LOG_NAME}")
+MAX_PATH_BYTES = MAX_NAME_BYTES + len(f"{RESERVED_PREFIX}/names//{LIST_NAME}")
 """No path in the layout is longer."""
 
 _ORIGIN = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
@@ -22,6 +23,7 @@ _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _BLOB_ID = re.compile(rb"[0-9a-f]{64}\Z")
 _RESERVED = RESERVED_PREFIX.encode()
 _LOG_NAME = LOG_NAME.encode()
+_LIST_NAME = LIST_NAME.encode()
 
 
 class Kind(enum.Enum):
@@ -32,6 +34,7 @@ class Kind(enum.Enum):
     BUNDLE = "bundle"
     RECORD = "record"
     LOG = "log"
+    BUNDLES = "bundles"
     NAMED = "named"
 
     @property
@@ -102,6 +105,8 @@ def _kind(components: tuple[bytes, ...]) -> Kind | None:
             return Kind.BUNDLE
         case (b".blobfs", b"names", *directory, last) if last == _LOG_NAME and not _any_reserved(directory):
             return Kind.LOG
+        case (b".blobfs", b"names", *directory, last) if last == _LIST_NAME and not _any_reserved(directory):
+            return Kind.BUNDLES
         case (b".blobfs", b"names", *name) if name and not _any_reserved(name):
             return Kind.RECORD
         case name if not _any_reserved(name):

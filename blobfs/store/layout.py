@@ -14,10 +14,14 @@
         .blobfs/blobs/<id>               a blob
         .blobfs/trees/<id>               its tree file; a blob of one leaf has none
         .blobfs/bundles/<package-id>     the small blobs of a package, one after the other (`blobfs.bundle`)
+        .blobfs/bundles/<bundle-id>      small blobs of a directory (`blobfs.directory_bundles`)
         .blobfs/names/<name>             its name record (`blobfs.record`). Empty or not a record: moved
                                          to quarantine/ by repair, until then the name is as if absent.
         .blobfs/names/<dir>/.blobfs-log  the directory's log (`blobfs.record`). Missing, or a bad first
                                          line: rebuilt from the records. A bad line: skipped.
+        .blobfs/names/<dir>/.blobfs-bundles
+                                         the directory's bundles (`blobfs.directory_bundles`). Missing, bad,
+                                         of what is not here: made anew when the directory changes.
     <store>/incoming/<32 hex digits>     a file being written; or sealed, but not yet known to be durable
     <store>/incoming/redo-<32 hex>       the redo marks of many small files (`blobfs.store.redo_lists`)
     <store>/incoming/temp-<32 hex>       on its way to its place by rename(2); removed at start
@@ -74,6 +78,7 @@ record     names/<name>                a copy of the file's bytes. Where they ar
                                        the copy is, it counts, and repair writes the file again.
 check      names/<name>, names/<dir>/, what it was when it was written: see `blobfs.store.checks`. Absent:
            .blobfs-log, <key>.names    it is taken as it is. Wrong: the file counts as broken.
+directory  bundles/<bundle-id>         the name of the directory it is of. Absent: it is a package's.
 loaded     names/<name>, names/<dir>/  "1": this node is not the publisher
 loaded     blobs/<id>, partial/<key>,  "1": it came from a share. What has no such mark is never evicted.
            packages/<id>/
@@ -95,6 +100,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+from blobfs.directory_bundles import LIST_NAME
 from blobfs.model import BlobId, Name
 from blobfs.record import LOG_NAME
 
@@ -177,6 +183,10 @@ class Layout:
 
     def log(self, directory: Name) -> Path:
         return self.names / directory / LOG_NAME
+
+    def bundle_list(self, directory: Name) -> Path:
+        """Which bundles a directory of names has."""
+        return self.names / directory / LIST_NAME
 
     def partial_content(self, key: str) -> Path:
         return self.partial / key

@@ -19,6 +19,7 @@ PINNED = "user.blobfs.pinned"
 SINCE = "user.blobfs.since"
 DEMOTED = "user.blobfs.demoted"
 CHECK = "user.blobfs.check"
+DIRECTORY = "user.blobfs.directory"
 
 YES = b"1"
 

@@ -150,6 +150,7 @@ def take_over(
     for load in sync.loads.unfinished():
         _take_over_load(load, before, new, usual)
     sync.bundles.forget_verdicts()
+    sync.named_files.directories.forget_verdicts()
     sync.catalogue.forget(new.gone)
     sync.loads.dispatcher.allow(settings.bodies)
     for load in sync.loads.unfinished():

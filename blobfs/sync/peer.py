@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 import trio
 
+from blobfs.directory_bundles import Bundle
 from blobfs.model import Attempt, BlobId, Kind, Name
 from blobfs.record import Record
 from blobfs.shares.address import ShareOptions
@@ -64,6 +65,8 @@ class ShareLike(Protocol):
     async def record(self, name: Name) -> Record | DirectoryHere | None: ...
 
     async def log(self, directory: Name, reading: LogReading) -> bool: ...
+
+    async def bundle_list(self, directory: Name) -> tuple[Bundle, ...] | None: ...
 
     async def blob_size(self, blob: BlobId) -> int | None: ...
 

@@ -29,8 +29,10 @@ from blobfs.sync.load_blob import LoadedBlob, Loading
 from blobfs.sync.loading.fill import Filler
 from blobfs.sync.loading.landers import Landers
 from blobfs.sync.loading.loads import USUAL_TERMS, Loads
+from blobfs.sync.named_files import NamedFiles
 from blobfs.sync.names import Names
 from blobfs.sync.naming.answers import Answer, Present
+from blobfs.sync.naming.bundling import Bundling
 from blobfs.sync.naming.catalogue import Catalogue
 from blobfs.sync.naming.namespace import Namespace
 from blobfs.sync.naming.news import News
@@ -100,6 +102,8 @@ class SyncService:
         self._drafting = Drafting(store, self.disk, self.sealer, self._small_writes, self.space)
         self.trees = PackageTrees(store, self.disk, self.catalogue, self.loads, settings)
         self.bundles = Bundles(store, self.disk, peers, self.loads, settings, self.arrivals)
+        self._bundling = Bundling(store, self.disk, self.namespace, self.space)
+        self.named_files = NamedFiles(self.loads, self.bundles, self.catalogue, self.namespace, settings)
         self.package_files = PackageFiles(self.trees, self.bundles, self.loads, settings)
         self.whole_blobs = WholeBlobs(self.loads, self.sealer)
         manifests = Manifests(self.disk, self.find_blob, self.whole_blobs, self.trees)
@@ -132,6 +136,8 @@ class SyncService:
             await nursery.start(self.loads.run)
             await nursery.start(self.transactions.run)
             await nursery.start(self.bundles.run)
+            await nursery.start(self.named_files.adopting.run)
+            await nursery.start(self._bundling.run)
             await nursery.start(self.package_loading.run)
             await nursery.start(self._small_writes.run)
             await nursery.start(Filler(self.loads, self.space, self.settings).run)
@@ -149,10 +155,13 @@ class SyncService:
         deadline = trio.current_time() + seconds
         with trio.move_on_at(deadline):
             await self.bundles.settle()
+            await self.named_files.adopting.settle()
         is_settled = await self.sealer.drain(max(deadline - trio.current_time(), 0))
         try:
             await self.namespace.mending.mend()
             await self.loads.save_maps()
+            with trio.move_on_at(deadline):
+                await self._bundling.settle()
         except errors.StoreError as failure:
             _log.warning("what was loaded or changed is not all noted down: %s", failure)
             return False

@@ -139,7 +139,7 @@ def _of_bundles(bundles: Iterable[BundleLoad], known: set[BlobId], now: float) -
             yield Transfer(
                 "bundle",
                 bundle.package,
-                (),
+                () if bundle.directory is None else (bundle.what,),
                 bundle.burst.wanted,
                 bundle.burst.arrived,
                 bundle.flow.rate.of_late(now),

@@ -151,13 +151,9 @@ async def _open_settled(state: MountState, node: FileNode, content: Settled | Pl
     if isinstance(content, PlainContent):
         return await state.sync.loads.open_plain(names[0] if names else Name(""), content.file, content.peer)
     # Also of what was loaded before: its bytes may have been dropped here since.
-    foreign = bool(names) and not content.is_own
-    return await state.sync.loads.open(
-        content.record.blob,
-        content.record.size,
-        names[0] if foreign else None,
-        content.record if foreign else None,
-    )
+    if names and not content.is_own:
+        return await state.sync.named_files.open(names[0], content.record)
+    return await state.sync.loads.open(content.record.blob, content.record.size, None, None)
 
 
 def _open_writing(state: MountState, node: FileNode, writing: Writing, flags: int, pid: int) -> Opened:

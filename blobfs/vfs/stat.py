@@ -138,7 +138,7 @@ def present_bytes(state: MountState, node: FileNode) -> int:
         case Settled(record) as settled:
             if settled.is_own and not is_wrong(state, settled):
                 return record.size
-            return state.sync.loads.present_bytes(record.blob, record.size)
+            return state.sync.package_files.present_bytes(record.blob, record.size)
         case PlainContent(file, peer):
             names = node.names()
             return state.sync.loads.present_bytes(plain_key(peer, names[0], file), file.size) if names else 0

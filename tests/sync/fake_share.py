@@ -37,6 +37,7 @@ from types import TracebackType
 
 import trio
 
+from blobfs.directory_bundles import Bundle, plan_bundles
 from blobfs.merkle import StreamHasher, Tree
 from blobfs.model import BlobId, Kind, Name, split
 from blobfs.record import BlobRecord, DirRecord, LogEntry, LogRecord, Record, encode_log_entry
@@ -103,6 +104,7 @@ class FakeShare:
         self.blobs: dict[BlobId, bytes] = {}
         self.trees: dict[BlobId, bytes] = {}
         self.bundles: dict[BlobId, bytes] = {}
+        self.bundle_lists: dict[Name, tuple[Bundle, ...]] = {}
         self.records: dict[Name, Record] = {}
         self.logs: dict[Name, bytes] = {}
         self.files: dict[Name, tuple[PlainFile, bytes]] = {}
@@ -166,6 +168,16 @@ class FakeShare:
         lines = b"".join(encode_log_entry(entry) for entry in entries)
         self.logs[directory] = header_of(f"generation {self._generation}") + lines
 
+    def bundle_up(self, directory: str) -> list[Bundle]:
+        """All that is named in a directory, in its bundles, in the order of the names."""
+        here = {name: record for name, record in self.records.items() if split(name)[0] == directory}
+        wanted = {each.blob: each.size for _, each in sorted(here.items()) if isinstance(each, BlobRecord)}
+        bundles = plan_bundles(Name(directory), wanted, ())
+        self.bundle_lists[Name(directory)] = tuple(bundles)
+        for bundle in bundles:
+            self.bundles[bundle.id] = b"".join(self.blobs[member.blob] for member in bundle.members)
+        return bundles
+
     def put_file(self, name: str, raw: bytes, version: str = '"1"', mtime_ns: int | None = 9_000) -> None:
         self.files[Name(name)] = (PlainFile(len(raw), version, mtime_ns, version), raw)
 
@@ -216,6 +228,12 @@ class FakeShare:
                 reading.feed(raw[: self.short_after])
                 raise self._failure("log", Kind.SHORT_BODY, f"short body: {self.short_after} bytes")
             return reading.feed(raw) and reading.finish()
+
+    async def bundle_list(self, directory: Name) -> tuple[Bundle, ...] | None:
+        async with self._answering("list", directory) as letter:
+            if letter == "w":
+                raise self._failure("list", Kind.WRONG_BYTES, "not JSON")
+            return None if letter == "a" else self.bundle_lists.get(directory)
 
     async def blob_size(self, blob: BlobId) -> int | None:
         async with self._answering("size", blob) as letter:

@@ -10,12 +10,21 @@ from pathlib import Path
 from blobfs.store.failures import store_errors
 from blobfs.store.verify.blobs import check_blobs, check_trees
 from blobfs.store.verify.bundles import check_bundles
+from blobfs.store.verify.directory_bundles import check_directory_bundles
 from blobfs.store.verify.findings import Findings, Inspection
 from blobfs.store.verify.names import check_names
 from blobfs.store.verify.packages import check_packages
 from blobfs.store.verify.partials import check_partials
 
-STEPS = (check_blobs, check_trees, check_partials, check_names, check_packages, check_bundles)
+STEPS = (
+    check_blobs,
+    check_trees,
+    check_partials,
+    check_names,
+    check_packages,
+    check_bundles,
+    check_directory_bundles,
+)
 """Bytes first: what is wrong with names is told and mended by the blobs that are right."""
 
 
@@ -30,7 +39,7 @@ def verify(inspection: Inspection) -> Findings:
 def check_references(inspection: Inspection) -> Findings:
     """What refers to blobs that have just come here again. Raises `StoreError`."""
     with store_errors():
-        for step in (check_names, check_packages, check_bundles):
+        for step in (check_names, check_packages, check_bundles, check_directory_bundles):
             yield from step(inspection)
 
 

@@ -9,7 +9,7 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import asdict, dataclass
 
 import trio
@@ -17,7 +17,7 @@ import trio
 from blobfs import errors
 from blobfs.bundle import Member
 from blobfs.config.settings import LoadSettings
-from blobfs.model import BlobId
+from blobfs.model import BlobId, Name
 from blobfs.store.opening import Store
 from blobfs.sync.bundles.fill import BundleFill
 from blobfs.sync.bundles.load import BundleLoad, absent_of
@@ -116,16 +116,27 @@ class Bundles:
         """What arrived, is verified and is not in the store yet."""
         return self._placing.content_of(blob)
 
-    async def bring(self, package: BlobId, members: Sequence[Member], blob: BlobId) -> bytes | None:
+    def read(self, blob: BlobId) -> bytes | None:
+        """The same, for a program."""
+        return self._placing.read(blob)
+
+    async def settled(self, blobs: Iterable[BlobId]) -> None:
+        """Until these are in the store, or could not be kept."""
+        await self._placing.settled(blobs)
+
+    async def bring(
+        self, package: BlobId, members: Sequence[Member], blob: BlobId, directory: Name | None = None
+    ) -> bytes | None:
         """A blob's bytes, for a reader; its neighbours in the bundle come with it. None: load it on its own.
 
+        `directory`: it is a bundle of that, and `package` its id.
         Waits as long as a share may take to answer at all, and no longer than a third of a read: if the only
         share is silent, the usual load must have the time to find that out, and to say so.
         """
-        content = self.content_of(blob)
+        content = self.read(blob)
         if content is not None:
             return content
-        bundle = self._bundle(package, members)
+        bundle = self._bundle(package, members, directory)
         number = None if bundle is None else bundle.number_of(blob)
         if bundle is not None and number is not None:
             bound = min(self._settings.first_byte_timeout, self._settings.read_timeout / READ_PART)
@@ -133,7 +144,7 @@ class Bundles:
                 with trio.move_on_after(bound):
                     content = await bundle.need(number)
             except errors.BlobfsError as error:
-                _log.debug("%s out of the bundle of %s: %s", blob, package, error)
+                _log.debug("%s out of the bundle of %r: %s", blob, bundle.what, error)
         self._counts.fallbacks += content is None
         return content
 
@@ -187,14 +198,16 @@ class Bundles:
         await BundleFill(bundle, left, progress).run()
         await self._placing.settled(absent)
 
-    def _bundle(self, package: BlobId, members: Sequence[Member]) -> BundleLoad | None:
+    def _bundle(
+        self, package: BlobId, members: Sequence[Member], directory: Name | None = None
+    ) -> BundleLoad | None:
         """None: there is none, or nobody fetches any more."""
         if self._means is None or not members:
             return None
         bundle = self._bundles.get(package)
         if bundle is None:
             self._forget_some()
-            bundle = self._bundles[package] = BundleLoad(package, members, self._means)
+            bundle = self._bundles[package] = BundleLoad(package, members, self._means, directory)
         self._bundles.move_to_end(package)
         return bundle
 

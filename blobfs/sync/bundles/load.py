@@ -1,4 +1,4 @@
-"""One package's bundle: which of its members are on their way, and from which share.
+"""One bundle, a package's or a directory's: which of its members are on their way, and from which share.
 
 To members it is what a `Load` is to chunks; its spans are the same (`loading.span`): the same choice among
 shares, the same patience with them, the same budget for asking twice. But nothing here is the last resort: a
@@ -15,13 +15,20 @@ import trio
 
 from blobfs import errors
 from blobfs.bundle import Member
-from blobfs.model import Attempt, BlobId, Kind
+from blobfs.model import Attempt, BlobId, Kind, Name
 from blobfs.shares.choice import Urgency
 from blobfs.store import sealed
 from blobfs.store.opening import Store
 from blobfs.sync.bundles.body import take_members, verified
 from blobfs.sync.bundles.means import Means
-from blobfs.sync.bundles.windows import Windows, free_ranges, length_of, requests
+from blobfs.sync.bundles.windows import (
+    SMALL_SCATTERED,
+    SMALL_WINDOW,
+    Windows,
+    free_ranges,
+    length_of,
+    requests,
+)
 from blobfs.sync.flow import Flow
 from blobfs.sync.loading.fetch import Runner
 from blobfs.sync.loading.relief import LOOK_AGAIN
@@ -69,8 +76,12 @@ class BundleLoad:
     max_tries = 1
     retry_timeout = 0.0
 
-    def __init__(self, package: BlobId, members: Sequence[Member], means: Means) -> None:
+    def __init__(
+        self, package: BlobId, members: Sequence[Member], means: Means, directory: Name | None = None
+    ) -> None:
+        """`package` is its id; `directory`: it is a bundle of that one, whose id it is."""
         self.package = package
+        self.directory = directory
         self.members = tuple(members)
         self.means = means
         self.settings = means.settings
@@ -82,7 +93,8 @@ class BundleLoad:
         self.span_ended = trio.Event()
         """Set when one ends; then there is a new one here."""
         self._numbers = {member.blob: number for number, member in enumerate(self.members)}
-        self._windows = Windows(self.members)
+        small = () if directory is None else (SMALL_SCATTERED, SMALL_WINDOW)
+        self._windows = Windows(self.members, *small)
         self._verdicts = Verdicts(BELIEVED_FOR)
         self._spans: list[Span] = []
         self._in_flight: dict[int, Span] = {}
@@ -94,6 +106,11 @@ class BundleLoad:
             f"<BundleLoad {self.package[:12]} members={len(self.members)} in_flight={len(self._in_flight)}"
             f" spans={len(self._spans)}>"
         )
+
+    @property
+    def what(self) -> str:
+        """What it is of."""
+        return self.package if self.directory is None else f"{self.directory}/"
 
     @property
     def is_idle(self) -> bool:
@@ -216,9 +233,9 @@ class BundleLoad:
         try:
             await span.run()
         except errors.BlobfsError as error:
-            _log.debug("bundle of %s, members %d to %d: %s", self.package, span.first, span.stop, error)
+            _log.debug("bundle of %r, members %d to %d: %s", self.what, span.first, span.stop, error)
         except Exception:
-            _log.exception("bundle of %s: unexpected", self.package)
+            _log.exception("bundle of %r: unexpected", self.what)
         finally:
             self._spans.remove(span)
             span.give_up_lease()
@@ -257,7 +274,7 @@ class BundleLoad:
     def note(self, peer: Peer, attempt: Attempt) -> None:
         self._verdicts.note(peer, attempt)
         if attempt.kind is Kind.WRONG_BYTES:
-            peer.strike(f"the bundle of {self.package}", attempt.detail)
+            peer.strike(f"a bundle of {self.what}", attempt.detail)
 
     def verdicts(self) -> list[Attempt]:
         return self._verdicts.attempts()
@@ -325,7 +342,7 @@ class BundleLoad:
         counts.members += 1
         self.burst.arrived += member.size
         peer.came(member.size, self.flow)
-        self.means.placing.add(small, self.package)
+        self.means.placing.add(small, self.package if self.directory is None else None)
         self._tell(number, bytes(small.content))
         for watch in self.watches:
             watch.arrived(number)

@@ -29,6 +29,8 @@ QUIET = 0.2
 """Seconds without an arrival after which what waits is put into the store: it is readable as it is, and its
 reader would wait for a thread that writes files beside the loop. A program's import that took 0.30 s with
 20 ms here takes 0.2 s."""
+LONGEST = 5.0
+"""Seconds after which it is done all the same."""
 ENOUGH = 2 << 20
 """Bytes that are put into the store at once while somebody waits for all of a package: a batch takes the disk
 about as long as a line of 1 Gbit/s the next one."""
@@ -45,13 +47,13 @@ class Arrivals(Protocol):
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     small: SmallBlob
-    package: BlobId
-    """It came with this one, whose open transaction is to hold it."""
+    package: BlobId | None
+    """It came with this one, whose open transaction is to hold it; None: with a directory."""
 
 
 class Placing:
     """Mutable, all on the event loop: `_waiting`; `_ready`, the bytes of it; `_taken`, those and what was
-    promised.
+    promised; `_stirs` counts what comes and what is read.
     """
 
     def __init__(self, store: Store, disk: DiskThreads, arrivals: Arrivals) -> None:
@@ -60,7 +62,7 @@ class Placing:
         self._arrivals = arrivals
         self._waiting: dict[BlobId, _Waiting] = {}
         self._taken = 0
-        self._arrived = 0
+        self._stirs = 0
         self._ready = 0
         self._eager = 0
         self._stirred = trio.Event()
@@ -80,6 +82,12 @@ class Placing:
         waiting = self._waiting.get(blob)
         return None if waiting is None else bytes(waiting.small.content)
 
+    def read(self, blob: BlobId) -> bytes | None:
+        """The same, for a program: more is read and less is stored while it goes on."""
+        content = self.content_of(blob)
+        self._stirs += content is not None
+        return content
+
     async def room(self, length: int) -> None:
         """Until so much more may be asked for; `promise` it before anything else happens."""
         while self._taken and self._taken + length > MOST_WAITING:
@@ -94,13 +102,13 @@ class Placing:
         self._taken -= length
         self._wake()
 
-    def add(self, small: SmallBlob, package: BlobId) -> None:
+    def add(self, small: SmallBlob, package: BlobId | None) -> None:
         """A blob that was promised, verified by the caller."""
         if small.blob in self._waiting:  # another package has it too
             self.give_back(len(small.content))
             return
         self._waiting[small.blob] = _Waiting(small, package)
-        self._arrived += 1
+        self._stirs += 1
         self._ready += len(small.content)
         if self._eager and self._ready >= ENOUGH:
             self._wanted.set()
@@ -143,15 +151,15 @@ class Placing:
                     self._let_go(batch, is_kept)
 
     async def _until_quiet(self) -> None:
-        """Until nothing has come for a moment, somebody waits for the store, or it is much."""
-        seen = -1
-        while seen != self._arrived and self._ready < MUCH:
-            seen = self._arrived
+        """Until nothing has come or was read for a moment, somebody waits for the store, or it is much."""
+        seen, end = -1, trio.current_time() + LONGEST
+        while seen != self._stirs and self._ready < MUCH and trio.current_time() < end:
+            seen = self._stirs
             with trio.move_on_after(QUIET):
                 await self._wanted.wait()
                 return
 
-    async def _place(self, batch: list[SmallBlob], package: BlobId) -> bool:
+    async def _place(self, batch: list[SmallBlob], package: BlobId | None) -> bool:
         """Whether they are in the store. A failure is said once, until it works again."""
         try:
             await self._disk.run(place_small, self._store, batch, package)

@@ -13,6 +13,8 @@ from blobfs.model import CHUNK_SIZE
 WINDOW = 2 * CHUNK_SIZE
 """Bytes that come with the first member that is read: a dozen small files, which on a gigabit line take 2 ms,
 about as long as asking takes. Every window has a member of its own, for none is larger than half of it."""
+SMALL_WINDOW = CHUNK_SIZE // 2
+"""The same of a directory's bundle, 64 KiB, where nobody says that the rest is wanted."""
 LARGEST = 32 * CHUNK_SIZE
 """Bytes, 4 MiB: the most that one reader's miss brings, and what is asked for at a time when all is wanted.
 From there on the way to the share and back is nothing beside the bytes."""
@@ -22,8 +24,10 @@ millisecond on the nearest line, in which so many come."""
 SCATTERED = 8
 """Misses anywhere in a bundle after which each brings twice as much: who has read in so many places will read
 in more, and far from a share it is the asking that takes the time."""
-SCATTERED_MOST = 4
-"""Windows that a miss brings for that reason alone, 1 MiB: what does not come in order may not be wanted."""
+SMALL_SCATTERED = 2
+"""The same in a directory's bundle, whose windows are small."""
+SCATTERED_MOST = 4 * WINDOW
+"""Bytes that a miss brings for that reason alone: what does not come in order may not be wanted."""
 PLACES = 16
 """Readers that go on where a fetch ended and are told apart; each keeps a number."""
 
@@ -76,8 +80,9 @@ class Windows:
     `_misses` counts.
     """
 
-    def __init__(self, members: Sequence[Member], scattered: int = SCATTERED) -> None:
+    def __init__(self, members: Sequence[Member], scattered: int = SCATTERED, window: int = WINDOW) -> None:
         self._members = members
+        self._window = window
         self._scattered = scattered
         self._ends: OrderedDict[int, int] = OrderedDict()
         self._misses = 0
@@ -87,10 +92,10 @@ class Windows:
 
     def take(self, number: int) -> tuple[int, int]:
         """The members to fetch when this one is read and is not here."""
-        window = self._members[number].offset // WINDOW
-        scattered = min(1 << min(self._misses // self._scattered, 8), SCATTERED_MOST)
+        window = self._members[number].offset // self._window
+        scattered = min(1 << min(self._misses // self._scattered, 8), SCATTERED_MOST // self._window)
         self._misses += 1
-        count = min(max(2 * self._ends.pop(window, 0), 1), LARGEST // WINDOW)
+        count = min(max(2 * self._ends.pop(window, 0), 1), LARGEST // self._window)
         if scattered > count:
             count = scattered
             window -= window % count
@@ -100,4 +105,4 @@ class Windows:
         return self._first(window), self._first(window + count)
 
     def _first(self, window: int) -> int:
-        return bisect_left(self._members, window * WINDOW, key=lambda member: member.offset)
+        return bisect_left(self._members, window * self._window, key=lambda member: member.offset)

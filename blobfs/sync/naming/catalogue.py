@@ -40,13 +40,20 @@ CONFLICT_GRACE = 0.02
 """Seconds for which the other shares, if they are up, may still name a newer record once one has answered."""
 TAIL_BOUND = 0.5
 """Seconds for which a lookup waits for the tails of logs before it asks for the name itself."""
+FOUND_BEFORE_LISTING = 4
+"""Names of a directory that are asked for one by one: who looks up so many will look up more, and reads files
+that their directory's log leads to. A log that does not come in time is asked for again at twice as many."""
+KEPT_FOUND = 1024
+"""Directories of which it is known how many names were asked for."""
 KEPT_ABSENCES = 65536
 KEPT_UNKNOWN = 1024
 """Names and blobs that could not be looked up, with the reason."""
 
 
 class Catalogue:
-    """Asks the shares. `_logs`, `_absent` and `unknown` are memories that may be dropped at any time."""
+    """Asks the shares. `_logs`, `_absent`, `unknown` and `_found`, how many names of directories that are not
+    listed were asked for and are there, are memories that may be dropped at any time.
+    """
 
     def __init__(self, peers: Sequence[Peer], settings: LoadSettings, news: News | None = None) -> None:
         self._peers = peers
@@ -54,6 +61,7 @@ class Catalogue:
         self._news = news or News()
         self._logs = KnownLogs(settings, self._news)
         self._absent: OrderedDict[Name, float] = OrderedDict()
+        self._found: OrderedDict[Name, int] = OrderedDict()
         self.unknown = RecentFailures(KEPT_UNKNOWN)
         """Why names, and blobs (by their ids, see `blob_key`), could not be looked up."""
 
@@ -84,6 +92,7 @@ class Catalogue:
             self._remember_absence(name)
         else:
             self._absent.pop(name, None)
+            self._count_found(split(name)[0])
         return answer
 
     async def _ask_all(self, name: Name) -> list[ShareAnswer]:
@@ -159,14 +168,30 @@ class Catalogue:
     async def _listed_anew(self, name: Name) -> ShareAnswer | None:
         """As `_listed`, where logs that are kept list the name but are not fresh: their tails are read first.
 
-        One small request for a whole directory that is being read, instead of one for each of its files.
+        One small request for a whole directory that is being read, instead of one for each of its files. The
+        whole logs of one of which several files were looked up.
         """
         directory, _ = split(name)
-        if not self.kept(name) or any(peer.is_down() for peer in self._peers):
+        if any(peer.is_down() for peer in self._peers):
+            return None
+        if not self.kept(name) and not self._is_gone_through(directory):
             return None
         with trio.move_on_after(TAIL_BOUND):
             await self.listing(directory)
         return self._listed(name)
+
+    def _is_gone_through(self, directory: Name) -> bool:
+        """Whether it is time to read a directory's logs. Asked once, it is not for a while."""
+        count = self._found.get(directory, 0)
+        if count < FOUND_BEFORE_LISTING or count & (count - 1):
+            return False
+        self._count_found(directory)
+        return True
+
+    def _count_found(self, directory: Name) -> None:
+        self._found[directory] = self._found.pop(directory, 0) + 1
+        if len(self._found) > KEPT_FOUND:
+            self._found.popitem(last=False)
 
     def kept(self, name: Name) -> list[tuple[LogRecord, Peer]]:
         """Every record of a name that the kept logs, fresh or not, know of. No request."""
@@ -194,6 +219,11 @@ class Catalogue:
             if isinstance(record, BlobRecord) and record.blob == blob:
                 found.append(peer)
         return found
+
+    def names_in(self, peer: Peer, directory: Name) -> int:
+        """How many a share's kept log of a directory has, tombstones among them."""
+        known = self._logs.get(peer, directory)
+        return known.names if known is not None else 0
 
     def said(self, peer: Peer, directory: Name, component: str) -> Said:
         """What is known of a name from a share's log of the directory it is in. No request."""

@@ -39,13 +39,21 @@ class Mending:
     """
 
     def __init__(
-        self, store: Store, disk: DiskThreads, lock: trio.Lock, forget: Callable[[Name], object]
+        self,
+        store: Store,
+        disk: DiskThreads,
+        lock: trio.Lock,
+        forget: Callable[[Name], object],
+        changed: Callable[[Collection[Name]], object],
     ) -> None:
-        """`forget` is called with a directory whose entries are not to be taken from memory."""
+        """`forget` is called with a directory whose entries are not to be taken from memory, `changed` after
+        names in directories have changed, or may have.
+        """
         self._store = store
         self._disk = disk
         self._lock = lock
         self._forget = forget
+        self._changed = changed
         self._torn: set[Name] = set()
         self._loose: set[BlobId] = set()
         self._doubted: set[Name] = set()
@@ -74,6 +82,7 @@ class Mending:
         """It is in order."""
         self._doubted.discard(directory)
         self._forget(directory)
+        self._changed((directory,))
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Mends what nobody changes again, until it is cancelled."""
@@ -101,7 +110,9 @@ class Mending:
         """Calls what changes names in these directories, and who holds these blobs. The lock is held."""
         await self._mend(self._torn.intersection(directories))
         with self._tearing(directories, blobs):
-            return await self._disk.run(call, *args)
+            result = await self._disk.run(call, *args)
+        self._changed(directories)
+        return result
 
     @contextmanager
     def _tearing(self, directories: Collection[Name], blobs: Collection[BlobId]) -> Iterator[None]:
@@ -123,6 +134,7 @@ class Mending:
             await self._disk.run(repair.repair_directory, self._store, directory)
             self._torn.discard(directory)
             self._forget(directory)
+            self._changed((directory,))
             _log.info("%r is in order again", directory)
         while self._loose and not self._torn:
             blob = next(iter(self._loose))

@@ -20,6 +20,7 @@ from blobfs.store.looking_up import find_directory, find_entry
 from blobfs.store.names import LocalName
 from blobfs.store.opening import Store
 from blobfs.sync.disk import DiskThreads
+from blobfs.sync.naming.changed_directories import ChangedDirectories
 from blobfs.sync.naming.local_directories import LocalDirectories
 from blobfs.sync.naming.mending import Mending
 from blobfs.sync.naming.winning import is_later
@@ -42,11 +43,12 @@ class Namespace:
         """`elsewhere` is every record of a name that other nodes are known to have. It asks nobody."""
         self._store = store
         self._elsewhere = elsewhere
+        self.changed = ChangedDirectories()
         self._disk = disk
         self._directories = LocalDirectories()
         self._last_published_ns = 0
         self.lock = trio.Lock()
-        self.mending = Mending(store, disk, self.lock, self._directories.forget)
+        self.mending = Mending(store, disk, self.lock, self._directories.forget, self.changed.note)
 
     def statistics(self) -> dict[str, int]:
         """What is in memory."""
@@ -165,6 +167,27 @@ class Namespace:
         for file in files:
             self._directories.remember(*split(file.name), LocalName(file.record, loaded=False))
 
+    async def put_loaded(self, directory: Name, records: Mapping[Name, BlobRecord]) -> None:
+        """Shares names of one directory in turn, unless something newer is known of them. The lock is held.
+
+        What nothing is known of is put at once. One whose blob is not here stays as it is.
+        """
+        records = {
+            name: record for name, record in records.items() if not await self.is_outdated(name, record)
+        }
+        if not records:
+            return
+        await self.ensure_directory(directory, next(iter(records.values())))
+        new = {name: record for name, record in records.items() if await self.entry(name) is None}
+        blobs = [record.blob for record in new.values()]
+        put = await self.mending.change([directory], blobs, names.put_loaded_names, self._store, new)
+        for name in put:
+            self._directories.remember(directory, split(name)[1], LocalName(new[name], loaded=True))
+        for name in records.keys() - new.keys():
+            known = await self.entry(name)
+            if known is None or known.record != records[name]:
+                await self.put(name, records[name], loaded=True)
+
     async def is_outdated(self, name: Name, record: Record) -> bool:
         """Whether something later is known of a name here, or that it was removed elsewhere since.
 
@@ -257,4 +280,5 @@ class Namespace:
             repaired = await self._disk.run(repair.repair_directory, self._store, directory)
             if repaired:
                 self._directories.forget(directory)
+        self.changed.note((directory,))
         return repaired

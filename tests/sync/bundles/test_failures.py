@@ -47,7 +47,7 @@ async def test_a_share_that_lies_is_struck_and_another_ones_bundle_is_asked(
         assert [peer.is_struck for peer in node.peers] == [True, False]
     offset = MANY.members[4].offset
     assert list(complaints(caplog)) == [
-        f"http://one/ sent wrong bytes of the bundle of {PACKAGE}: what stands at {offset} is not"
+        f"http://one/ sent wrong bytes of a bundle of {PACKAGE}: what stands at {offset} is not"
         f" {MANY.blobs[4]}; from now on others are asked first"
     ]
 

@@ -79,7 +79,7 @@ def test_who_reads_here_and_there_gets_more() -> None:
         assert first <= number < stop
         found.append((stop - first) // 2)
     once, more = [1] * SCATTERED, [2] * SCATTERED
-    assert found == [*once, *more, *[SCATTERED_MOST] * (2 * SCATTERED)]
+    assert found == [*once, *more, *[SCATTERED_MOST // WINDOW] * (2 * SCATTERED)]
 
 
 @pytest.mark.parametrize(

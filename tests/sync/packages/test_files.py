@@ -14,9 +14,10 @@ from blobfs.manifest import File, parse_manifest, render_manifest
 from blobfs.model import CHUNK_SIZE, EMPTY_BLOB, BlobId
 from blobfs.store import sealed
 from blobfs.store.opening import Store
+from blobfs.sync.bundles.reading import MemberReader
 from blobfs.sync.loading.reader import Reader
 from blobfs.sync.loading.sealed_reading import SealedReader
-from blobfs.sync.packages.files import MemberReader, PackageFiles
+from blobfs.sync.packages.files import PackageFiles
 from tests.sync.fake_share import FakeShare, blob_of
 from tests.sync.packages.made import Made, make
 from tests.sync.packages.test_trees import place
@@ -73,6 +74,8 @@ class ScriptedBundles:
 
     def content_of(self, blob: BlobId) -> bytes | None:
         return self.arrived.get(blob)
+
+    read = content_of
 
     async def bring(self, package: BlobId, members: Sequence[Member], blob: BlobId) -> bytes | None:
         self.asked += 1
