@@ -15,12 +15,13 @@ import pytest
 from tests.structure import ROOT
 from tools.benchmarks.running import Failed
 from tools.benchmarks.workbench import Workbench
+from tools.comparing.catalogue import WORKLOADS
 from tools.comparing.comparison import EXPENSIVE_SECONDS, Comparison, Noted, WrongBytes, in_turn, in_words
 from tools.comparing.goals import GOALS, Goal, Verdict, judge
 from tools.comparing.reading import program
 from tools.comparing.report.machine import dump, load
 from tools.comparing.report.markdown import page
-from tools.comparing.report.panels import panels
+from tools.comparing.report.panels import SHOWN, panels
 from tools.comparing.results import Findings, PeerNote, Result, find, ratio
 
 BLOCK = 4096
@@ -149,6 +150,11 @@ def test_goals_say_what_is_wanted() -> None:
     assert len({(goal.text, goal.wanted) for goal in GOALS}) == len(GOALS)
 
 
+def test_goals_and_panels_are_of_workloads_that_there_are() -> None:
+    """A workload that is called otherwise some day takes its goals along."""
+    assert {goal.workload for goal in GOALS} | {workload for workload, _, _ in SHOWN} <= WORKLOADS.keys()
+
+
 # The report
 
 
@@ -214,6 +220,12 @@ def read(kind: str, *arguments: str | Path) -> str:
     done = subprocess.run(command, env=environment, capture_output=True, timeout=20, check=True)
     digest: str = json.loads(done.stdout)["digest"]
     return digest
+
+
+def test_every_workload_is_described() -> None:
+    """docs/bench/README.md has a paragraph for each."""
+    text = (ROOT / "docs" / "bench" / "README.md").read_text("utf-8")
+    assert [name for name in WORKLOADS if f"**{name}**" not in text] == []
 
 
 def test_every_reader_reads_all_of_it(tmp_path: Path) -> None:

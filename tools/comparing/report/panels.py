@@ -27,6 +27,10 @@ SHOWN: Sequence[tuple[str, str, str]] = (
     ("calls", "sendfile, cold", "1 GiB by sendfile, here, cold"),
     ("parallel", "one file, missing, 16", "256 MiB missing, 16 readers"),
     ("parallel", "a file each, cold, 16", "16 × 16 MiB, here, cold"),
+    ("programs", "python imports its library: missing", "Python's imports, missing"),
+    ("programs", "grep -r over its library: here, cold", "grep -r, here, cold"),
+    ("programs", "a model by mmap, summed: missing", "a model of 1 GiB by mmap, missing"),
+    ("idle", "start to ready", "start to ready"),
 )
 """Workload, case, and the title of its panel. Not all cases: a picture with all of them shows nothing."""
 TIMES = ("s", "ms", "us")

@@ -6,6 +6,7 @@ more than `LINEAR` times as long as the fastest.
 """
 
 import io
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -95,6 +96,7 @@ def _nothing() -> Any:
 def _with_style(svg: str) -> str:
     """Colours become variables, and fonts; the style sheet that sets them stands first."""
     svg = svg.replace(f"font-family: '{LAYOUT_FONT}'; ", "")
+    svg = re.sub(r' transform="rotate\(-0 [^"]*\)"', "", svg)  # on every text, and does nothing
     for colour, variable in VARIABLES.items():
         svg = svg.replace(colour, f"var({variable})")
     start = svg.index(">", svg.index("<svg")) + 1
