@@ -15,7 +15,7 @@ from tests.structure import Module, find_ring, part_of, read_modules
 
 LAYERS = (
     # Values: these may import each other.
-    {"errors", "model", "record", "merkle", "manifest", "bundle", "directory_bundles", "requests"},
+    {"errors", "model", "record", "merkle", "manifest", "bundle", "chunks", "directory_bundles", "requests"},
     {"config"},
     {"store", "shares"},  # the disk and the network know nothing of each other
     {"sync"},

@@ -22,10 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blobfs import errors
+from blobfs.chunks import map_length
 from blobfs.merkle import build_tree, hash_leaves
 from blobfs.model import LEAF_SIZE, BlobId, Invalid, Name, parse_blob_id, parse_name, split
 from blobfs.record import BlobRecord
-from blobfs.store.chunk_map import claim_all, map_length, write_map
+from blobfs.store.chunk_map import claim_all, write_map
 from blobfs.store.dropping import is_same_file
 from blobfs.store.failures import store_errors
 from blobfs.store.layout import PRIVATE_FILE_MODE, WRITTEN_SUFFIX, Layout

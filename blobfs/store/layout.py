@@ -107,8 +107,6 @@ from blobfs.record import LOG_NAME
 FORMAT_VERSION = 1
 FORMAT_TEXT = "blobfs store {}\n"
 
-MAP_MAGIC = b"blobfsmap1\n"
-
 TEMP_PREFIX = "temp-"
 REDO_LIST_PREFIX = "redo-"
 ABORTED_PREFIX = f"{TEMP_PREFIX}aborted-"

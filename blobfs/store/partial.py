@@ -13,9 +13,10 @@ import threading
 from pathlib import Path
 
 from blobfs import errors
+from blobfs.chunks import HEADER, ChunkMap, chunk_count, map_length
 from blobfs.model import CHUNK_SIZE, BlobId, Name
 from blobfs.record import BlobRecord
-from blobfs.store.chunk_map import HEADER, ChunkMap, chunk_count, claim_all, map_length, read_map, write_map
+from blobfs.store.chunk_map import claim_all, read_map, write_map
 from blobfs.store.failures import store_errors
 from blobfs.store.files import Buffer, read_at, read_at_nowait, write_all
 from blobfs.store.layout import PRIVATE_FILE_MODE, Layout
@@ -26,6 +27,7 @@ from blobfs.store.sealed import Content, place_blob
 from blobfs.store.waiting import WaitingName, add_waiting, read_waiting
 
 _MISSING, _PRESENT, _CLAIMED = 0, 1, 2
+_AS_DIGITS = bytes.maketrans(bytes((_MISSING, _PRESENT, _CLAIMED)), b"010")
 
 
 class Partial:
@@ -85,6 +87,14 @@ class Partial:
 
     def all_present(self, first: int, count: int) -> bool:
         return self._states.count(_PRESENT, first, first + count) == count
+
+    def present_bits(self) -> bytes:
+        """As a map has them, of what is present alone."""
+        return self.present_number().to_bytes(len(self._bits), "little")
+
+    def present_number(self) -> int:
+        """Bit c is set where chunk c is present."""
+        return int(self._states.translate(_AS_DIGITS)[::-1] or b"0", 2)
 
     def next_absent(self, first: int, stop: int) -> int:
         """The first chunk of a range that is not present; -1 if all are."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from blobfs import errors
+from blobfs.chunks import chunk_count
 from blobfs.model import CHUNK_SIZE, BlobId
-from blobfs.store.chunk_map import chunk_count
 from blobfs.store.failures import store_errors
 from blobfs.store.files import read_at
 from blobfs.store.hashing import HashWorkers

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from blobfs.chunks import HEADER
 from blobfs.model import CHUNK_SIZE
-from blobfs.store.chunk_map import HEADER
 
 WEIGHTS = {
     "blob": 10, "tree": 5, "bundle": 1, "record": 5, "log": 4, "map": 3, "partial blob": 2, "partial tree": 2,

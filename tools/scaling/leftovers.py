@@ -6,9 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from blobfs.chunks import MAP_MAGIC
 from blobfs.model import Name
 from blobfs.record import BlobRecord, encode_record
-from blobfs.store.layout import MAP_MAGIC, SHARED_FILE_MODE, Layout
+from blobfs.store.layout import SHARED_FILE_MODE, Layout
 from blobfs.store.marks import NAME, RECORD, set_mark
 from blobfs.store.opening import open_store
 from tools.scaling.filling import BLOB_SIZE, blob_of, content_of, fill, fill_directory

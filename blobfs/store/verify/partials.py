@@ -9,10 +9,11 @@ import contextlib
 import os
 from collections.abc import Generator, Iterator
 
+from blobfs.chunks import chunk_count, map_length
 from blobfs.merkle import DIGESTS_PER_NODE, Geometry, build_tree, hash_leaves
 from blobfs.model import CHUNK_SIZE, LEAF_SIZE, BlobId, Invalid, parse_blob_id
 from blobfs.store.checks import is_as_written
-from blobfs.store.chunk_map import chunk_count, map_length, read_map, write_map
+from blobfs.store.chunk_map import read_map, write_map
 from blobfs.store.files import write_all
 from blobfs.store.verify.content import STRETCH, Content, is_node_right, open_untouched, right_chunks
 from blobfs.store.verify.findings import Done, Finding, Findings, Inspection, Kind
