@@ -55,7 +55,7 @@ async def run_node(
             await background.start(serve_control, node)
             await background.start(reload_on_signal, node)
             if node.server is not None:
-                await background.start(node.server.run)
+                await background.start(node.server.run, node.sync.loads)
             serving = trio.CancelScope()
             background.start_soon(_cancel_on_signal, signals, serving)
             with serving:

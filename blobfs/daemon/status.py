@@ -30,6 +30,7 @@ def node_status(node: Node) -> dict[str, Any]:
         "time": int(time.time()),
         "read_only": node.settings.read_only,
         "listen": shown_address(node.server.listener) if node.server is not None else None,
+        "served": asdict(node.server.served()) if node.server is not None else None,
         "store": {
             "path": str(node.store.layout.root),
             "file_flushes": node.store.flushes.file_flushes,

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import trio
@@ -16,7 +17,9 @@ from blobfs.errors import ConfigRefused
 from blobfs.shares.admission import Admission
 from blobfs.shares.asgi import serve_asgi
 from blobfs.shares.bearer import demand_token
-from blobfs.shares.server_app import share_app
+from blobfs.shares.parts import PartsOfDaemon
+from blobfs.shares.served_counts import ServedCounts
+from blobfs.shares.server_app import count_served, share_app
 from blobfs.shares.server_process import FILES, READY
 
 _log = logging.getLogger(__name__)
@@ -24,31 +27,50 @@ _log = logging.getLogger(__name__)
 _JOURNAL_LEVELS = {logging.DEBUG: "<7>", logging.INFO: "<6>", logging.WARNING: "<4>", logging.ERROR: "<3>"}
 
 
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """The mount whose share is served, as its child knows it."""
+
+    parts: PartsOfDaemon
+    counts: ServedCounts
+
+
 async def serve_share(
     share: Path,
     listener: socket.socket,
     admission: Admission | None = None,
+    daemon: Daemon | None = None,
     *,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serves `share` from this process until cancelled; takes `listener` over. Started with its address."""
+    parts = None if daemon is None else daemon.parts
     if admission is None:
-        await serve_asgi(share_app(share), listener, task_status=task_status)
+        await serve_asgi(share_app(share, parts=parts), listener, task_status=task_status)
         return
-    app = demand_token(share_app(share, for_all=admission.is_for_all), lambda: admission.terms.token)
+    share_files = share_app(share, for_all=admission.is_for_all, parts=parts)
+    app = demand_token(share_files, lambda: admission.terms.token)
+    if daemon is not None:
+        app = count_served(app, daemon.counts)
     tls = admission.tls if admission.terms.tls is not None else None
     await serve_asgi(app, listener, tls=tls, task_status=task_status)
 
 
 async def serve_share_until_signalled(
-    share: Path, listener: socket.socket, admission: Admission, on_ready: Callable[[], None]
+    share: Path,
+    listener: socket.socket,
+    admission: Admission,
+    on_ready: Callable[[], None],
+    daemon: Daemon | None = None,
 ) -> None:
     """`serve_share` until SIGTERM or SIGINT. SIGHUP has the files of `admission` read again, unless it comes
     because the terminal was closed: that ends it, too."""
     async with trio.open_nursery() as nursery:
         await nursery.start(_reload_when_signalled, admission, nursery.cancel_scope)
         await nursery.start(_cancel_when_signalled, nursery.cancel_scope)
-        await nursery.start(serve_share, share, listener, admission)
+        if daemon is not None:
+            nursery.start_soon(daemon.parts.run)
+        await nursery.start(serve_share, share, listener, admission, daemon)
         on_ready()
 
 
@@ -94,10 +116,10 @@ async def _cancel_when_orphaned(scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
-async def _live_as_child(share: Path, listener: socket.socket, admission: Admission) -> None:
+async def _live_as_child(share: Path, listener: socket.socket, admission: Admission, daemon: Daemon) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_cancel_when_orphaned, nursery.cancel_scope)
-        await serve_share_until_signalled(share, listener, admission, _say_ready)
+        await serve_share_until_signalled(share, listener, admission, _say_ready, daemon)
         nursery.cancel_scope.cancel()
 
 
@@ -110,6 +132,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="blobfs.shares.server")
     parser.add_argument("--share", type=Path, required=True)
     parser.add_argument("--fd", type=int, required=True, help="a listening socket that was inherited")
+    parser.add_argument("--parts-fd", type=int, required=True, help="a socket that the daemon answers on")
+    parser.add_argument("--counts-fd", type=int, required=True, help="where to count what was served")
     parser.add_argument("--log-level", type=int, default=logging.INFO)
     for name in FILES:
         parser.add_argument(f"--{name}", type=Path)
@@ -120,7 +144,9 @@ def main() -> None:
         admission = Admission(settings)
     except ConfigRefused as refused:
         raise SystemExit(str(refused)) from None
-    trio.run(_live_as_child, arguments.share, socket.socket(fileno=arguments.fd), admission)
+    with socket.socket(fileno=arguments.parts_fd) as questions:
+        daemon = Daemon(PartsOfDaemon(questions), ServedCounts(arguments.counts_fd))
+        trio.run(_live_as_child, arguments.share, socket.socket(fileno=arguments.fd), admission, daemon)
 
 
 def _set_up_logging(level: int) -> None:

@@ -2,7 +2,8 @@
 
 Rules. A file is opened once; what the open descriptor says is what is answered, and its bytes are
 served to the end, whatever happens to its name meanwhile. The disk is touched in threads only, and
-a small file takes one hop in all. A client that leaves ends its answer, quietly.
+a small file takes one hop in all. A client that leaves ends its answer, quietly. With a daemon to ask, what
+is not whole here is served as far as it goes (`part_files`), and every answer says so.
 """
 
 import logging
@@ -15,9 +16,12 @@ from pathlib import Path
 import trio
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
+from blobfs.shares.part_files import open_part
+from blobfs.shares.parts import PARTS_HEADER, PartsOfDaemon
+from blobfs.shares.served_counts import ServedCounts
 from blobfs.shares.share_files import IsDirectory, open_file, read_piece
 from blobfs.shares.share_paths import Kind, Refused, SharePath, parse_path, strip_origin
 from blobfs.shares.static_http import Answer, Version, choose_answer
@@ -27,6 +31,7 @@ _log = logging.getLogger(__name__)
 _FOR_EVER = 31_536_000
 """Seconds, a year, which HTTP takes for it."""
 
+_PARTS_HEADER = (PARTS_HEADER.encode(), b"1")
 _NO_SNIFFING = {"x-content-type-options": "nosniff"}
 
 
@@ -46,29 +51,61 @@ class _Opened:
             self.descriptor = None
 
 
-def share_app(share: Path, *, for_all: bool = True) -> ASGIApp:
+def share_app(share: Path, *, for_all: bool = True, parts: PartsOfDaemon | None = None) -> ASGIApp:
     """An ASGI application for the directory `share`; it keeps no state between requests.
 
-    What is not `for_all` is kept by no cache that may hand it to somebody else.
+    What is not `for_all` is kept by no cache that may hand it to somebody else. `parts` is the daemon that
+    loads blobs into the store.
     """
     immutable = f"{'public' if for_all else 'private'}, max-age={_FOR_EVER}, immutable"
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if parts is not None:
+            send = _telling(send)
         if scope["type"] != "http":
             await WebSocketClose()(scope, receive, send)
         elif scope["method"] not in ("GET", "HEAD"):
             await _refusal(HTTPStatus.METHOD_NOT_ALLOWED, allow="GET, HEAD")(scope, receive, send)
         else:
-            await _answer(share, immutable, scope, receive, send)
+            await _answer(share, parts, immutable, scope, receive, send)
 
     return app
 
 
-async def _answer(share: Path, immutable: str, scope: Scope, receive: Receive, send: Send) -> None:
+def count_served(app: ASGIApp, counts: ServedCounts) -> ASGIApp:
+    """`app`, each answer and each piece of it counted when it was sent."""
+
+    async def counting(scope: Scope, receive: Receive, send: Send) -> None:
+        async def counted(message: Message) -> None:
+            await send(message)
+            if message["type"] == "http.response.start":
+                counts.note(1, 0)
+            elif message["type"] == "http.response.body" and message.get("body"):
+                counts.note(0, len(message["body"]))
+
+        await app(scope, receive, counted)
+
+    return counting
+
+
+def _telling(send: Send) -> Send:
+    """Says that parts of blobs can be asked for."""
+
+    async def told(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], _PARTS_HEADER]}
+        await send(message)
+
+    return told
+
+
+async def _answer(
+    share: Path, parts: PartsOfDaemon | None, immutable: str, scope: Scope, receive: Receive, send: Send
+) -> None:
     raw_path = strip_origin(scope["raw_path"])
     try:
         path = parse_path(raw_path)
-        opened = await trio.to_thread.run_sync(_open, share, path, scope["method"], Headers(scope=scope))
+        opened = await _find(share, parts, path, scope["method"], Headers(scope=scope))
     except Refused as refused:
         await _refusal(refused.status)(scope, receive, send)
     except IsDirectory:
@@ -82,13 +119,32 @@ async def _answer(share: Path, immutable: str, scope: Scope, receive: Receive, s
             opened.close()
 
 
+async def _find(
+    share: Path, parts: PartsOfDaemon | None, path: SharePath, method: str, headers: Headers
+) -> _Opened:
+    """What is whole here, else what has come of it. Raises `Refused`, `IsDirectory`."""
+    try:
+        return await trio.to_thread.run_sync(_open, share, path, method, headers)
+    except Refused as refused:
+        if parts is None or path.kind not in (Kind.BLOB, Kind.PARTS) or refused.status != 404:
+            raise
+    part = await open_part(parts, share, path, method, headers)
+    if part is not None:
+        return await trio.to_thread.run_sync(_read_first, path, *part, method, headers)
+    return await trio.to_thread.run_sync(_open, share, path, method, headers)  # it may have come just now
+
+
 def _refusal(status: HTTPStatus, **headers: str) -> ASGIApp:
     return PlainTextResponse(f"{status} {status.phrase}\n", status, {**_NO_SNIFFING, **headers})
 
 
 def _open(share: Path, path: SharePath, method: str, headers: Headers) -> _Opened:
     """Opens, decides and reads the first piece in one hop. Raises `Refused`, `IsDirectory`."""
-    descriptor, version = open_file(share, path)
+    return _read_first(path, *open_file(share, path), method, headers)
+
+
+def _read_first(path: SharePath, descriptor: int, version: Version, method: str, headers: Headers) -> _Opened:
+    """Consumes the descriptor. Raises `Refused`."""
     opened = _Opened(path, descriptor, version, choose_answer(method, headers, version))
     start, stop = opened.answer.start, opened.answer.stop
     try:
@@ -150,9 +206,11 @@ def _headers(opened: _Opened, immutable: str) -> dict[str, str]:
         **_NO_SNIFFING,
         "accept-ranges": "bytes",
         "cache-control": immutable if kind.immutable else "no-cache",
-        "etag": version.etag,
-        "last-modified": version.last_modified,
     }
+    if version.etag is not None:
+        headers["etag"] = version.etag
+    if version.last_modified is not None:
+        headers["last-modified"] = version.last_modified
     if answer.status == HTTPStatus.PARTIAL_CONTENT:
         headers["content-range"] = f"bytes {answer.start}-{answer.stop - 1}/{version.size}"
     if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:

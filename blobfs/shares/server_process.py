@@ -4,7 +4,8 @@ Rules. The mount daemon binds the listening socket and keeps it; a child process
 (`blobfs.shares.server`, which is not imported here). So a big download never stalls the mount, the port is
 known before the child is up, and clients just wait while a child that died is replaced. The child says
 `READY` on its stdout, and ends when its stdin does: the daemon is gone, however it went. Certificate and
-token reach it as the names of their files.
+token reach it as the names of their files. What the daemon has of blobs that are not whole, it asks it for
+(`blobfs.shares.parts`); what it has served, it counts where the daemon looks (`served_counts`).
 """
 
 import logging
@@ -21,6 +22,8 @@ import trio
 
 from blobfs.config.settings import ServeSettings
 from blobfs.shares.admission import read_terms
+from blobfs.shares.parts import Parts, answer_questions
+from blobfs.shares.served_counts import Served, new_counts, read_counts
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +71,7 @@ class ShareServer:
         self.settings = settings
         self._share = share
         self._first_delay = first_delay
+        self._counts = new_counts()
         self._child: trio.Process | None = None
         self._is_outdated = False
 
@@ -82,8 +86,14 @@ class ShareServer:
         else:
             self._child.send_signal(signal.SIGHUP)
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Until cancelled.
+    def served(self) -> Served:
+        """By all children so far."""
+        return read_counts(self._counts)
+
+    async def run(
+        self, parts: Parts, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Until cancelled. `parts` is what the node has of blobs that it loads.
 
         Started when the first child serves, or has died: a mount does not depend on its share server.
         """
@@ -96,7 +106,7 @@ class ShareServer:
         delay = self._first_delay
         while True:
             born = trio.current_time()
-            code = await self._run_child(started_once)
+            code = await self._run_child(parts, started_once)
             started_once()
             if trio.current_time() - born >= PROVEN_SECONDS:
                 delay = self._first_delay
@@ -106,37 +116,56 @@ class ShareServer:
             await trio.sleep(delay)
             delay = min(2 * delay, LAST_DELAY)
 
-    async def _run_child(self, on_ready: Callable[[], None]) -> int:
+    async def _run_child(self, parts: Parts, on_ready: Callable[[], None]) -> int:
         """One child's life; returns its exit code."""
-        async with trio.open_nursery() as nursery:
-            process = await nursery.start(
-                partial(
-                    trio.run_process,
-                    [sys.executable, "-P", "-c", _BOOT, _ROOT, *self._arguments()],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    check=False,
-                    deliver_cancel=_end_child,
-                    pass_fds=(self.listener.fileno(),),
-                )
-            )
-            async with process.stdin, process.stdout:
-                if await process.stdout.receive_some(len(READY)):
-                    self._child = process
-                    if self._is_outdated:
-                        self._is_outdated = False
-                        process.send_signal(signal.SIGHUP)
-                    on_ready()
-                try:
-                    await process.wait()
-                finally:
-                    self._child = None
-        return int(process.returncode)
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours:
+            async with trio.open_nursery() as nursery:
+                with its:
+                    process = await self._start_child(nursery, its)
+                nursery.start_soon(answer_questions, ours, parts)
+                await self._watch_child(process, on_ready)
+                nursery.cancel_scope.cancel()
+        assert process.returncode is not None
+        return process.returncode
 
-    def _arguments(self) -> list[str]:
+    async def _start_child(self, nursery: trio.Nursery, questions: socket.socket) -> trio.Process:
+        descriptors = self.listener.fileno(), questions.fileno(), self._counts
+        process: trio.Process = await nursery.start(
+            partial(
+                trio.run_process,
+                [sys.executable, "-P", "-c", _BOOT, _ROOT, *self._arguments(questions.fileno())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                check=False,
+                deliver_cancel=_end_child,
+                pass_fds=descriptors,
+            )
+        )
+        return process
+
+    async def _watch_child(self, process: trio.Process, on_ready: Callable[[], None]) -> None:
+        """Until it has ended."""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        async with process.stdin, process.stdout:
+            if await process.stdout.receive_some(len(READY)):
+                self._child = process
+                if self._is_outdated:
+                    self._is_outdated = False
+                    process.send_signal(signal.SIGHUP)
+                on_ready()
+            try:
+                await process.wait()
+            finally:
+                self._child = None
+
+    def _arguments(self, questions: int) -> list[str]:
         files = ((name, getattr(self.settings, name)) for name in FILES)
         return [
             *("--share", os.fspath(self._share.absolute()), "--fd", str(self.listener.fileno())),
+            f"--parts-fd={questions}",
+            f"--counts-fd={self._counts}",
             f"--log-level={_log.getEffectiveLevel()}",
             *(f"--{name}={path}" for name, path in files if path is not None),
         ]

@@ -32,6 +32,8 @@ class Kind(enum.Enum):
     BLOB = "blob"
     TREE = "tree"
     BUNDLE = "bundle"
+    PARTS = "parts"
+    """Which parts of a blob are here: no file, and only a live node answers (`blobfs.shares.parts`)."""
     RECORD = "record"
     LOG = "log"
     BUNDLES = "bundles"
@@ -103,6 +105,8 @@ def _kind(components: tuple[bytes, ...]) -> Kind | None:
             return Kind.TREE
         case (b".blobfs", b"bundles", package) if _BLOB_ID.match(package):
             return Kind.BUNDLE
+        case (b".blobfs", b"parts", blob) if _BLOB_ID.match(blob):
+            return Kind.PARTS
         case (b".blobfs", b"names", *directory, last) if last == _LOG_NAME and not _any_reserved(directory):
             return Kind.LOG
         case (b".blobfs", b"names", *directory, last) if last == _LIST_NAME and not _any_reserved(directory):

@@ -22,17 +22,17 @@ _ETAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 class Version:
     """The version of a file that is about to be served."""
 
-    etag: str
-    """Strong, with its quotes."""
-    modified: int
-    """Whole seconds since the epoch, as Last-Modified has them."""
+    etag: str | None
+    """Strong, with its quotes; None: there is no telling."""
+    modified: int | None
+    """Whole seconds since the epoch, as Last-Modified has them; None, likewise."""
     size: int
     immutable: bool
     """Its URL will never mean other bytes."""
 
     @property
-    def last_modified(self) -> str:
-        return formatdate(self.modified, usegmt=True)
+    def last_modified(self) -> str | None:
+        return None if self.modified is None else formatdate(self.modified, usegmt=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def _may_go_on(headers: Headers, version: Version) -> bool:
     if match is not None:
         return match.strip() == "*" or version.etag in _strong_tags(match)
     since = _seconds(headers.get("if-unmodified-since"))
-    return since is None or version.modified <= since
+    return since is None or version.modified is None or version.modified <= since
 
 
 def _is_known_already(headers: Headers, version: Version) -> bool:
@@ -95,7 +95,7 @@ def _is_known_already(headers: Headers, version: Version) -> bool:
     if match is not None:
         return match.strip() == "*" or version.etag in (tag for _, tag in _ETAG.findall(match))
     since = _seconds(headers.get("if-modified-since"))
-    return since is not None and version.modified <= since
+    return since is not None and version.modified is not None and version.modified <= since
 
 
 def _range_applies(headers: Headers, version: Version) -> bool:
@@ -105,7 +105,7 @@ def _range_applies(headers: Headers, version: Version) -> bool:
         return True
     if '"' in text:
         return text.strip() == version.etag
-    return version.immutable and _seconds(text) == version.modified
+    return version.immutable and version.modified is not None and _seconds(text) == version.modified
 
 
 def _joined(headers: Headers, name: str) -> str | None:

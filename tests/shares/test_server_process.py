@@ -14,7 +14,9 @@ import trio
 
 from blobfs.config.settings import ServeSettings
 from blobfs.errors import ConfigRefused
+from blobfs.model import BlobId
 from blobfs.shares.listening import bind_listener, shown_address
+from blobfs.shares.parts import Part
 from blobfs.shares.server_process import END_SECONDS, ShareServer
 from tests.servers.authority import Authority
 from tests.shares.asking import ask
@@ -30,14 +32,28 @@ from blobfs.shares.listening import bind_listener, shown_address
 from blobfs.config.settings import ServeSettings
 from blobfs.shares.server_process import ShareServer
 
+class Nothing:
+    def part_of(self, blob):
+        return None
+
 async def main():
     listener = bind_listener("127.0.0.1:0")
     async with trio.open_nursery() as nursery:
-        await nursery.start(ShareServer(Path(sys.argv[1]), listener, ServeSettings()).run)
+        await nursery.start(ShareServer(Path(sys.argv[1]), listener, ServeSettings()).run, Nothing())
         print(shown_address(listener), flush=True)
 
 trio.run(main)
 """
+
+
+class NoParts:
+    """A node that loads nothing."""
+
+    def part_of(self, blob: BlobId) -> Part | None:
+        return None
+
+
+NOTHING = NoParts()
 
 
 @pytest.fixture
@@ -60,7 +76,7 @@ async def serving(share: Path, settings: ServeSettings) -> AsyncIterator[ShareSe
     with bind_listener("127.0.0.1:0") as listener, trio.fail_after(LIMIT_SECONDS):
         async with trio.open_nursery() as nursery:
             server = ShareServer(share, listener, settings, first_delay=SOON)
-            await nursery.start(server.run)
+            await nursery.start(server.run, NOTHING)
             yield server
             nursery.cancel_scope.cancel()
 
@@ -208,7 +224,7 @@ async def test_told_before_it_serves(share: Path, tmp_path: Path) -> None:
         async with trio.open_nursery() as nursery:
             server = ShareServer(share, listener, ServeSettings(), first_delay=SOON)
             server.reload()
-            await nursery.start(server.run)
+            await nursery.start(server.run, NOTHING)
             assert (await ask(shown_address(listener), "/name")).body == b"content"
             assert len(children_of(os.getpid())) == 1
             nursery.cancel_scope.cancel()

@@ -112,6 +112,11 @@ class Loads:
     def load_of(self, key: str) -> Load | None:
         return self._loads.get(key)
 
+    def part_of(self, blob: BlobId) -> Partial | None:
+        """What has come of a blob that is being loaded, for those who ask this node for it."""
+        load = self._loads.get(blob)
+        return None if load is None else load.partial
+
     def last_attempts(self, key: str) -> tuple[Attempt, ...]:
         """Those of the last failure to load something, also when nobody loads it any more."""
         load, kept = self._loads.get(key), self._failures.of(key)
