@@ -12,6 +12,7 @@ from typing import Self
 
 import trio
 
+from blobfs.chunks import HEADER, map_length, parse_map
 from blobfs.directory_bundles import LIST_NAME, MAX_LIST_BYTES, Bundle, decode_list
 from blobfs.model import RESERVED_PREFIX, BlobId, Invalid, Kind, Name, url_path
 from blobfs.record import LOG_NAME, MAX_RECORD_BYTES, Record, decode_record
@@ -41,6 +42,7 @@ from blobfs.shares.plain import PAGE_SUFFIXES, PlainFile, plain_file, version_co
 NAMES = f"{RESERVED_PREFIX}/names/"
 BLOBS = f"{RESERVED_PREFIX}/blobs/"
 TREES = f"{RESERVED_PREFIX}/trees/"
+PARTS = f"{RESERVED_PREFIX}/parts/"
 BUNDLES = f"{RESERVED_PREFIX}/bundles/"
 
 MAX_TREE_READ = 1024 * 1024
@@ -172,6 +174,25 @@ class Share:
             if answer.is_absent:
                 return None
             return _promised_size(answer, may_be_page=False)
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether a live node answers, that can be asked which parts it has of a blob it is loading."""
+        return self._exchange.has_parts
+
+    async def parts(self, blob: BlobId, size: int) -> bytes | None:
+        """Which chunks of a blob of `size` bytes can be asked for, a bit each; None is not any."""
+        async with self._exchange.ask(Question("parts", PARTS + blob)) as answer:
+            if answer.is_absent:
+                return None
+            if answer.status != 200:
+                raise answer.status_failure()
+            length = HEADER.size + map_length(size)
+            raw = await read_exactly(ExactBody(answer, length), length)
+            found = parse_map(bytes(raw))
+            if found is None or found.size != size:
+                raise answer.failure(Kind.NOT_A_SHARE, "no map of this blob's chunks")
+            return bytes(found.bits)
 
     async def tree(self, blob: BlobId, offset: int, length: int) -> bytes:
         """Exactly these bytes of a blob's tree file."""

@@ -24,6 +24,7 @@ from blobfs.shares.answer_rules import REDIRECT_STATUS
 from blobfs.shares.connecting import Connector
 from blobfs.shares.counters import Counters
 from blobfs.shares.credentials import Credentials, read_credentials
+from blobfs.shares.parts import PARTS_HEADER
 from blobfs.shares.proxies import Proxies
 from blobfs.shares.tls import Trust, read_trust
 from blobfs.shares.transport import Limits, ShareTransport
@@ -79,7 +80,7 @@ class ShareStatistics:
 class Exchange:
     """One share's connections and the rules for using them.
 
-    Mutable: the counters; `_transport` and `_credentials`, by `aopen`.
+    Mutable: the counters; `_transport` and `_credentials`, by `aopen`; `has_parts`, by every answer.
     """
 
     def __init__(self, options: ShareOptions, counters: Counters | None = None) -> None:
@@ -94,6 +95,8 @@ class Exchange:
         self._slots = {line: trio.Semaphore(options.concurrent) for line in Line}
         self._counters = counters or Counters()
         self._transport: ShareTransport | None = None
+        self.has_parts = False
+        """Whether its last answer says that parts of blobs can be asked for."""
 
     async def aopen(self) -> None:
         """Raises `ConfigRefused`, in one line with the share."""
@@ -189,6 +192,7 @@ class Exchange:
             response = await self._transport.ask(request)
         except (httpx.TransportError, UnicodeError) as error:
             raise trial.failure(*described(error)) from error
+        self.has_parts = PARTS_HEADER in response.headers
         answer = Answer(trial, response, None if shown is None else shown.called)
         try:
             await answer.ensure_admitted()

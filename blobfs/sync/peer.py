@@ -70,6 +70,11 @@ class ShareLike(Protocol):
 
     async def blob_size(self, blob: BlobId) -> int | None: ...
 
+    @property
+    def has_parts(self) -> bool: ...
+
+    async def parts(self, blob: BlobId, size: int) -> bytes | None: ...
+
     async def tree(self, blob: BlobId, offset: int, length: int) -> bytes: ...
 
     def blob(self, blob: BlobId, size: int, offset: int, length: int) -> Body: ...
@@ -114,6 +119,11 @@ class Peer:
     @property
     def is_plain(self) -> bool:
         return self.share.options.plain
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether it is a live node, which can be asked which parts it has of what it is loading."""
+        return self.share.has_parts
 
     @property
     def is_struck(self) -> bool:

@@ -108,6 +108,8 @@ class FakeShare:
         self.records: dict[Name, Record] = {}
         self.logs: dict[Name, bytes] = {}
         self.files: dict[Name, tuple[PlainFile, bytes]] = {}
+        self.present: dict[BlobId, bytes] | None = None
+        """Of a live node: the maps of what it has of blobs."""
         self.asked: list[Asked] = []
         self.received = 0
         self.in_flight = 0
@@ -240,6 +242,15 @@ class FakeShare:
             if letter == "a" or blob not in self.blobs:
                 return None
             return len(self.blobs[blob])
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether it is a live node."""
+        return self.present is not None
+
+    async def parts(self, blob: BlobId, size: int) -> bytes | None:
+        async with self._answering("parts", blob) as letter:
+            return None if letter == "a" or self.present is None else self.present.get(blob)
 
     async def tree(self, blob: BlobId, offset: int, length: int) -> bytes:
         async with self._answering("tree", blob, offset, length) as letter:

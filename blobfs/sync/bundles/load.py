@@ -267,6 +267,12 @@ class BundleLoad:
         """The shares that may have the bundle as far as is known, and are not down."""
         return () if self.means.has_ended else self._verdicts.without(self._up_peers())
 
+    def peers_for(self, first: int, stop: int) -> tuple[Peer, ...]:
+        return self.able_peers()
+
+    def preferred(self, peers: tuple[Peer, ...]) -> tuple[Peer, ...]:
+        return peers
+
     def suspects(self) -> tuple[Peer, ...]:
         """Those too that are down just now."""
         return self._verdicts.without(peer for peer in self.means.peers if not peer.is_plain)

@@ -69,6 +69,10 @@ class ChunkFailures:
         failed = self._failed.get(chunk)
         return failed is not None and failed.until > trio.current_time()
 
+    def failing(self) -> int:
+        """All of them, as a number in which bit c is chunk c."""
+        return sum(1 << chunk for chunk in self._failed if self.is_failing(chunk))
+
     def raise_for(self, first: int, stop: int) -> None:
         """Raises why the first chunk of a range that is known to fail does."""
         now = trio.current_time()

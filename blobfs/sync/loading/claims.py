@@ -1,8 +1,7 @@
 """Chunks that a map on the disk claims are verified again, when they are first needed."""
 
 import logging
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 from blobfs import errors
 from blobfs.model import CHUNK_SIZE, Attempt
@@ -16,26 +15,26 @@ from blobfs.sync.peer import Peer
 _log = logging.getLogger(__name__)
 
 
-class Confirmed(NamedTuple):
-    """What came of it."""
-
-    chunks: list[int]
-    """That are here after all."""
-    failures: list[tuple[Peer, Attempt]]
-    """Of the shares that were asked for what was needed to tell."""
+Note = Callable[[Peer, Attempt], None]
+"""Called with each share that was asked for what was needed to tell, and failed."""
 
 
 async def confirm_claimed(
-    partial: Partial, source: Source, disk: DiskThreads, peers: Sequence[Peer], first: int, stop: int
-) -> Confirmed:
-    """Marks the claimed chunks of a range as present, or as missing if they are wrong.
+    partial: Partial,
+    source: Source,
+    disk: DiskThreads,
+    peers: Sequence[Peer],
+    first: int,
+    stop: int,
+    note: Note,
+) -> list[int]:
+    """Marks the claimed chunks of a range as present, which are returned, or as missing if they are wrong.
 
     A chunk of which that cannot be told now stays claimed: it is loaded like a missing one.
     """
     confirmed: list[int] = []
-    failures: list[tuple[Peer, Attempt]] = []
     for start, count in partial.claimed(first, stop - first):
-        if not await _can_verify(source, peers, start, start + count, failures):
+        if not await can_verify(source, peers, start, start + count, note):
             continue
         right = await disk.run(_are_right, partial, source, start, start + count)
         for chunk, is_right in enumerate(right, start):
@@ -44,17 +43,18 @@ async def confirm_claimed(
                 confirmed.append(chunk)
             else:
                 partial.unclaim(chunk, 1)
-    return Confirmed(confirmed, failures)
+    return confirmed
 
 
-async def _can_verify(
+async def can_verify(
     source: Source,
     peers: Sequence[Peer],
     first: int,
     stop: int,
-    failures: list[tuple[Peer, Attempt]],
+    note: Note,
 ) -> bool:
-    """False if the tree on the disk is gone too, and no share has it now."""
+    """Sees to it that a range can be verified. False if it cannot: the tree on the disk is gone too, and no
+    share has it now."""
     if await source.resume(first, stop):
         return True
     for peer in sorted(peers, key=lambda peer: rank(peer.view(1))):
@@ -63,7 +63,7 @@ async def _can_verify(
                 await source.prepare(peer, first, stop, ahead=True)
             return True
         except ShareFailure as failure:
-            failures.append((peer, failure.attempt))
+            note(peer, failure.attempt)
     return False
 
 

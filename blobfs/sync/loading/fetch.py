@@ -37,6 +37,8 @@ class Destination(Protocol):
     @property
     def is_sequential(self) -> bool: ...
 
+    async def prepare(self, peer: Peer, first: int, stop: int) -> None: ...
+
     async def keep(self, chunk: int, content: Buffer) -> bool: ...
 
 
@@ -109,7 +111,7 @@ async def fetch(
     prepared = trio.Event()
 
     async def prepare() -> None:
-        await source.prepare(runner.peer, start, end, ahead=load.is_sequential)
+        await load.prepare(runner.peer, start, end)
         prepared.set()
 
     with lone_failure():

@@ -18,14 +18,14 @@ from blobfs.config.settings import LoadSettings, LoadTerms
 from blobfs.merkle import Buffer
 from blobfs.model import CHUNK_SIZE, Attempt, Kind, Name
 from blobfs.record import BlobRecord
-from blobfs.shares.choice import Urgency, span_length
-from blobfs.shares.health import Circuit
+from blobfs.shares.choice import Urgency
+from blobfs.shares.failure import ShareFailure
 from blobfs.shares.retry_rules import failed_attempt
 from blobfs.store.partial import Partial
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.flow import Flow
 from blobfs.sync.loading.chunk_failures import KEPT_ATTEMPTS, ChunkFailures
-from blobfs.sync.loading.claims import confirm_claimed
+from blobfs.sync.loading.claims import can_verify, confirm_claimed
 from blobfs.sync.loading.dispatch import Dispatcher
 from blobfs.sync.loading.extra import ExtraTraffic
 from blobfs.sync.loading.fetch import Runner, fetch, stretch
@@ -35,9 +35,11 @@ from blobfs.sync.loading.landing import Landed, Landing
 from blobfs.sync.loading.passing import Passing
 from blobfs.sync.loading.source import Source
 from blobfs.sync.loading.span import Span
+from blobfs.sync.loading.swarm import Swarm
+from blobfs.sync.loading.towards import next_step, next_wanted
 from blobfs.sync.loading.verdicts import Verdicts
 from blobfs.sync.loading.waiters import Waiters
-from blobfs.sync.loading.window import LEAST_SPAN, WHOLE_BELOW, chunk_range, runs
+from blobfs.sync.loading.window import WHOLE_BELOW, chunk_range, runs
 from blobfs.sync.peer import Peer
 from blobfs.sync.space import Space
 
@@ -75,6 +77,7 @@ class Load:
     readers: int = 0
     in_flight: set[int] = field(default_factory=set)
     failures: ChunkFailures = field(init=False)
+    swarm: Swarm = field(init=False)
     spans: list[Span] = field(default_factory=list)
     was_whole: bool = False
     kept: trio.Event = field(default_factory=trio.Event)
@@ -98,6 +101,7 @@ class Load:
         self.failures = ChunkFailures(self.settings.failure_memory)
         self._goals = Goals(self.partial)
         self._waiters = Waiters(self.partial)
+        self.swarm = Swarm(self.key, self.size, self.dispatcher, self.nursery)
         self._landing = Landing(self.partial, self.source, self.disk, self.space, self.passing, self.landers)
 
     @property
@@ -228,72 +232,51 @@ class Load:
         most = self.settings.span_size // CHUNK_SIZE
         if self.size <= WHOLE_BELOW:
             first, stop = 0, self.partial.chunks
-        elif self._next_wanted(first, stop) is None:
+        elif next_wanted(self, first, stop) is None:
             return
         elif urgency is Urgency.READER and self._goals.reach(first, stop):
             self.pump()
-            if self.spans:
+            if self.spans and not self.swarm.is_on:
                 return  # it gets there by itself
-        for start, end in runs(first, stop, self._is_wanted, most):
+        for start, end in runs(first, stop, self.is_wanted, most):
             self._start_span(Span(self, start, end, urgency))
 
     def pump(self) -> None:
         """Starts spans towards the goals while shares have room for them."""
         if self._has_ended:
             return
+        if self._goals:
+            self._watch()
         for goal in self._goals:
             while self._start_towards(goal):
                 pass
 
     def _start_towards(self, goal: Goal) -> bool:
         """One span; False when there is nothing to start now."""
-        wanted = self._next_wanted(goal.first, goal.stop)
-        if wanted is None:
+        step = next_step(self, goal)
+        if step is None:
             return False
-        start, end = wanted
-        peers = self.able_peers()
-        if not peers:
-            if goal.is_awaited:  # to be told why
-                self._start_span(Span(self, start, start + 1, goal.urgency))
-            return False
-        length = (end - start) * CHUNK_SIZE
-        urgency = max(goal.urgency, Urgency.AHEAD)
-        peer = self.dispatcher.offer(peers, length, urgency, self.settings.spans_per_share)
-        if peer is None:
-            self.dispatcher.feed_later(self.pump, self.active_spans)
-            return False
-        fitting = self._fitting(peer, goal, peers)
-        if goal.is_moving and end == goal.stop and end - start < fitting:
-            return False  # a little later it is worth a request
-        self.dispatcher.take(peer)
-        self._start_span(Span(self, start, min(end, start + fitting), goal.urgency, peer))
-        return True
-
-    def _next_wanted(self, first: int, stop: int) -> tuple[int, int] | None:
-        """The first run of wanted chunks in a range, no longer than one span may be."""
-        most = self.settings.span_size // CHUNK_SIZE
-        while (start := self.partial.next_absent(first, stop)) >= 0:
-            if self._is_wanted(start):
-                return next(runs(start, min(start + most, stop), self._is_wanted, most))
-            first = next((span.stop for span in self.spans if span.first <= start < span.stop), start + 1)
-        return None
-
-    def _fitting(self, peer: Peer, goal: Goal, peers: Sequence[Peer]) -> int:
-        """Chunks to ask of a share in one request; of one that may be down still, just enough to tell."""
-        most, at_once = self.settings.span_size, self.settings.spans_per_share
-        view = peer.view(at_once)
-        if view.circuit is not Circuit.CLOSED:
-            return LEAST_SPAN
-        if goal.is_moving:  # the window is to hold what every share has under way, and some more
-            at_once *= sum(1 for peer in peers if not peer.is_down())
-            most = min(most, (goal.stop - goal.first) * CHUNK_SIZE * 2 // (3 * at_once))
-        return max(span_length(view, LEAST_SPAN * CHUNK_SIZE, most) // CHUNK_SIZE, 1)
+        if step.peer is not None:
+            self.dispatcher.take(step.peer)
+        self._start_span(Span(self, step.first, step.stop, goal.urgency, step.peer))
+        return step.peer is not None
 
     def _start_span(self, span: Span) -> None:
         self.in_flight.update(range(span.first, span.stop))
         self.spans.append(span)
         span.extend(SPAN_LIVES * self.settings.read_timeout)
         self.nursery.start_soon(self._run_span, span)
+        if span.urgency is Urgency.FILL:
+            self._watch()
+
+    def _watch(self) -> None:
+        """What others have of it is worth knowing."""
+        self.swarm.watch(self.peers, lambda: bool(self.spans), self._heard)
+
+    def _heard(self, peer: Peer) -> None:
+        """It has more of it than before."""
+        self._verdicts.forgive(peer)
+        self.pump()
 
     @property
     def is_sequential(self) -> bool:
@@ -304,8 +287,17 @@ class Load:
         return len(self.spans)
 
     def able_peers(self) -> tuple[Peer, ...]:
-        """The shares that may have it as far as is known."""
+        """The shares that may have all of it as far as is known."""
+        return self.swarm.whole(self.worth_asking())
+
+    def worth_asking(self) -> tuple[Peer, ...]:
         return self._verdicts.without(peer for peer in self.peers if self.source.offers(peer))
+
+    def peers_for(self, first: int, stop: int) -> tuple[Peer, ...]:
+        return self.swarm.having(self.worth_asking(), first, stop)
+
+    def preferred(self, peers: tuple[Peer, ...]) -> tuple[Peer, ...]:
+        return self.swarm.preferred(peers)
 
     def verdicts(self) -> list[Attempt]:
         return self._verdicts.attempts()
@@ -317,10 +309,11 @@ class Load:
     def note(self, peer: Peer, attempt: Attempt) -> None:
         """One share failed."""
         self._verdicts.note(peer, attempt)
+        self.swarm.failed(peer, attempt)
         if attempt.kind is Kind.WRONG_BYTES:
             peer.strike(self.key, attempt.detail)
 
-    def _is_wanted(self, chunk: int) -> bool:
+    def is_wanted(self, chunk: int) -> bool:
         if self._landing.has(chunk) or chunk in self.in_flight:
             return False
         return not self.failures.is_failing(chunk)
@@ -355,11 +348,9 @@ class Load:
         if not self.partial.claimed(first, stop - first):
             return
         confirmed = await confirm_claimed(
-            self.partial, self.source, self.disk, self.able_peers(), first, stop
+            self.partial, self.source, self.disk, self.able_peers(), first, stop, self.note
         )
-        for peer, attempt in confirmed.failures:
-            self.note(peer, attempt)
-        self.in_flight.difference_update(confirmed.chunks)
+        self.in_flight.difference_update(confirmed)
         self._waiters.changed()
 
     def missing(self, first: int, stop: int) -> list[tuple[int, int]]:
@@ -373,6 +364,15 @@ class Load:
         self, runner: Runner, first: int, stop: int, progressed: Callable[[Runner], None]
     ) -> None:
         await fetch(self, runner, first, stop, progressed)
+
+    async def prepare(self, peer: Peer, first: int, stop: int) -> None:
+        """For `fetch`: what these chunks are verified with. Who has a part of the blob need not have that."""
+        if not self.swarm.has_part(peer):
+            await self.source.prepare(peer, first, stop, ahead=self.is_sequential)
+            return
+        if not await can_verify(self.source, self.able_peers(), first, stop, self.note):
+            detail = "nobody has the hash tree of what it has"
+            raise ShareFailure(failed_attempt(peer.shown, "tree", Kind.NOT_ASKED, detail))
 
     def check_whole(self) -> None:
         if self.partial.is_whole and not self.was_whole:

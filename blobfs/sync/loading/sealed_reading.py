@@ -14,10 +14,10 @@ from typing import Protocol
 import trio
 
 from blobfs import errors
+from blobfs.chunks import chunk_count
 from blobfs.config.settings import LoadSettings
 from blobfs.model import CHUNK_SIZE, BlobId
 from blobfs.store.cached import open_verifiable_cached
-from blobfs.store.chunk_map import chunk_count
 from blobfs.store.files import Buffer, read_at_nowait
 from blobfs.store.opening import Store
 from blobfs.store.verified import (

@@ -43,7 +43,11 @@ class Whole(Protocol):
     @property
     def retry_timeout(self) -> float: ...
 
-    def able_peers(self) -> tuple[Peer, ...]: ...
+    def peers_for(self, first: int, stop: int) -> tuple[Peer, ...]:
+        """The shares that may have all of a range."""
+
+    def preferred(self, peers: tuple[Peer, ...]) -> tuple[Peer, ...]:
+        """Those of them to ask rather than the others."""
 
     def note(self, peer: Peer, attempt: Attempt) -> None: ...
 
@@ -132,7 +136,7 @@ class Span:
             tried: list[Peer] = []
             begin = len(self.attempts)
             while candidates := self._others(tried):
-                peer = self.peer or await self._lease(candidates)
+                peer = self.peer or await self._lease(self.load.preferred(candidates))
                 self.peer = None
                 tried.append(peer)
                 self.load.extra.retried += bool(self.attempts)
@@ -185,7 +189,8 @@ class Span:
         nursery.start_soon(self._run, runner)
 
     def _others(self, tried: list[Peer]) -> tuple[Peer, ...]:
-        return tuple(peer for peer in self.load.able_peers() if peer not in tried or peer in self._returning)
+        peers = self.load.peers_for(self.first, self.stop)
+        return tuple(peer for peer in peers if peer not in tried or peer in self._returning)
 
     def _next_look(self, tried: list[Peer]) -> float:
         if not self._others(tried):

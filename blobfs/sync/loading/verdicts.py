@@ -39,6 +39,11 @@ class Verdicts:
             until = math.inf if attempt.kind in _FOR_GOOD else trio.current_time() + self._believed_for
             self._verdicts[peer] = Verdict(attempt, until)
 
+    def forgive(self, peer: Peer) -> None:
+        """It has said that it has something by now."""
+        if peer in self._verdicts and self._verdicts[peer].attempt.kind is Kind.ABSENT:
+            del self._verdicts[peer]
+
     def forget(self) -> None:
         """The shares are not what they were."""
         self._verdicts.clear()

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import trio
 
+from blobfs.chunks import chunk_count
 from blobfs.model import CHUNK_SIZE
-from blobfs.store.chunk_map import chunk_count
 from blobfs.store.hashing import WORTH_IT
 from blobfs.store.verified import KnownChunks, OpenBlob, verify
 from blobfs.sync.disk import DiskThreads
