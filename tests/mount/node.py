@@ -61,6 +61,8 @@ class BlobfsNode:
     """One node below `directory`. `process` is None while it does not run; the port never changes."""
 
     lifetime = LIFETIME
+    launcher: Sequence[str] = ()
+    """A program, with its arguments, that becomes the command."""
 
     def __init__(
         self,
@@ -142,6 +144,7 @@ class BlobfsNode:
         options = [f"-o{','.join(self.options)}"] if self.options else []
         return subprocess.Popen(
             [
+                *self.launcher,
                 *(sys.executable, "-P", "-m", "blobfs", "mount", f"--store={self.store}"),
                 *(*listen, *options, *self.arguments),
                 *(f"--ready-fd={ready_fd}", self.mountpoint),
