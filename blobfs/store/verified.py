@@ -22,6 +22,9 @@ from blobfs.store.opening import Store
 from blobfs.store.sealed import hash_file, open_blob, place_tree
 from blobfs.store.tree_nodes import KnownNodes
 
+READ_AHEAD = (4 << 20) // CHUNK_SIZE
+"""Chunks on either side that the kernel may read from the disk together with those that are asked for."""
+
 
 class Version(NamedTuple):
     """Of a file: what does not change as long as nobody touches its content."""
@@ -98,11 +101,15 @@ class KnownChunks:
     def are_right(self, first: int, stop: int) -> bool:
         return not self.is_wrong and self._right.find(0, first, stop) < 0
 
-    def note(self, version: Version, first: int, stop: int) -> None:
-        """These chunks were right in that version of the file."""
+    def note(self, version: Version, first: int, stop: int, *, again: bool = False) -> None:
+        """These chunks were right in that version of the file. `again`: they were known, but not cached any
+        more; then what the kernel has read with them is not known either."""
         if version != self.version:
             self.version = version
             self._right = bytearray(len(self._right))
+        elif again:
+            around = range(len(self._right))[max(first - READ_AHEAD, 0) : stop + READ_AHEAD]
+            self._right[around.start : around.stop] = bytes(len(around))
         self._right[first:stop] = b"\1" * (stop - first)
 
     def note_all(self, version: Version) -> None:

@@ -280,6 +280,7 @@ class Loads:
         """Keeps a blob that is whole and shares it in turn, under its names."""
         try:
             content = await self._completion.keep(load, had_names_saved=load.size > NAMES_SAVED_FROM)
+            self.stored.note_right(content.blob, load.partial.fd)
             if isinstance(load.source, PlainSource):
                 self._keep_plain_blob(load.key, content.blob)
         except errors.BlobfsError as error:

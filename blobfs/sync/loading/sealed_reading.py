@@ -103,6 +103,11 @@ class StoredBlobs:
             raise
         return SealedReader(self, opened, verifying)
 
+    def note_right(self, blob: BlobId, fd: int) -> None:
+        """All of this file was verified as it was loaded just now: it is not hashed again to be read."""
+        opened = OpenBlob(blob, fd, -1)
+        self._known_of(opened).known.note_all(opened.version())
+
     async def _settle_size(self, opened: OpenBlob, known: KnownChunks, size: int) -> None:
         """Either the file or the record is wrong: returns if it is the file, and it has been taken away."""
         fault = await self.disk.run(doubt_size, opened, size, self._store.hashing)
@@ -160,6 +165,7 @@ class SealedReader:
         if self._instead is not None:
             return await self._instead.read(offset, length, wait=wait)
         self._stored.reads.here += 1
+        was_right = self._known.are_right(offset // CHUNK_SIZE, chunk_count(offset + length))
         content = self._read_known(offset, length)
         if content is None and await self._verifying.look_at(self._opened, offset, length):
             content = self._read_known(offset, length)
@@ -168,7 +174,7 @@ class SealedReader:
             return content
         found = await self._read_verified(offset, length)
         if isinstance(found, Verified):
-            self._known.note(found.version, found.first, found.stop)
+            self._known.note(found.version, found.first, found.stop, again=was_right)
             return found.content
         if found.fault is Fault.TREE and self._is_known(self._opened.version(), offset, length):
             return found.content  # the blob was hashed as a whole

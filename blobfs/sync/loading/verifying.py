@@ -68,12 +68,13 @@ class Verifying:
         return stop
 
     async def _verify(self, opened: OpenBlob, first: int, stop: int) -> None:
+        again = self.known.are_right(first, stop)
         look = _Look(first, stop)
         self._looks.append(look)
         try:
             version = await self._disk.run(verify, opened, self.known, first, stop)
             if version is not None:
-                self.known.note(version, first, stop)
+                self.known.note(version, first, stop, again=again)
         finally:
             self._looks.remove(look)
             look.done.set()
