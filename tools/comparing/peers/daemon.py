@@ -9,10 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.benchmarks.running import Failed, Overdue, Word
+from tools.benchmarks.running import Failed, Overdue, Word, has_ended
 
 START_SECONDS = 20.0
 STOP_SECONDS = 5.0
+ENDING_SECONDS = 1.0
+"""What a daemon is given to end by itself when its mount is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ def mounting(
         _wait_until_mounted(daemon, mountpoint)
         yield daemon
         _unmount(mountpoint)  # first, so that it ends by itself and writes down what it has
+        has_ended(daemon.process, ENDING_SECONDS)
 
 
 def is_mounted(mountpoint: Path) -> bool:
@@ -88,8 +91,6 @@ def _unmount(mountpoint: Path) -> None:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     for end in (process.terminate, process.kill):
-        try:
-            process.wait(STOP_SECONDS if end == process.kill else 1.0)
-        except subprocess.TimeoutExpired:
+        if process.poll() is None:
             end()
-    process.wait(STOP_SECONDS)
+            has_ended(process, STOP_SECONDS)

@@ -14,7 +14,7 @@ from tools.comparing.results import Result
 NAME = "parallel"
 OWN = "own"
 """The directory of the files that are read by one reader each."""
-READERS, QUICK_READERS = (1, 4, 16, 64), (1, 16)
+READERS, QUICK_READERS = (1, 4, 16, 64), (16,)
 OWN_SIZE = 16 * MIB
 
 
