@@ -123,7 +123,7 @@ def write(found: Findings, out: Path) -> None:
     (out / "results.json").write_text(dump(found), "utf-8")
     if shown := panels(found.results):
         try:
-            (out / PICTURE).write_text(picture(shown), "utf-8")
+            (out / PICTURE).write_text(picture(shown, quick=found.quick), "utf-8")
         except ImportError:
             say(f"no {PICTURE}: matplotlib is not installed")
 

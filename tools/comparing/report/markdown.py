@@ -30,7 +30,7 @@ def _head(findings: Findings) -> str:
         "are medians of the turns, with the least and the most in brackets; in bold, how many times as much "
         "as blobfs a peer takes: the median of the ratios within each turn. "
         "What has no brackets went once.\n\n"
-        f"blobfs {findings.blobfs}, {findings.when}, {findings.machine}; {findings.runs} turns, {size}."
+        f"blobfs {findings.blobfs}, {findings.when}, {findings.machine}; turns: {findings.runs}; {size}."
     )
 
 
