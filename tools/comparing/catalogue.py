@@ -39,8 +39,8 @@ WORKLOADS = {
         Workload("random", "4 KiB anywhere in 1 GiB", random_reads, 10 * GIB),
         Workload("small", "2,000 files of 4 KiB in one directory; the figures are for one", small_files),
         Workload("write", "1 GiB, and 2,000 files of 4 KiB, written", writing, 8 * GIB),
-        Workload("calls", "1 GiB through calls other than read", other_calls, 12 * GIB),
-        Workload("parallel", "many readers at once: of one 256 MiB, of 16 MiB each", parallel, 12 * GIB),
+        Workload("calls", "512 MiB through calls other than read", other_calls, 6 * GIB),
+        Workload("parallel", "many readers at once: of one 256 MiB, of 8 MiB each", parallel, 8 * GIB),
         Workload(
             "programs", "Python from its library, grep -r over it, a 1 GiB model by mmap", programs, 12 * GIB
         ),

@@ -19,7 +19,7 @@ from tools.comparing.results import Result
 
 Way = tuple[str, str]
 """Case and peer."""
-EXPENSIVE_SECONDS = 30.0
+EXPENSIVE_SECONDS = 20.0
 """What takes longer, checks and all, goes once: a turn of it would cost more than it teaches."""
 MOUNTPOINT = re.compile(r"/\S+/(node-)?mnt\b")
 """As failures name it: another one every time."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tools.benchmarks.workbench import CONTENT, GIB, MIB, one_blob, sha256
+from tools.benchmarks.workbench import CONTENT, MIB, one_blob, sha256
 from tools.comparing.comparison import Comparison, Way
 from tools.comparing.fleet import Fleet, fleet
 from tools.comparing.peers.everyone import LOADING, LOCAL
@@ -15,7 +15,7 @@ KINDS = {"mmap": "mapped", "sendfile": "sent", "copy_file_range": "copied"}
 
 
 def other_calls(comparison: Comparison) -> list[Result]:
-    size = comparison.size(GIB, 64 * MIB)
+    size = comparison.size(512 * MIB, 64 * MIB)
     with comparison.bench.source(one_blob(size)) as share, comparison.bench.place() as place:
         digests = {CONTENT: sha256(share / CONTENT)}
         with fleet(comparison, share, digests, [*LOADING, *LOCAL]) as mounts:

@@ -15,12 +15,12 @@ NAME = "parallel"
 OWN = "own"
 """The directory of the files that are read by one reader each."""
 READERS, QUICK_READERS = (1, 4, 16, 64), (16,)
-OWN_SIZE = 16 * MIB
+OWN_SIZE = 8 * MIB
 
 
 def parallel(comparison: Comparison) -> list[Result]:
     readers = QUICK_READERS if comparison.quick else READERS
-    size, own = comparison.size(256 * MIB, 16 * MIB), comparison.size(OWN_SIZE, OWN_SIZE // 16)
+    size, own = comparison.size(256 * MIB, 16 * MIB), comparison.size(OWN_SIZE, OWN_SIZE // 8)
     noted = Noted(NAME)
     with (
         comparison.bench.source(partial(_write, size, own, max(readers))) as share,
