@@ -23,9 +23,10 @@ import re
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,10 @@ class Request:
     """None: not while it was looked at."""
 
 
+def _already_forgotten() -> None:
+    """Before the ``with`` and after it there is nothing to forget."""
+
+
 class Seen(Counter[str]):
     """How often each opcode was sent; filled in when the ``with`` is left."""
 
@@ -77,6 +82,8 @@ class Seen(Counter[str]):
         super().__init__()
         self.requests: list[Request] = []
         """In the order they were sent; none if only an adapter could be asked."""
+        self.forget: Callable[[], object] = _already_forgotten
+        """Inside of the ``with``: only what comes from now on is counted."""
 
     def waited_for(self) -> int:
         """The round trips that stand in a caller's way."""
@@ -88,12 +95,19 @@ def fuse_requests(mountpoint: Path) -> Iterator[Seen]:
     seen = Seen()
     if is_traceable():
         with _instance(_connection(mountpoint)) as instance:
+            seen.forget = partial((instance / "trace").write_text, "")
             yield seen
             seen.requests = _read_requests(instance)
         seen.update(request.opcode for request in seen.requests)
         return
     store = _store_of(mountpoint)
     before = _adapter_counts(store)
+
+    def forget() -> None:
+        before.clear()
+        before.update(_settled_counts(store))
+
+    seen.forget = forget
     yield seen
     seen.update(_settled_counts(store) - before)
 

@@ -53,3 +53,12 @@ def test_where_nobody_tells_it_fails(tmp_path: Path, way: str):
     """A count that cannot be had is an error, never a nought."""
     with pytest.raises(NoTrace), fuse_requests(tmp_path):
         pass
+
+
+def test_what_prepares_is_forgotten(place: Path, way: str):
+    """Inside of the `with`, what came before can be left out."""
+    with fuse_requests(place.parent) as seen:
+        os.mkdir(place / "before")
+        seen.forget()
+        os.mkdir(place / "after")
+    assert seen["MKDIR"] == 1

@@ -64,8 +64,6 @@ def count(watched: Watched, caller: Caller, operation: Operation, calls: bool) -
         caller.call(operation.verb, operation.paths)
         return None
     wait_at_rest(watched.pid)
-    if operation.is_warm:  # at once: what the kernel may trust for a second only is to be trusted
-        caller.call(operation.verb, operation.paths)
     try:
         return _count_calls(watched, caller, operation) if calls else _count(watched, caller, operation)
     except (Failed, Overdue) as failure:
@@ -74,11 +72,13 @@ def count(watched: Watched, caller: Caller, operation: Operation, calls: bool) -
 
 def _count(watched: Watched, caller: Caller, operation: Operation) -> Counted:
     times = len(operation.paths)
-    hops = watched.hops() if watched.hops else None
-    if watched.server is not None:
-        watched.server.forget_requests()
-    cpu = cpu_seconds(watched.pid)
     with fuse_requests(watched.path) as seen:
+        _warm(caller, operation)
+        hops = watched.hops() if watched.hops else None
+        if watched.server is not None:
+            watched.server.forget_requests()
+        cpu = cpu_seconds(watched.pid)
+        seen.forget()
         answer = caller.call(operation.verb, operation.paths)
         cpu = wait_at_rest(watched.pid) - cpu
     asked = watched.server.requests() if watched.server is not None else None
@@ -94,7 +94,14 @@ def _count(watched: Watched, caller: Caller, operation: Operation) -> Counted:
     )
 
 
+def _warm(caller: Caller, operation: Operation) -> None:
+    """Right before it counts: what the kernel may trust for a second only is to be trusted."""
+    if operation.is_warm:
+        caller.call(operation.verb, operation.paths)
+
+
 def _count_calls(watched: Watched, caller: Caller, operation: Operation) -> Counted:
+    _warm(caller, operation)
     with traced(watched.pid) as found:
         answer = caller.call(operation.verb, operation.paths)
         wait_at_rest(watched.pid)
