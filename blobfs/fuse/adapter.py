@@ -235,7 +235,9 @@ class Adapter(pyfuse3.Operations):
 
     @_answered
     async def flush(self, fh: int) -> None:
-        await self._fs.flush(fh)
+        changed = await self._fs.flush(fh)
+        if changed:
+            pyfuse3.invalidate_inode(changed, attr_only=True)
 
     @_answered
     async def release(self, fh: int) -> None:

@@ -26,7 +26,7 @@ from blobfs.sync.background import guarded
 from blobfs.sync.disk import DiskThreads
 from blobfs.sync.jobs import SealJob
 from blobfs.sync.loading.reader import Reader
-from blobfs.vfs.attributes import Opened
+from blobfs.vfs.attributes import NO_INODE, Opened
 from blobfs.vfs.nodes import Container, FileNode, PlainContent, Settled, ViewNode, Writing
 from blobfs.vfs.package_nodes import PackageFile
 from blobfs.vfs.packages import open_package_file
@@ -241,6 +241,7 @@ async def clear_mark(state: MountState, writing: Writing) -> None:
 def _changed(writing: Writing) -> None:
     writing.mode &= ~SET_ID_BITS  # the kernel leaves it to us (FUSE_HANDLE_KILLPRIV_V2)
     writing.version += 1
+    writing.is_new = False
     writing.mtime_ns = time.time_ns()
 
 
@@ -279,17 +280,23 @@ async def fsync(state: MountState, number: int) -> None:
     writing.synced = version
 
 
-async def flush(state: MountState, number: int) -> None:
-    """One close of one duplicate. Raises `WrongContent` for a blob that is not what its id says."""
+async def flush(state: MountState, number: int) -> int:
+    """One close of one duplicate. Raises `WrongContent` for a blob that is not what its id says.
+
+    Returns the inode of a file to which nothing was written: the kernel is to ask for what it looks like from
+    now on, as the seal will change that. After a write it does so anyway.
+    """
     handle = state.file(number)
     writing = handle.writing
     if writing is None or writing.job is not None:
-        return
+        return NO_INODE
     writing.open[number] = True
+    was_new, writing.is_new = writing.is_new, False
     if writing.expected is not None:
         await _check_expected(state, handle, writing)
     elif writing.synced == writing.version != writing.marked and handle.node.names():
         await _mark_closed(state, handle.node, writing)
+    return handle.node.inode if was_new else NO_INODE
 
 
 async def _mark_closed(state: MountState, node: FileNode, writing: Writing) -> None:

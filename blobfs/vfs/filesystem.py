@@ -16,7 +16,7 @@ from blobfs.store.files import Buffer
 from blobfs.sync.explanation import Seen
 from blobfs.sync.service import SyncService
 from blobfs.vfs import change, files, listing, moving, naming, needed, xattrs
-from blobfs.vfs.attributes import Attributes, Caller, Change, DirEntry, Opened, Statvfs
+from blobfs.vfs.attributes import NO_INODE, Attributes, Caller, Change, DirEntry, Opened, Statvfs
 from blobfs.vfs.canary import CanaryNode, open_canary
 from blobfs.vfs.needed_nodes import BundleNode, MissingNode, NeededNode, StateNode, TransactionNode
 from blobfs.vfs.nodes import DirectoryNode, FileNode, Node, SymlinkNode, ViewNode
@@ -236,12 +236,13 @@ class FileSystem:
                 return await needed.write(self._state, opened, offset, content)
         return await files.write(self._state, handle, offset, content)
 
-    async def flush(self, handle: int) -> None:
+    async def flush(self, handle: int) -> int:
         match self._state.handle(handle):
             case FileHandle():
-                await files.flush(self._state, handle)
+                return await files.flush(self._state, handle)
             case WriterHandle() as opened:
                 await needed.flush(self._state, opened)
+        return NO_INODE
 
     async def release(self, handle: int) -> None:
         match self._state.handles.get(handle):

@@ -52,6 +52,8 @@ class Writing:
     marked: int = -1
     marked_content: Stored | None = None
     open: dict[int, bool] = field(default_factory=dict)
+    is_new: bool = True
+    """Nothing was written or closed yet: the kernel knows what it looks like."""
     following: bool = False
     job: SealJob | None = None
     submitted: trio.Event = field(default_factory=trio.Event)

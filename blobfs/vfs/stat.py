@@ -103,7 +103,9 @@ def _file(state: MountState, node: FileNode) -> Attributes:
             size = writing.size
             # It is sealed before long, and then another node may publish something newer under its name.
             entry = 0.0 if _is_by_id(node) else PASSING if state.sync.peers else LASTING
-            return _make(state, node, mode, size, blocks_of(size), writing.mtime_ns, links, entry, 0.0)
+            # Programs look at what they have just made.
+            steady = PASSING if writing.is_new else 0.0
+            return _make(state, node, mode, size, blocks_of(size), writing.mtime_ns, links, entry, steady)
         case Settled(record) as settled:
             present = present_bytes(state, node)
             # Where there are shares, another node may publish something newer under a name of ours.

@@ -185,9 +185,10 @@ class MemoryFileSystem:
         node.content[offset : offset + len(content)] = content
         return len(content)
 
-    async def flush(self, handle: int) -> None:
+    async def flush(self, handle: int) -> int:
         if handle == self.nodes[ROOT].children.get(b"busy"):
             trio.lowlevel.spawn_system_task(_be_busy)
+        return 0
 
     async def release(self, handle: int) -> None: ...
     async def fsync(self, handle: int, datasync: bool) -> None: ...

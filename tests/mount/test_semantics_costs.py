@@ -23,6 +23,20 @@ def test_small_files(node: BlobfsNode):
     assert (node.share / "many/999").read_text() == "content 999"
 
 
+def test_writing_a_small_file(node: BlobfsNode):
+    """[S66] LOOKUP, CREATE, WRITE, FLUSH and one question for a capability: what is asked for each of 100
+    files that a program makes, looks at, writes and closes."""
+    kinds = ("lookup", "create", "getattr", "getxattr", "write", "flush", "setattr")
+    node.path("d").mkdir()
+    before = {kind: node.operations(kind) for kind in kinds}
+    for number in range(100):
+        with node.path(f"d/{number}").open("xb", buffering=0) as file:  # which looks at it, as cp does
+            file.write(b"content")
+    asked = {kind: node.operations(kind) - before[kind] for kind in kinds}
+    assert asked["getattr"] < 20
+    assert sum(asked.values()) < 530
+
+
 def test_page_cache(two_nodes: tuple[BlobfsNode, BlobfsNode]):
     """[S67] The second read causes no READ, where the file was written and where it was loaded."""
     a, b = two_nodes
