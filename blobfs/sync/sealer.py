@@ -386,8 +386,6 @@ class Sealer:
 def _discard_all(store: Store, published: list[SealJob], redo_lists: list[Path]) -> None:
     batches.forget(store, [job.written for job in published if job.written is not None], redo_lists)
     for job in published:
-        if (
-            job.written is None and job.incoming.fd >= 0
-        ):  # else it is gone already, and another one had failed
+        if job.written is None and job.incoming.fd >= 0:  # else it is gone already: another one had failed
             job.incoming.clear_intent()
             job.incoming.discard()
