@@ -105,3 +105,27 @@ def test_a_large_file_that_is_written(nodes: list[BlobfsNode]):
     assert kinds["write"] == 64
     assert kinds["getxattr"] <= 3  # the first write asks once, and who wants to know the id
     assert hops <= 64 + 8 + 20
+
+
+def read_cold(path: Path, size: int) -> None:
+    """From the daemon, which has it: not from the kernel's cache of the mount."""
+    fd = os.open(path, os.O_RDONLY)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    assert sum(len(piece) for piece in iter(lambda: os.read(fd, 1 << 20), b"")) == size
+    os.close(fd)
+
+
+def test_a_large_file_that_is_here(nodes: list[BlobfsNode]):
+    """Read in order: after a start some MiB are verified in one hop to a thread, later none is needed."""
+    node, size = nodes[0], 32 << 20
+    path = node.path("here")
+    path.write_bytes(os.urandom(size))
+    os.getxattr(path, "user.blobfs.id")
+    node.restart()
+    kinds, hops = asked(node, lambda: read_cold(path, size))
+    assert kinds["read"] <= (
+        32 + 8 if os.geteuid() == 0 else 256 + 8
+    )  # root has the kernel read further ahead
+    assert hops <= 8 + 4 + 10
+    kinds, hops = asked(node, lambda: read_cold(path, size))
+    assert hops <= 8

@@ -185,6 +185,25 @@ def test_what_had_left_the_cache_is_not_all_that_has(store: Store) -> None:
     assert not any(known.are_right(each, each + 1) for each in [*range(33, 65), *range(66, 100)])
 
 
+async def test_small_reads_in_order_are_verified_ahead(store: Store) -> None:
+    """Where the kernel reads ahead one chunk only, as for a user's mount: not a hop for each."""
+    raw = content(10 * MIB, seed=8)
+    put_blob(store, raw)
+    async with running(store) as sync:
+        before = sync.disk.hops
+        reader = await sync.loads.open(blob_of(raw), len(raw), None, None)
+        for at in (79, 66, 53):  # in no order: a hop for each
+            assert (
+                await reader.read(at * CHUNK_SIZE, CHUNK_SIZE) == raw[at * CHUNK_SIZE : (at + 1) * CHUNK_SIZE]
+            )
+        assert sync.disk.hops >= before + 3
+        reader.close()
+        hops = sync.disk.hops
+        assert await read_on(sync, raw, CHUNK_SIZE) == raw
+    if await trio.to_thread.run_sync(tells_what_is_cached_at, store, blob_of(raw)):
+        assert sync.disk.hops <= hops + 1 + 2 * 4  # to open it; the windows, ended by what is known
+
+
 def tells_what_is_cached_at(store: Store, blob: BlobId) -> bool:
     fd = os.open(store.layout.blob(blob), os.O_RDONLY)
     try:

@@ -1,7 +1,8 @@
 """Verifying chunks of a file that is here: each once, however many readers ask for it at a time.
 
-Whoever asks for much reads on: then what follows is verified with it, for a hop to a thread costs as much as
-hashing a quarter of a MiB. The bytes stay where they are, in the kernel's cache, and are read from there.
+Whoever asks for much, or for what comes after what is known, reads on: then what follows is verified with it,
+for a hop to a thread costs as much as hashing a quarter of a MiB. The bytes stay where they are, in the
+kernel's cache, and are read from there.
 """
 
 from dataclasses import dataclass, field
@@ -46,16 +47,28 @@ class Verifying:
     async def look_at(self, opened: OpenBlob, offset: int, length: int) -> bool:
         """Looks at these bytes again, whatever is known of them, unless somebody does right now; whether they
         are right. False where it is not worth while."""
-        if length < WORTH_IT or not self._is_cached:
+        if length < CHUNK_SIZE or not self._is_cached:
             return False
         first, stop = offset // CHUNK_SIZE, chunk_count(offset + length)
         has_waited = False
         while (look := self._look_in(first, stop)) is not None:
             await look.done.wait()
             has_waited = True
-        if not has_waited or not self.known.are_right(first, stop):
+        if has_waited and self.known.are_right(first, stop):
+            return True
+        if length >= WORTH_IT or self._follows(first):
             await self._verify(opened, first, self._end_of(first, stop))
-        return self.known.are_right(first, stop)
+            return self.known.are_right(first, stop)
+        return False
+
+    def _follows(self, first: int) -> bool:
+        """Whether it is read in order, as far as can be told. Where the daemon has no right to have the
+        kernel read further ahead, one chunk is asked for at a time."""
+        return (
+            first == 0
+            or self.known.are_right(first - 1, first)
+            or self._look_in(first - 1, first) is not None
+        )
 
     def _look_in(self, first: int, stop: int) -> _Look | None:
         return next((look for look in self._looks if look.first < stop and first < look.stop), None)
