@@ -17,7 +17,7 @@ import contextlib
 import errno
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -183,17 +183,6 @@ def put_blob_name(
     os.stat(store.layout.blob(record.blob))  # it must not get a record if it cannot get a link
     _put_record(store, name, record, loaded, redone)
     link_name(store, name, record, loaded)
-
-
-@store_errors()
-def put_loaded_names(store: Store, records: Mapping[Name, BlobRecord]) -> list[Name]:
-    """Makes names that mean nothing yet mean blobs that were loaded. Returns those whose blobs are here."""
-    put = []
-    for name, record in records.items():
-        if store.layout.blob(record.blob).exists():
-            put_blob_name(store, name, record, loaded=True)
-            put.append(name)
-    return put
 
 
 @store_errors()

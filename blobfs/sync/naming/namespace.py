@@ -16,6 +16,7 @@ from blobfs.model import ROOT, Name, join, split
 from blobfs.record import BlobRecord, DirRecord, GoneRecord, LogRecord, Record, SymlinkRecord
 from blobfs.store import batches, names, repair, sealed
 from blobfs.store.batches import Written
+from blobfs.store.loaded_batches import put_loaded_names
 from blobfs.store.looking_up import find_directory, find_entry
 from blobfs.store.names import LocalName
 from blobfs.store.opening import Store
@@ -180,7 +181,7 @@ class Namespace:
         await self.ensure_directory(directory, next(iter(records.values())))
         new = {name: record for name, record in records.items() if await self.entry(name) is None}
         blobs = [record.blob for record in new.values()]
-        put = await self.mending.change([directory], blobs, names.put_loaded_names, self._store, new)
+        put = await self.mending.change([directory], blobs, put_loaded_names, self._store, directory, new)
         for name in put:
             self._directories.remember(directory, split(name)[1], LocalName(new[name], loaded=True))
         for name in records.keys() - new.keys():
