@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.structure import ROOT
+from tools.comparing.workloads.idle import Life
 from tools.counting.counted import Counted, SystemCalls, read, save
 from tools.counting.operations import Plan
 from tools.counting.peers import merge
@@ -75,3 +76,10 @@ def test_cpu_time_is_that_of_the_whole_process() -> None:
             assert cpu_seconds(os.getpid()) >= before + 0.02
         finally:
             child.kill()
+
+
+def test_a_thread_that_has_ended_woke_up_once() -> None:
+    """What it counted is gone with it; a thread that is new is counted from its start."""
+    before = Life(0.0, {1: 10, 2: 500}, 0)
+    assert Life(0.0, {1: 12, 3: 4}, 0).switches_since(before) == 2 + 4 + 1
+    assert before.switches_since(before) == 0
