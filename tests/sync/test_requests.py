@@ -153,3 +153,24 @@ async def test_one_span_holds_little_memory(store: Store) -> None:
         reader.close()
     assert share.ranges() == [(0, len(raw))]
     assert 0 < most <= BATCH + LEAF_SIZE * 32  # the tree counts as received too
+
+
+async def test_many_sequential_readers_do_not_ask_in_crumbs(store: Store) -> None:
+    """A share that is busy with other loads is asked by a reader for what he will read next as well."""
+    share = FakeShare()
+    raws = [content(64 * CHUNK_SIZE, seed=20 + number) for number in range(8)]
+    blobs = [share.add_blob(raw) for raw in raws]
+    settings = replace(SETTINGS, read_ahead=64 * CHUNK_SIZE)
+    async with running(store, share, settings=settings) as sync:
+
+        async def read(number: int) -> None:
+            reader = await sync.loads.open(blobs[number], len(raws[number]), None, None)
+            pieces = [bytes(await reader.read(at, CHUNK_SIZE)) for at in range(0, reader.size, CHUNK_SIZE)]
+            reader.close()
+            assert b"".join(pieces) == raws[number]
+
+        async with trio.open_nursery() as nursery:
+            for number in range(len(blobs)):
+                nursery.start_soon(read, number)
+    assert sum(length for _, length in share.ranges()) == sum(map(len, raws))
+    assert len(share.ranges()) <= 16 * len(blobs)

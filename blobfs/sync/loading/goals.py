@@ -59,13 +59,13 @@ class Goals:
         """Nobody reads on."""
         self._goals = [goal for goal in self._goals if goal.is_awaited]
 
-    def reach(self, first: int, stop: int) -> bool:
-        """Whether these chunks are part of the sequence, which they are made if they stand at its beginning.
+    def reach(self, first: int, stop: int) -> Goal | None:
+        """The sequence that these chunks are part of, which they are made if they stand at its beginning.
 
         The kernel asks far ahead of its reader, and not quite in order.
         """
         for number, goal in enumerate(self._goals):
             if not goal.is_awaited and first < goal.stop and goal.first <= stop:
-                self._goals[number] = replace(goal, first=min(goal.first, first))
-                return stop <= goal.stop
-        return False
+                goal = self._goals[number] = replace(goal, first=min(goal.first, first))
+                return goal if stop <= goal.stop else None
+        return None

@@ -36,7 +36,7 @@ from blobfs.sync.loading.passing import Passing
 from blobfs.sync.loading.source import Source
 from blobfs.sync.loading.span import Span
 from blobfs.sync.loading.swarm import Swarm
-from blobfs.sync.loading.towards import next_step, next_wanted
+from blobfs.sync.loading.towards import most_fitting, next_step, next_wanted
 from blobfs.sync.loading.verdicts import Verdicts
 from blobfs.sync.loading.waiters import Waiters
 from blobfs.sync.loading.window import WHOLE_BELOW, chunk_range, runs
@@ -234,10 +234,12 @@ class Load:
             first, stop = 0, self.partial.chunks
         elif next_wanted(self, first, stop) is None:
             return
-        elif urgency is Urgency.READER and self._goals.reach(first, stop):
+        elif urgency is Urgency.READER and (goal := self._goals.reach(first, stop)) is not None:
             self.pump()
-            if self.spans and not self.swarm.is_on:
-                return  # it gets there by itself
+            if not self.swarm.is_on:
+                if self.spans:
+                    return  # it gets there by itself
+                stop = max(stop, min(goal.stop, first + most_fitting(self, goal)))
         for start, end in runs(first, stop, self.is_wanted, most):
             self._start_span(Span(self, start, end, urgency))
 

@@ -70,6 +70,13 @@ def next_wanted(load: Asking, first: int, stop: int) -> tuple[int, int] | None:
     return None
 
 
+def most_fitting(load: Asking, goal: Goal) -> int:
+    """Chunks that a reader asks for of his sequence, of whichever share it will be, when other loads keep
+    them all busy: with what he reads alone each READ would be a request."""
+    peers = load.able_peers()
+    return max((_fitting(load.settings, peer, goal, peers) for peer in peers), default=0)
+
+
 def _in_order(load: Asking, goal: Goal) -> Step | None:
     wanted = next_wanted(load, goal.first, goal.stop)
     if wanted is None:
