@@ -30,7 +30,7 @@ class Goal:
 
     @property
     def wanted(self) -> str:
-        bound = f"{'≤' if self.is_most else '≥'} {self.bound:g}"
+        bound = f"{'≤' if self.is_most else '≥'} {self.bound:.3g}"
         return f"{bound}× {self.peer}" if self.peer else f"{bound} {self.unit}".removesuffix(" 1")
 
 

@@ -18,7 +18,8 @@ class Curl:
     options = "curl -o FILE URL: verifies nothing"
 
     def version(self) -> str | None:
-        return version_of("curl", "--version")
+        said = version_of("curl", "--version")
+        return said and said.partition(" (")[0]  # then comes every library that is in it
 
     def download(self, url: str, target: Path) -> float:
         return run("curl", "-sSf", "-o", target, url, limit=SECONDS).seconds

@@ -37,7 +37,10 @@ class Sshfs:
     options = "sshfs, as it comes, of the share directory on a loopback sshd; written to: of an empty one"
 
     def version(self) -> str | None:
-        return version_of(PROGRAM, "-V") if Path(SERVER).exists() else None
+        if version_of(PROGRAM, "-V") is None or not Path(SERVER).exists():
+            return None
+        said = run(PROGRAM, "-V", limit=10, may_fail=True).said.splitlines()
+        return next((line for line in said if "SSHFS" in line), "of no known version")
 
     def mount(self, source: Source, place: Path) -> contextlib.AbstractContextManager[Mounted]:
         return _mounted(place, source.share)
