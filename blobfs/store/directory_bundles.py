@@ -91,6 +91,16 @@ def remove_strays(store: Store) -> None:
     _remove(store, [bundle for bundle, directory in found if not _lists(store, directory, bundle)])
 
 
+@store_errors()
+def drop_bundles(store: Store) -> int:
+    """All bundles of directories go, with their lists: what is in them is here besides. Bytes freed."""
+    found = list(directory_bundles(store))
+    for _, directory in found:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            store.layout.bundle_list(directory).unlink()
+    return _remove(store, [bundle for bundle, _ in found])
+
+
 def directory_bundles(store: Store) -> Iterator[tuple[BlobId, Name]]:
     """Every bundle that is a directory's, with that. Raises OSError."""
     with os.scandir(store.layout.bundles) as entries:
@@ -114,13 +124,17 @@ def _lists(store: Store, directory: Name, bundle: BlobId) -> bool:
     return any(each.id == bundle for each in read_bundles(store, directory) or ())
 
 
-def _remove(store: Store, bundles: Sequence[BlobId] | set[BlobId]) -> None:
+def _remove(store: Store, bundles: Sequence[BlobId] | set[BlobId]) -> int:
+    """Bytes freed."""
+    freed = 0
     for bundle in bundles:
         path = store.layout.bundle(bundle)
         size = _size(path)
         if size is not None:
             path.unlink(missing_ok=True)
-            store.usage.add(-size)
+            freed += size
+    store.usage.add(-freed)
+    return freed
 
 
 def _size(path: Path) -> int | None:

@@ -1,7 +1,8 @@
 """Eviction: what has not been used for longest goes first, and what somebody is using never.
 
 A round looks through the store once and evicts what it found, one thing at a time, so that whoever changes
-names waits for one blob at most. Packages that were loaded go last: whole, or not at all.
+names waits for one blob at most. The bundles of directories go first, all of them: what is in them is here
+besides. Packages that were loaded go last: whole, or not at all.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import trio
 
 from blobfs import errors
 from blobfs.model import BlobId, Invalid, parse_blob_id
+from blobfs.store.directory_bundles import drop_bundles
 from blobfs.store.eviction import Kept, evict_blob, let_go_package, loaded_packages
 from blobfs.store.failures import store_errors
 from blobfs.store.opening import Store
@@ -69,6 +71,7 @@ class Evicting:
             if not wanted:
                 break
             before = freed
+            freed += await self._disk.run(drop_bundles, self._store)
             for candidate in found.candidates:
                 if freed - before >= wanted:
                     break

@@ -94,7 +94,7 @@ def test_many_files_in_few_requests(directory: Path, server: Nginx, read: Callab
 
 
 def test_one_file_is_not_the_directory(directory: Path, server: Nginx) -> None:
-    """Beside the listing that its reader asked for, one file brings 128 KiB at most."""
+    """[S128] Beside the listing that its reader asked for, one file brings 128 KiB at most."""
     assert len(list(directory.iterdir())) == len(FILES)
     _, before = counted(server)
     assert (directory / "111").read_bytes() == FILES["111"]

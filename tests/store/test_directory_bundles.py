@@ -121,6 +121,16 @@ def test_the_end_of_a_directory_is_that_of_its_bundles(store: Store) -> None:
     assert files(store) == []
 
 
+def test_bundles_go_where_room_is_scarce(store: Store) -> None:
+    """All of them, with their lists; what is in them is here besides."""
+    fill(store)
+    size, before = update(store), store.usage.used
+    assert directory_bundles.drop_bundles(store) == size
+    assert (files(store), read_bundles(store, HERE), before - store.usage.used) == ([], None, size)
+    assert directory_bundles.drop_bundles(store) == 0
+    assert update(store) == size
+
+
 def test_strays_go_and_packages_stay(store: Store) -> None:
     """A bundle without a mark is a package's."""
     fill(store)
