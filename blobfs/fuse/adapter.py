@@ -25,10 +25,12 @@ from pyfuse3 import EntryAttributes, FileInfo, ReaddirToken, RequestContext, Set
 
 from blobfs.errors import BlobfsError, OperationRefused, StoreBroken
 from blobfs.fuse import translation
+from blobfs.fuse.at_once import AtOnce
 from blobfs.fuse.counts import UNEXPECTED, OperationCounts
+from blobfs.fuse.front import Front
 from blobfs.fuse.interface import FileSystem
 from blobfs.fuse.pruning import prune_stale
-from blobfs.fuse.replies import Replies, completed_init, without_flush
+from blobfs.fuse.wire import without_flush
 from blobfs.requests import begin_request, end_request
 
 _log = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ def _answered(
 
     @functools.wraps(operation)
     async def answer(self: "Adapter", /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        self.front.taken()
         counts, begun, request = self.counts, trio.current_time(), begin_request()
         counts.asked[name] += 1
         try:
@@ -86,8 +89,8 @@ class Adapter(pyfuse3.Operations):
     def __init__(self, fs: FileSystem) -> None:
         self._fs = fs
         self.counts = OperationCounts()
-        self.replies = Replies()
         self._open: Counter[int] = Counter()
+        self.front = Front(AtOnce(fs, self.counts, self._open).answer, self.write)
         self.initialized = trio.Event()
         """Set while the kernel's first request, INIT, is being answered."""
 
@@ -109,7 +112,6 @@ class Adapter(pyfuse3.Operations):
         return ours.errno
 
     def init(self) -> None:
-        self.replies.complete_next(completed_init)
         self.initialized.set()
 
     async def prune_stale(self, connection: int) -> None:
@@ -222,7 +224,7 @@ class Adapter(pyfuse3.Operations):
         opened = await self._fs.open(inode, flags, translation.caller(ctx))
         self._open[opened.handle] += 1
         if not opened.needs_flush:
-            self.replies.complete_next(without_flush)
+            self.front.complete_next(without_flush)
         return translation.opened_file(opened)
 
     @_answered

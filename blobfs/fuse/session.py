@@ -30,10 +30,10 @@ import trio
 
 from blobfs.errors import StartRefused
 from blobfs.fuse.adapter import Adapter
+from blobfs.fuse.descriptors import fuse_descriptors
 from blobfs.fuse.mount_end import wait_until_gone
 from blobfs.fuse.mountinfo import FS_TYPE, Mount, find_mount, read_mounts
 from blobfs.fuse.mountpoint import detach
-from blobfs.fuse.receiving import fuse_descriptors, never_block
 from blobfs.fuse.tuning import MAX_BACKGROUND, tune
 
 MAX_TASKS = 2 * MAX_BACKGROUND
@@ -117,11 +117,11 @@ async def serve_mount(
         mount, connection = _mount(adapter, mountpoint, settings)
     else:
         mount, connection = _take_over(adapter, mountpoint, settings.descriptor)
-    adapter.replies.begin(connection)
+    adapter.front.begin(connection)
     try:
         await _serve(adapter, mount, connection, settings, task_status)
     finally:
-        adapter.replies.end()
+        adapter.front.end()
         pyfuse3.close(unmount=False)  # closes the connection; the mount is detached already
         _log.info("unmounted %s", mountpoint)
 
@@ -139,7 +139,6 @@ def _mount(adapter: Adapter, mountpoint: str, settings: MountSettings) -> tuple[
             reason = " ".join(said.read().decode("utf-8", "replace").split())
             raise StartRefused(f"cannot mount on {mountpoint}: {reason or error}") from error
     connections = fuse_descriptors() - others
-    never_block(connections)
     mount = find_mount(mountpoint)
     if mount is None or mount.fs_type != FS_TYPE:
         pyfuse3.close()
@@ -156,7 +155,6 @@ def _take_over(adapter: Adapter, mountpoint: str, descriptor: int) -> tuple[Moun
         pyfuse3.init(adapter, f"/dev/fd/{descriptor}", set())
     except RuntimeError as error:
         raise StartRefused(f"cannot serve {mountpoint}: {error}") from error
-    never_block(frozenset([descriptor]))
     return mount, descriptor
 
 

@@ -38,7 +38,7 @@ def tune(mount: Mount) -> None:
 
 
 def read_further_ahead(mount: Mount) -> None:
-    """May be called before INIT, whose answer lowers it to what it says itself (`replies`)."""
+    """May be called before INIT, whose answer lowers it to what it says itself (`wire`)."""
     _write(_BDI / mount.device / "read_ahead_kb", READ_AHEAD_KIB)
 
 

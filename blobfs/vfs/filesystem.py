@@ -15,7 +15,7 @@ from blobfs.model import MAX_COMPONENT_BYTES, BlobId, Name
 from blobfs.store.files import Buffer
 from blobfs.sync.explanation import Seen
 from blobfs.sync.service import SyncService
-from blobfs.vfs import change, files, listing, moving, naming, needed, xattrs
+from blobfs.vfs import at_once, change, files, listing, moving, naming, needed, xattrs
 from blobfs.vfs.attributes import NO_INODE, Attributes, Caller, Change, DirEntry, Opened, Statvfs
 from blobfs.vfs.canary import CanaryNode, open_canary
 from blobfs.vfs.needed_nodes import BundleNode, MissingNode, NeededNode, StateNode, TransactionNode
@@ -221,6 +221,15 @@ class FileSystem:
             case CanaryNode() as node:
                 return open_canary(self._state, node, flags, caller.pid)
         raise errors.IsADirectory("not a file")
+
+    def open_nowait(self, inode: int, flags: int, pid: int) -> Opened | None:
+        return at_once.open_nowait(self._state, inode, flags, pid)
+
+    def read_nowait(self, handle: int, offset: int, size: int) -> Buffer | None:
+        return at_once.read_nowait(self._state, handle, offset, size)
+
+    def release_nowait(self, handle: int) -> bool:
+        return at_once.release_nowait(self._state, handle)
 
     async def read(self, handle: int, offset: int, size: int) -> Buffer:
         match self._state.handle(handle):

@@ -205,6 +205,9 @@ class InodeTable:
         self._next += 1
         return inode
 
+    def find(self, inode: int) -> Node | None:
+        return self._nodes.get(inode)
+
     def get(self, inode: int) -> Node:
         """Raises `StaleHandle` for an inode that is gone."""
         try:

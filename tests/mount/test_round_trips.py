@@ -61,9 +61,9 @@ def test_a_small_file_that_is_cached(nodes: list[BlobfsNode], which: int):
     run("ls", "-l", cwd=node.path("d"))
     kinds, hops = asked(node, lambda: read_all(node))
     assert kinds["open"] == FILES
-    assert kinds["flush"] == kinds["read"] == kinds["getattr"] == kinds["getxattr"] == 0
-    if which == 0:  # a name of another node's is good for a second
-        assert kinds["lookup"] == 0
+    assert kinds["flush"] == kinds["read"] == 0
+    if which == 0:  # a name of another node's is good for a second, and so is the directory's
+        assert kinds["lookup"] + kinds["getattr"] + kinds["getxattr"] < FILES / 5
     assert hops < FILES / 5
 
 
@@ -74,7 +74,7 @@ def test_a_small_file_that_is_here(nodes: list[BlobfsNode]):
     run("ls", "-l", cwd=node.path("d"))
     kinds, hops = asked(node, lambda: read_all(node))
     assert (kinds["open"], kinds["read"]) == (FILES, FILES)
-    assert kinds["flush"] == kinds["lookup"] == 0
+    assert kinds["flush"] == 0
     assert hops < FILES / 5
 
 

@@ -76,6 +76,11 @@ class Completion:
             await self._namespace.put(name, record, loaded=True)
         return True
 
+    def is_known_nowait(self, name: Name, record: BlobRecord) -> bool:
+        """Whether this very record is in memory: then there is nothing to share in turn."""
+        known = self._namespace.entry_nowait(name)
+        return known is not None and known.record == record
+
     async def _is_known(self, name: Name, record: BlobRecord | SymlinkRecord) -> bool:
         """This record, or a newer one."""
         known = await self._namespace.entry(name)

@@ -166,6 +166,14 @@ class Loads:
             raise
         return reader
 
+    def open_nowait(
+        self, blob: BlobId, size: int, name: Name | None, record: BlobRecord | None
+    ) -> SealedReader | None:
+        """As `open`, if nothing has to be waited for: not for the disk either. None: `open` it."""
+        if name is not None and record is not None and not self._completion.is_known_nowait(name, record):
+            return None
+        return self.stored.open_nowait(blob, size)
+
     async def open_here(self, blob: BlobId, size: int) -> SealedReader | None:
         """A reader of a blob that is here."""
         return await self.stored.open(blob, size)

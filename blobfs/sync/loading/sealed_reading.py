@@ -81,10 +81,22 @@ class StoredBlobs:
 
     async def open(self, blob: BlobId, size: int) -> "SealedReader | None":
         """None: it is not here. As `reader`."""
+        reader = self.open_nowait(blob, size)
+        if reader is not None:
+            return reader
+        opened = await self.disk.run(open_verifiable, self._store, blob)
+        return None if opened is None else await self.reader(opened, size)
+
+    def open_nowait(self, blob: BlobId, size: int) -> "SealedReader | None":
+        """None: it is to be looked for by `open`, or at."""
         opened = open_verifiable_cached(self._store, blob)
         if opened is None:
-            opened = await self.disk.run(open_verifiable, self._store, blob)
-        return None if opened is None else await self.reader(opened, size)
+            return None
+        verifying = self._known_of(opened)
+        if verifying.known.version.size == size:
+            return SealedReader(self, opened, verifying)
+        opened.close()
+        return None
 
     async def reader(self, opened: OpenBlob, size: int) -> "SealedReader | None":
         """Takes `opened` over. None: it was not what it should be, and is not here any more.
@@ -184,6 +196,22 @@ class SealedReader:
             other = await self._settled(found, wait)
             return await other.read(offset, length, wait=max(until - trio.current_time(), 0))
         raise errors.DeadlineExceeded(f"what is stored is wrong; not here after {longest:.3g} s")
+
+    def read_nowait(self, offset: int, length: int) -> Buffer | None:
+        """As `read`, of a small blob that the kernel has cached. None: `read` it."""
+        length = min(length, self._size - offset)
+        if not 0 < length <= self._size <= HASHED_AT_ONCE or self._instead is not None:
+            return None
+        content = self._read_known(offset, length)
+        if content is None and read_at_nowait(self._opened.fd, 0, self._size) is not None:
+            was_right = self._known.are_right(0, 1)
+            found = read_verified(self._opened, self._known, offset, length)
+            if isinstance(found, Verified):
+                self._known.note(found.version, found.first, found.stop, again=was_right)
+                content = found.content
+        if content is not None:
+            self._stored.reads.here += 1
+        return content
 
     async def _read_verified(self, offset: int, length: int) -> Verified | Doubt:
         if self._size <= HASHED_AT_ONCE and read_at_nowait(self._opened.fd, 0, self._size) is not None:

@@ -86,6 +86,12 @@ class Namespace:
                 entries = self._directories.keep(directory, found, reading)
         return entries.get(component)
 
+    def entry_nowait(self, name: Name) -> LocalName | None:
+        """As `entry`, of what is in memory. None: nothing, or it has to be looked for."""
+        directory, component = split(name)
+        entries = self._directories.get(directory)
+        return None if entries is None else entries.get(component)
+
     async def entries_below(self, directory: Name) -> list[tuple[Name, LocalName]]:
         """Every live name below a directory, parents before what is in them."""
         found = []
