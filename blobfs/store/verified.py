@@ -22,9 +22,6 @@ from blobfs.store.opening import Store
 from blobfs.store.sealed import hash_file, open_blob, place_tree
 from blobfs.store.tree_nodes import KnownNodes
 
-READ_AHEAD = (4 << 20) // CHUNK_SIZE
-"""Chunks on either side that the kernel may read from the disk together with those that are asked for."""
-
 
 class Version(NamedTuple):
     """Of a file: what does not change as long as nobody touches its content."""
@@ -85,12 +82,14 @@ class OpenBlob:
 
 class KnownChunks:
     """What is known of one file. Mutable: `version` and the chunks that are right in it, on the event loop
-    only; `nodes`; `is_wrong`, once it is known that some are not, and it has left the share."""
+    only; `whole`, the version that was hashed without a tree; `nodes`; `is_wrong`, once it is known that some
+    are not, and it has left the share."""
 
     def __init__(self, blob: BlobId, version: Version, hashing: HashWorkers) -> None:
         self.version = version
         self.nodes = KnownNodes(blob, version.size, hashing)
         self.is_wrong = False
+        self.whole: Version | None = None
         self._right = bytearray(chunk_count(version.size))
 
     @property
@@ -101,19 +100,21 @@ class KnownChunks:
     def are_right(self, first: int, stop: int) -> bool:
         return not self.is_wrong and self._right.find(0, first, stop) < 0
 
-    def note(self, version: Version, first: int, stop: int, *, again: bool = False) -> None:
-        """These chunks were right in that version of the file. `again`: they were known, but not cached any
-        more; then what the kernel has read with them is not known either."""
+    def note(self, version: Version, first: int, stop: int) -> None:
+        """These chunks were right in that version of the file."""
         if version != self.version:
             self.version = version
             self._right = bytearray(len(self._right))
-        elif again:
-            around = range(len(self._right))[max(first - READ_AHEAD, 0) : stop + READ_AHEAD]
-            self._right[around.start : around.stop] = bytes(len(around))
         self._right[first:stop] = b"\1" * (stop - first)
 
     def note_all(self, version: Version) -> None:
+        """The whole was hashed, and is right whatever its tree says."""
+        self.whole = version
         self.note(version, 0, len(self._right))
+
+    def forget(self) -> None:
+        """All is to be looked at anew: the kernel has let go of some, and reads the rest ahead unasked."""
+        self._right = bytearray(len(self._right))
 
 
 @store_errors()

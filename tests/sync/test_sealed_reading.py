@@ -170,19 +170,23 @@ async def test_what_was_loaded_is_not_hashed_again(store: Store, monkeypatch: py
         assert figures(sync) == (1, 0)
 
 
-def test_what_had_left_the_cache_is_not_all_that_has(store: Store) -> None:
-    """P1: chunks that are verified again came from the disk, and what is around them with them."""
-    version = Version(1, 100 * CHUNK_SIZE, 2)
-    known = KnownChunks(BLOB, version, store.hashing)
-    known.note(version, 0, 60)
-    known.note(version, 50, 70)  # a part of it was unknown
-    assert known.are_right(0, 70)
-    known.note(version, 50, 70)  # by two readers at once
-    assert known.are_right(0, 70)
-    known.note(version, 65, 66, again=True)
-    assert known.are_right(0, 65 - verified.READ_AHEAD)
-    assert known.are_right(65, 66)
-    assert not any(known.are_right(each, each + 1) for each in [*range(33, 65), *range(66, 100)])
+async def test_what_has_left_the_cache_is_hashed_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P1: the first byte that comes from the disk anew tells; the rest may have been read ahead unseen."""
+    put_blob(store, RAW)
+    async with running(store) as sync:
+        assert await read_all(sync, RAW) == RAW
+        reader = await sync.loads.open(BLOB, len(RAW), None, None)
+        with monkeypatch.context() as gone:
+            gone.setattr(sealed_reading, "read_at_nowait", lambda *_: None)
+            assert await reader.read(*chunk(7)) == part(7)
+        hops = sync.disk.hops
+        for number in (0, CHUNKS - 1):
+            assert await reader.read(*chunk(number)) == part(number)
+        assert sync.disk.hops > hops
+        at_rest(store.layout.blob(BLOB), 15 * CHUNK_SIZE)
+        error = await failure_of(lambda: reader.read(*chunk(15)))
+        assert isinstance(error, errors.LoadFailed | errors.StoreBroken)
+        reader.close()
 
 
 async def test_small_reads_in_order_are_verified_ahead(store: Store) -> None:

@@ -26,7 +26,6 @@ from blobfs.store.verified import (
     KnownChunks,
     OpenBlob,
     Verified,
-    Version,
     doubt_size,
     open_verifiable,
     read_verified,
@@ -118,7 +117,7 @@ class StoredBlobs:
     def note_right(self, blob: BlobId, fd: int) -> None:
         """All of this file was verified as it was loaded just now: it is not hashed again to be read."""
         opened = OpenBlob(blob, fd, -1)
-        self._known_of(opened).known.note_all(opened.version())
+        self._known_of(opened).known.note(opened.version(), 0, chunk_count(opened.version().size))
 
     async def _settle_size(self, opened: OpenBlob, known: KnownChunks, size: int) -> None:
         """Either the file or the record is wrong: returns if it is the file, and it has been taken away."""
@@ -177,7 +176,6 @@ class SealedReader:
         if self._instead is not None:
             return await self._instead.read(offset, length, wait=wait)
         self._stored.reads.here += 1
-        was_right = self._known.are_right(offset // CHUNK_SIZE, chunk_count(offset + length))
         content = self._read_known(offset, length)
         if content is None and await self._verifying.look_at(self._opened, offset, length):
             content = self._read_known(offset, length)
@@ -186,9 +184,9 @@ class SealedReader:
             return content
         found = await self._read_verified(offset, length)
         if isinstance(found, Verified):
-            self._known.note(found.version, found.first, found.stop, again=was_right)
+            self._known.note(found.version, found.first, found.stop)
             return found.content
-        if found.fault is Fault.TREE and self._is_known(self._opened.version(), offset, length):
+        if found.fault is Fault.TREE and self._opened.version() == self._known.whole:
             return found.content  # the blob was hashed as a whole
         longest = self._stored.settings.read_timeout
         with trio.move_on_after(longest + SLACK):
@@ -224,13 +222,11 @@ class SealedReader:
         if not self._known.are_right(first, stop):
             return None
         content = read_at_nowait(self._opened.fd, offset, length)
+        if content is None:
+            self._known.forget()
         # Looked at after the bytes were read: if it has not changed by now, it had not then.
         is_same = content is not None and self._opened.version() == self._known.version
         return content if is_same and content is not None and len(content) == length else None
-
-    def _is_known(self, version: Version, offset: int, length: int) -> bool:
-        is_right = self._known.are_right(offset // CHUNK_SIZE, chunk_count(offset + length))
-        return is_right and version == self._known.version
 
     async def _settled(self, doubt: Doubt, wait: float) -> Reader:
         """What to read on from. Of two reads at once the first to know decides."""

@@ -17,6 +17,8 @@ from blobfs.sync.disk import DiskThreads
 
 AHEAD = (4 << 20) // CHUNK_SIZE
 """Chunks that are verified at once: what the kernel reads ahead."""
+FIRST_REST, LONGEST_REST = 32, 4096
+"""Reads that are left alone when what was verified could not be had."""
 
 
 @dataclass(eq=False, slots=True)
@@ -27,27 +29,31 @@ class _Look:
 
 
 class Verifying:
-    """Of one file. Mutable, on the event loop: `known`; `_looks`, those under way; `_is_cached`, what
-    `was_cached` was told last."""
+    """Of one file. Mutable, on the event loop: `known`; `_looks`, those under way; `_rest`, how many reads
+    are not worth while now, and `_next_rest`, how many will not be if it was no use again."""
 
     def __init__(self, known: KnownChunks, disk: DiskThreads) -> None:
         self.known = known
         self._disk = disk
         self._looks: list[_Look] = []
-        self._is_cached = True
+        self._rest = self._next_rest = 0
 
     def __repr__(self) -> str:
         return f"<Verifying {[(look.first, look.stop) for look in self._looks]}>"
 
     def was_cached(self, it_was: bool) -> None:
         """Whether the bytes could be had after they were verified. If the kernel does not keep them, or does
-        not tell, they are to be verified as they are read."""
-        self._is_cached = it_was
+        not tell, they are to be verified as they are read, for a while."""
+        self._next_rest = 0 if it_was else min(2 * self._next_rest + FIRST_REST, LONGEST_REST)
+        self._rest = self._next_rest
 
     async def look_at(self, opened: OpenBlob, offset: int, length: int) -> bool:
-        """Looks at these bytes again, whatever is known of them, unless somebody does right now; whether they
-        are right. False where it is not worth while."""
-        if length < CHUNK_SIZE or not self._is_cached:
+        """Looks at these bytes, unless somebody does right now; whether they are right. False where it is not
+        worth while."""
+        if length < CHUNK_SIZE:
+            return False
+        if self._rest:
+            self._rest -= 1
             return False
         first, stop = offset // CHUNK_SIZE, chunk_count(offset + length)
         has_waited = False
@@ -81,13 +87,12 @@ class Verifying:
         return stop
 
     async def _verify(self, opened: OpenBlob, first: int, stop: int) -> None:
-        again = self.known.are_right(first, stop)
         look = _Look(first, stop)
         self._looks.append(look)
         try:
             version = await self._disk.run(verify, opened, self.known, first, stop)
             if version is not None:
-                self.known.note(version, first, stop, again=again)
+                self.known.note(version, first, stop)
         finally:
             self._looks.remove(look)
             look.done.set()
