@@ -17,6 +17,8 @@ BIG = 64 * MIB
 WHOLE = 4
 """Files of one MiB."""
 MISSING, COLD, VERIFIED, WARM = "missing", "here, cold", "here, verified before", "warm"
+FIRST = "first"
+"""What a daemon starts when it is first asked to load or to verify, it starts for this file, not counted."""
 LATER = "warm, seconds later"
 """The kernel has every page, but may no longer trust the names: their `entry_timeout` is over."""
 PAUSE = ("pause", ("2",))
@@ -60,6 +62,7 @@ class Plan:
             (mountpoint / path).parent.mkdir(parents=True)
             (mountpoint / path).write_bytes(b"deep down")
         write_noise(mountpoint / "big", BIG)
+        write_noise(mountpoint / FIRST, 4 * MIB, seed=WHOLE)
 
     @staticmethod
     def _write_many(place: Path, count: int, size: int = PAGE) -> None:
@@ -118,6 +121,7 @@ class Plan:
         whole = tuple(f"whole/{number}" for number in range(WHOLE))
         hold = (("hold", ("big",)),)
         return [
+            Operation("", "", "whole", (FIRST,)),
             Operation(SMALL, state, "small", self._many("small"), PAGE, before=(("stat", ("small",)),)),
             Operation(WHOLE_READ, state, "whole", whole, MIB, before=(("stat", ("whole",)),)),
             Operation(ANYWHERE, state, "pread", self._anywhere(), PAGE, before=hold),
