@@ -202,10 +202,9 @@ class SealedReader:
             return None
         content = self._read_known(offset, length)
         if content is None and read_at_nowait(self._opened.fd, 0, self._size) is not None:
-            was_right = self._known.are_right(0, 1)
             found = read_verified(self._opened, self._known, offset, length)
             if isinstance(found, Verified):
-                self._known.note(found.version, found.first, found.stop, again=was_right)
+                self._known.note(found.version, found.first, found.stop)
                 content = found.content
         if content is not None:
             self._stored.reads.here += 1
