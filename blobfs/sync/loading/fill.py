@@ -53,7 +53,7 @@ class Filler:
 
     def _next(self) -> tuple[float, Load | None, str]:
         """What is due next, and when: a load, or the key of one that is asleep. Never, for nothing."""
-        unfinished = self._loads.unfinished()
+        unfinished = [load for load in self._loads.unfinished() if not load.is_brought]
         self._not_before = {load: until for load, until in self._not_before.items() if load in unfinished}
         last_needed = max((load.last_needed for load in unfinished), default=-math.inf)
         idle = last_needed + self._settings.fill_after
@@ -84,7 +84,10 @@ class Filler:
     async def _fill(self, load: Load) -> None:
         """One span of a blob; one that cannot be had rests for a while."""
         most = self._settings.span_size // CHUNK_SIZE
-        first = load.partial.next_absent(0, load.partial.chunks)
+        chunks = load.partial.chunks
+        first = load.partial.next_absent(load.swarm.fill_from, chunks)
+        if first < 0:
+            first = load.partial.next_absent(0, chunks)
         if first < 0:
             return
         stop = min(first + most, load.partial.chunks)

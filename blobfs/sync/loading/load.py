@@ -35,7 +35,7 @@ from blobfs.sync.loading.landing import Landed, Landing
 from blobfs.sync.loading.passing import Passing
 from blobfs.sync.loading.source import Source
 from blobfs.sync.loading.span import Span
-from blobfs.sync.loading.swarm import Swarm
+from blobfs.sync.loading.swarm import PATIENCE, Swarm
 from blobfs.sync.loading.towards import most_fitting, next_step, next_wanted
 from blobfs.sync.loading.verdicts import Verdicts
 from blobfs.sync.loading.waiters import Waiters
@@ -173,6 +173,7 @@ class Load:
     ) -> None:
         is_long = stop - first > self.settings.span_size // CHUNK_SIZE
         goal = self._goals.add_awaited(first, stop, urgency) if is_long else None
+        patient_until = trio.current_time() + PATIENCE
         try:
             with self._waiters.waiting(first, stop) as waiter:
                 while not are_here(first, stop):
@@ -182,9 +183,11 @@ class Load:
                     if goal is not None:
                         self.pump()
                     else:
-                        self._start(first, stop, urgency)
+                        self._start(first, stop, urgency, trio.current_time() < patient_until)
                     self._wanted_now(first, stop, urgency, deadline)
-                    await waiter.wait()
+                    is_patient = self.swarm.is_on and trio.current_time() < patient_until
+                    with trio.move_on_at(patient_until if is_patient else math.inf):
+                        await waiter.wait()
         finally:
             if goal is not None:
                 self._goals.remove(goal)
@@ -227,7 +230,7 @@ class Load:
 
     # Spans
 
-    def _start(self, first: int, stop: int, urgency: Urgency) -> None:
+    def _start(self, first: int, stop: int, urgency: Urgency, is_patient: bool) -> None:
         """Starts spans for the chunks of a range that are neither here, nor coming, nor known to fail."""
         most = self.settings.span_size // CHUNK_SIZE
         if self.size <= WHOLE_BELOW:
@@ -236,9 +239,9 @@ class Load:
             return
         elif urgency is Urgency.READER and (goal := self._goals.reach(first, stop)) is not None:
             self.pump()
+            if self.spans and (is_patient or not self.swarm.is_on):
+                return  # it gets there by itself
             if not self.swarm.is_on:
-                if self.spans:
-                    return  # it gets there by itself
                 stop = max(stop, min(goal.stop, first + most_fitting(self, goal)))
         for start, end in runs(first, stop, self.is_wanted, most):
             self._start_span(Span(self, start, end, urgency))
@@ -247,9 +250,8 @@ class Load:
         """Starts spans towards the goals while shares have room for them."""
         if self._has_ended:
             return
-        if self._goals:
-            self._watch()
         for goal in self._goals:
+            self._watch()
             while self._start_towards(goal):
                 pass
 
@@ -272,11 +274,9 @@ class Load:
             self._watch()
 
     def _watch(self) -> None:
-        """What others have of it is worth knowing."""
-        self.swarm.watch(self.peers, lambda: bool(self.spans), self._heard)
+        self.swarm.watch(self.peers, lambda: bool(self.spans or self._goals), self._heard)
 
-    def _heard(self, peer: Peer) -> None:
-        """It has more of it than before."""
+    def _heard(self, peer: Peer) -> None:  # it has more of it than before
         self._verdicts.forgive(peer)
         self.pump()
 
@@ -284,6 +284,10 @@ class Load:
     def is_sequential(self) -> bool:
         """Whether what follows is wanted too."""
         return bool(self._goals)
+
+    @property
+    def is_brought(self) -> bool:
+        return any(goal.is_awaited for goal in self._goals)
 
     def active_spans(self) -> int:
         return len(self.spans)
@@ -310,8 +314,8 @@ class Load:
 
     def note(self, peer: Peer, attempt: Attempt) -> None:
         """One share failed."""
+        self.swarm.failed(peer, attempt, self.worth_asking())
         self._verdicts.note(peer, attempt)
-        self.swarm.failed(peer, attempt)
         if attempt.kind is Kind.WRONG_BYTES:
             peer.strike(self.key, attempt.detail)
 

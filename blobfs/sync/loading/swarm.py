@@ -24,6 +24,9 @@ from blobfs.sync.peer import Peer
 
 REFRESH = 0.4
 """Seconds between two questions to one node: a small request, against what is asked of the source in vain."""
+PATIENCE = 1.0
+"""Seconds for which a sequential reader waits for what its load fetches in another order, before it is asked
+for at once: readers side by side would all ask the source for the same, and have nothing for each other."""
 ASKED_AT_ONCE = 8
 """Nodes that are asked in one round, drawn by lot: a thousand would be a thousand requests."""
 ANSWER_SECONDS = 5.0
@@ -31,7 +34,7 @@ ANSWER_SECONDS = 5.0
 ALONE_SPAN = 16
 """Chunks, 2 MiB: the most that is asked of who has all of it at a time. As long, nobody else knows of it."""
 MOST_LIES = 3
-"""So often a node may turn out not to have what it said it had."""
+"""So often a node may turn out not to have what it said it had, before this load believes it no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Swarm:
         self._lies: Counter[Peer] = Counter()
         self._asking: set[Peer] = set()
         self._is_watching = False
-        self._place = 0
+        self._place = random.randrange(chunk_count(size)) if size else 0
 
     def __repr__(self) -> str:
         parts = {peer.shown: chunks.bit_count() for peer, chunks in self._parts.items()}
@@ -93,15 +96,21 @@ class Swarm:
         views = [peer.view(1) for peer in whole]
         return [peer for peer in peers if self._parts.get(peer) and is_preferred(peer.view(1), views)]
 
-    def failed(self, peer: Peer, attempt: Attempt) -> None:
-        """It was asked for bytes."""
+    def failed(self, peer: Peer, attempt: Attempt, peers: Sequence[Peer]) -> None:
+        """It was asked for bytes. Where nobody is left who may have all of it, beyond what it said it has."""
         if attempt.kind is Kind.ABSENT:
-            self._lies[peer] += bool(self._parts.get(peer))
+            is_lie = self.has_part(peer) and any(each not in self._parts for each in peers)
+            self._lies[peer] += is_lie
             self._whole.discard(peer)
             if peer in self._parts:
                 self._parts[peer] = 0
 
     # What is asked of whom
+
+    @property
+    def fill_from(self) -> int:
+        """Where to begin with what nobody waits for, so that not all nodes fill in the same order."""
+        return self._place if self.is_on else 0
 
     def choose(
         self,
@@ -110,9 +119,10 @@ class Swarm:
         urgency: Urgency,
         most: int,
         fitting: Callable[[Peer], int],
+        begin: int | None,
     ) -> Chosen | None:
         """The next run of wanted chunks; None: wait until somebody has room. `most` are bodies of each share
-        at once."""
+        at once; `begin` is where a reader is, who wants what others have in order."""
         whole = self.whole(peers)
         holders = self._holders(peers, whole)
         elsewhere = 0
@@ -120,7 +130,8 @@ class Swarm:
             elsewhere |= self._parts[peer]
             here = wanted & self._parts[peer]
             if here and self._dispatcher.offer((peer,), 0, urgency, most) is not None:
-                return Chosen(peer, *next_run(here, self._place, fitting(peer)))
+                start = self._place if begin is None else begin
+                return Chosen(peer, *next_run(here, start, fitting(peer)))
         alone = wanted & ~elsewhere
         whole = tuple([peer for peer in whole if peer not in self._asking] or whole)
         free = self._dispatcher.offer(whole, 0, urgency, most) if alone and whole else None
@@ -181,7 +192,7 @@ class Swarm:
         finally:
             self._asking.remove(peer)
         before = self._parts.pop(peer, 0)
-        if isinstance(found, Attempt):
+        if isinstance(found, Attempt) or not peer.has_parts:  # a static share says nothing of what it has
             return
         chunks = 0 if found is None else int.from_bytes(found, "little")
         if chunks.bit_count() == chunk_count(self._size):

@@ -109,6 +109,7 @@ def _spread(load: Asking, goal: Goal) -> Step | None:
         max(goal.urgency, Urgency.AHEAD),
         load.settings.spans_per_share,
         lambda peer: _fitting(load.settings, peer, goal, peers),
+        goal.first if goal.is_moving else None,
     )
     if chosen is None:
         load.dispatcher.feed_later(load.pump, load.active_spans)
