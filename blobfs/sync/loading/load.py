@@ -377,8 +377,7 @@ class Load:
             await self.source.prepare(peer, first, stop, ahead=self.is_sequential)
             return
         if not await can_verify(self.source, self.able_peers(), first, stop, self.note):
-            detail = "nobody has the hash tree of what it has"
-            raise ShareFailure(failed_attempt(peer.shown, "tree", Kind.NOT_ASKED, detail))
+            raise ShareFailure(failed_attempt(peer.shown, "tree", Kind.NOT_ASKED, "nobody has its tree"))
 
     def check_whole(self) -> None:
         if self.partial.is_whole and not self.was_whole:
