@@ -6,6 +6,8 @@ the kernel's adapter, or a test. Modes carry the file type bits; names are bytes
 
 from dataclasses import dataclass
 
+from blobfs.model import CHUNK_SIZE
+
 NO_INODE = 0
 """Of what is not there. In the answer to a lookup: the kernel may believe that for as long as any name."""
 
@@ -29,6 +31,9 @@ class Attributes:
     """Seconds for which the name means this inode."""
     attr_timeout: float
     """Seconds for which everything else here holds."""
+    piece: int = CHUNK_SIZE
+    """Bytes that programs take as the size of their buffers: a round trip each. A chunk is read as a whole
+    anyway; a larger piece would fetch more than was asked for of what is not here."""
 
 
 @dataclass(frozen=True, slots=True)

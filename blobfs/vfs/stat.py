@@ -8,6 +8,7 @@ believed for longer because the kernel is told of what is heard (`stale`): it ca
 
 import stat
 
+from blobfs.model import CHUNK_SIZE
 from blobfs.sync.loading.source import plain_key
 from blobfs.vfs.attributes import NO_INODE, Attributes
 from blobfs.vfs.canary import SIZE as CANARY_SIZE
@@ -49,6 +50,8 @@ its id, and nothing is ever added. Programs look again and again for what is not
 ten files a module.
 """
 BLOCK = 512
+WRITTEN_PIECE = 1 << 20
+"""Bytes: the most that the kernel writes at once. `cp` takes the size of its buffer from what it makes."""
 
 
 def blocks_of(size: int) -> int:
@@ -105,7 +108,8 @@ def _file(state: MountState, node: FileNode) -> Attributes:
             entry = 0.0 if _is_by_id(node) else PASSING if state.sync.peers else LASTING
             # Programs look at what they have just made.
             steady = PASSING if writing.is_new else 0.0
-            return _make(state, node, mode, size, blocks_of(size), writing.mtime_ns, links, entry, steady)
+            blocks, mtime_ns = blocks_of(size), writing.mtime_ns
+            return _make(state, node, mode, size, blocks, mtime_ns, links, entry, steady, piece=WRITTEN_PIECE)
         case Settled(record) as settled:
             present = present_bytes(state, node)
             # Where there are shares, another node may publish something newer under a name of ours.
@@ -160,6 +164,8 @@ def _make(
     nlink: int,
     entry_timeout: float,
     attr_timeout: float,
+    *,
+    piece: int = CHUNK_SIZE,
 ) -> Attributes:
     return Attributes(
         inode=node.inode,
@@ -173,4 +179,5 @@ def _make(
         gid=state.gid,
         entry_timeout=entry_timeout,
         attr_timeout=attr_timeout,
+        piece=piece,
     )

@@ -19,6 +19,7 @@ FILE = Attributes(
     gid=100,
     entry_timeout=0.5,
     attr_timeout=3600.0,
+    piece=1 << 20,
 )
 
 
@@ -29,7 +30,7 @@ def test_attributes():
     assert (entry.st_mtime_ns, entry.st_atime_ns, entry.st_ctime_ns) == (-1, -1, FILE.ctime_ns)
     assert (entry.st_nlink, entry.st_uid, entry.st_gid) == (2, 1000, 100)
     assert (entry.entry_timeout, entry.attr_timeout) == (0.5, 3600.0)
-    assert entry.st_blksize == 128 * 1024
+    assert entry.st_blksize == 1 << 20
 
 
 def test_a_change_that_asks_for_nothing_changes_nothing():

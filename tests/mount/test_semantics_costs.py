@@ -1,6 +1,7 @@
 """docs/semantics.md, "Cost". Counted, never timed."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,8 @@ from tests.mount.probes import attribute
 from tests.mount.programs import run, sync_directory
 
 pytestmark = pytest.mark.usefixtures("steady_caches")
+
+MIB = 1 << 20
 
 
 def test_small_files(node: BlobfsNode):
@@ -35,6 +38,18 @@ def test_writing_a_small_file(node: BlobfsNode):
     asked = {kind: node.operations(kind) - before[kind] for kind in kinds}
     assert asked["getattr"] < 20
     assert sum(asked.values()) < 530
+
+
+def test_size_of_buffers(node: BlobfsNode, tmp_path: Path):
+    """[S130] 1 MiB while it is written, 128 KiB after that; `cp` writes 4 MiB in 4 WRITEs."""
+    (tmp_path / "content").write_bytes(os.urandom(4 * MIB))
+    before = node.operations("write")
+    run("cp", tmp_path / "content", node.path("f"))
+    assert node.operations("write") - before == 4
+    attribute(node.path("f"), "id")
+    assert node.path("f").stat().st_blksize == 128 * 1024
+    with node.path("g").open("xb") as file:
+        assert os.fstat(file.fileno()).st_blksize == MIB
 
 
 def test_page_cache(two_nodes: tuple[BlobfsNode, BlobfsNode]):
