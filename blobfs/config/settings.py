@@ -99,6 +99,9 @@ class LoadSettings:
     """For how long "no share has this name" is believed."""
     listing_ttl: Seconds = 1.0
     """For how long a share's directory log counts as fresh."""
+    directory_ttl: Seconds = 10.0
+    """For how long a directory is believed to be one, and there, before its name is looked up again. What it
+    contains is asked for as ever, so a removed one is empty until then."""
     read_ahead: Size = 32 * MIB
     """The window of a sequential reader grows up to this."""
     span_size: Annotated[int, Quantity("bytes", least=CHUNK_SIZE)] = 8 * MIB

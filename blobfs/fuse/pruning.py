@@ -5,7 +5,8 @@ there, with all that come after it behind it. A lookup may wait for a dead share
 nothing can end the thread that gives it, SIGKILL neither, so the connection outlives its daemon, and
 everybody who waits for it hangs. FUSE_NOTIFY_PRUNE (Linux 6.18) takes no such lock: it drops the names that
 an inode has and that nobody is using at this moment, and returns. What somebody uses, and everything with an
-older kernel, is asked for again when its time is over, a second later at most (`vfs.stat`).
+older kernel, is asked for again when its time is over (`vfs.stat`). A directory is used by each name in it
+that the kernel has: those go before it.
 
 The layout is that of <linux/fuse.h>: fuse_out_header (u32 length, s32 code, u64 unique), then
 fuse_notify_prune_out (u32 count, u32 and u64 spare), then the inodes.

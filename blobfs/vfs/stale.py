@@ -1,5 +1,6 @@
 """Which inodes the kernel still takes for what their names have ceased to mean."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import trio
@@ -38,7 +39,7 @@ async def _stale_in(state: MountState, directory: Name, components: set[str]) ->
         if child is not None and child.lookups > 0 and not _is_written(child):
             means = await state.sync.names.known(join(directory, component))
             if not _still_means(child, means):
-                found.append(child.inode)
+                found += [*_known_below(child), child.inode]
         if count % SLICE == 0:
             await trio.lowlevel.checkpoint()
     return found
@@ -50,6 +51,14 @@ def _directory_at(root: DirectoryNode, directory: Name) -> DirectoryNode | None:
     for component in directory.split("/") if directory else ():
         node = node.children.get(component) if isinstance(node, Container) else None
     return node if isinstance(node, DirectoryNode) else None
+
+
+def _known_below(node: Node) -> Iterator[int]:
+    """Innermost first: while the kernel has a name in a directory it does not drop that of the directory."""
+    for child in node.children.values() if isinstance(node, DirectoryNode) else ():
+        yield from _known_below(child)
+        if child.lookups > 0 and not _is_written(child):
+            yield child.inode
 
 
 def _is_written(node: Node) -> bool:
@@ -66,6 +75,6 @@ def _still_means(node: Node, means: Present | None) -> bool:
             return replace(content.record, published_ns=record.published_ns) == record
         case SymlinkNode(record=told_link), SymlinkRecord() as link:
             return (told_link.target, told_link.mtime_ns) == (link.target, link.mtime_ns)
-        case DirectoryNode(), DirRecord():
-            return True
+        case DirectoryNode(mtime_ns=mtime_ns), DirRecord() as directory:
+            return directory.mtime_ns in (0, mtime_ns)
     return False

@@ -69,7 +69,9 @@ def attributes_of(state: MountState, node: Node) -> Attributes:
                 state, node, stat.S_IFLNK | 0o777, size, 0, node.record.mtime_ns, 1, lasting, lasting
             )
         case DirectoryNode():
-            return _make(state, node, stat.S_IFDIR | 0o755, 0, 0, node.mtime_ns, 2, PASSING, PASSING)
+            # Every path leads through it, and what is in it is asked for by name: it may be believed longer.
+            lasting = state.sync.settings.directory_ttl if state.sync.peers else LASTING
+            return _make(state, node, stat.S_IFDIR | 0o755, 0, 0, node.mtime_ns, 2, lasting, lasting)
         case ViewNode(path="incoming" | "needed"):
             return _make(state, node, stat.S_IFDIR | 0o755, 0, 0, 0, 2, LASTING, LASTING)
         case PackageDirectory():

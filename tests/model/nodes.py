@@ -13,6 +13,7 @@ OPTIONS = (
     "fill=never",
     "negative_ttl=0.02",
     "listing_ttl=0.02",
+    "directory_ttl=0.02",
     "lookup_timeout=2",
     "read_timeout=4",
     "first_byte_timeout=2",

@@ -24,6 +24,9 @@ pytestmark = pytest.mark.usefixtures("steady_caches")
 LISTED = 200
 TRIES = 4
 MIB = 1 << 20
+DEEP = "a/b/c/d/e/f/g/h"
+NAME_SECONDS = 1.1
+"""For so long the kernel does not ask again for the name of another node's file, and a little more."""
 IDLE_SECONDS = 2.0
 """Long enough for whatever would happen once a second."""
 MEMORY = 60_000_000
@@ -56,7 +59,9 @@ def whole_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
             source.path(f"listed/{number}").write_text(f"content {number}")
         for name in ("big", "mapped", "again"):
             source.path(name).write_bytes(os.urandom(MIB))
-        for directory in ("", "listed"):
+        source.path(DEEP).mkdir(parents=True)
+        source.path(f"{DEEP}/file").write_text("deep down")
+        for directory in ("", "listed", DEEP):
             sync_directory(source.path(directory))
         with Nginx(source.share) as server, BlobfsNode(place, "node", shares=[server.url]) as node:
             yield Pair(node, server)
@@ -151,6 +156,19 @@ def test_a_warm_file_is_opened_again_by_one_round_trip(pair: Pair):
     assert seen["READ"] == 0
     assert seen["OPEN"] == 2
     assert seen.waited_for() <= 3, seen  # the name, once
+
+
+def test_a_deep_path_costs_one_name_a_second_later(pair: Pair):
+    """[S62] The file's, which is asked for again: its directories are believed for longer. One request."""
+    path = pair.path(f"{DEEP}/file")
+    os.close(os.open(path, os.O_RDONLY))
+    time.sleep(NAME_SECONDS)
+    pair.asked()
+    with fuse_requests(pair.node.mountpoint) as seen:
+        os.close(os.open(path, os.O_RDONLY))
+    assert seen["LOOKUP"] == 1, seen
+    assert seen.waited_for() == 2, seen
+    assert len(pair.asked()) <= 1
 
 
 class SecludedNode(BlobfsNode):

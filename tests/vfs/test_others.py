@@ -11,10 +11,11 @@ from trio.testing import MockClock
 
 from blobfs import errors
 from blobfs.model import CHUNK_SIZE, ROOT, BlobId, Name
-from blobfs.record import GoneRecord, SymlinkRecord
+from blobfs.record import DirRecord, GoneRecord, SymlinkRecord
 from blobfs.store import sealed
 from blobfs.store.opening import Store
 from blobfs.vfs.attributes import Change
+from blobfs.vfs.stat import LASTING
 from tests.sync.fake_share import FakeShare, record_of
 from tests.sync.running import SETTINGS, kept, until
 from tests.sync.samples import BLOB, RAW, SMALL, chunk, part
@@ -176,6 +177,37 @@ async def test_the_kernel_is_told_of_what_changed(store: Store, mock_clock: Mock
         stale = await kernel.fs.wait_stale()
         assert sorted(stale) == sorted(inodes[name] for name in ("gone", "changed", "program"))
         assert (await kernel.lookup("program")).inode == inodes["program"]
+
+
+async def test_a_directory_is_told_of_after_what_is_in_it(store: Store, mock_clock: MockClock) -> None:
+    """The kernel drops no directory in which it knows a name; one that only has another time goes, too."""
+    share = sharing()
+    share.publish("d/e/deep", b"deep", 50)
+    async with mounted(store, share) as kernel:
+        deep, e, large, d = [
+            (await kernel.lookup(name)).inode for name in ("d/e/deep", "d/e", "d/large", "d")
+        ]
+        await kernel.sync.listing(ROOT)
+        with trio.move_on_after(0):
+            await kernel.fs.wait_stale()
+        share.put("d", DirRecord(7_000, 60))
+        mock_clock.jump(SETTINGS.listing_ttl)
+        await kernel.sync.listing(ROOT)
+        stale = await kernel.fs.wait_stale()
+        assert sorted(stale) == sorted((deep, e, large, d))
+        assert stale.index(deep) < stale.index(e) < stale.index(d) == 3
+        assert (await kernel.lookup("d")).mtime_ns == 7_000
+
+
+async def test_how_long_a_directory_is_believed(store: Store) -> None:
+    """`directory_ttl`, for its name and its time; without shares nobody else changes it."""
+    async with mounted(store, sharing()) as kernel:
+        found = await kernel.lookup("d")
+        assert (found.entry_timeout, found.attr_timeout) == (SETTINGS.directory_ttl, SETTINGS.directory_ttl)
+    async with mounted(store) as kernel:
+        await kernel.mkdir("own")
+        found = await kernel.lookup("own")
+        assert (found.entry_timeout, found.attr_timeout) == (LASTING, LASTING)
 
 
 async def test_what_is_written_here_is_not_told_of(store: Store, mock_clock: MockClock) -> None:
