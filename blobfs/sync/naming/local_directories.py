@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from blobfs.model import Name
+from blobfs.model import Name, split
+from blobfs.record import DirRecord
 from blobfs.store.names import LocalName
 
 MAX_NAMES = 100_000
@@ -55,6 +56,16 @@ class LocalDirectories:
         if entries is not None:
             self._kept.move_to_end(directory)
         return entries
+
+    def is_absent(self, directory: Name) -> bool:
+        """Whether it is known not to be here: a directory stands in the one it is in, up to one in memory."""
+        while directory:
+            directory, component = split(directory)
+            entries = self._kept.get(directory)
+            if entries is not None:
+                entry = entries.get(component)
+                return entry is None or not isinstance(entry.record, DirRecord)
+        return False
 
     def visit(self, directory: Name) -> int:
         """Bytes its log may have at most for it to be read whole now."""

@@ -62,6 +62,8 @@ class Namespace:
             return entries
         if self.mending.is_torn(directory):
             return await self.mending.directory(directory)
+        if self._directories.is_absent(directory):
+            return None
         with self._directories.reading(directory) as reading:
             entries = await self._disk.run(find_directory, self._store, directory)
             return None if entries is None else self._directories.keep(directory, entries, reading)
@@ -69,6 +71,8 @@ class Namespace:
     async def has_directory(self, directory: Name) -> bool:
         if self._directories.get(directory) is not None:
             return True
+        if self._directories.is_absent(directory):
+            return False
         return await self._disk.run(names.directory_exists, self._store, directory)
 
     async def entry(self, name: Name) -> LocalName | None:
@@ -78,6 +82,8 @@ class Namespace:
         if entries is None and self.mending.is_torn(directory):
             return await self.mending.entry(name)
         if entries is None:
+            if self._directories.is_absent(directory):
+                return None
             worth = self._directories.visit(directory)
             with self._directories.reading(directory) as reading:
                 found = await self._disk.run(find_entry, self._store, name, worth)

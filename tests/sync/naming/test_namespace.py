@@ -155,3 +155,20 @@ async def test_logs_are_brought_in_line_with_the_records(store: Store) -> None:
     assert await after.directory(Name("d")) == {}
     assert await after.repair(Name("d"))
     assert await after.directory(Name("d")) == {"name": LocalName(record, loaded=False)}
+
+
+async def test_what_is_in_no_directory_of_this_node_asks_no_thread(store: Store) -> None:
+    """A directory in memory says what is not below it; what it says is there is looked for."""
+    disk = DiskThreads()
+    namespace = Namespace(store, disk)
+    async with namespace.lock:
+        record = await put(namespace, store, "a/b/name", b"content")
+    for directory in ("", "a"):
+        await namespace.directory(Name(directory))
+    before = disk.hops
+    for name in ("x/y", "x/y/z", "a/x/name", "a/x/y/name", "a/b/name/below"):
+        assert await namespace.entry(Name(name)) is None
+        assert not await namespace.has_directory(Name(name))
+    assert await namespace.directory(Name("a/x/y")) is None
+    assert disk.hops == before
+    assert await namespace.entry(Name("a/b/name")) == LocalName(record, loaded=False)
