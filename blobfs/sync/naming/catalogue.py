@@ -115,9 +115,8 @@ class Catalogue:
 
     async def _ask(self, peer: Peer, name: Name) -> ShareAnswer:
         directory, _ = split(name)
-        parent = self._logs.get(peer, directory)
-        if parent is not None and not parent.exists and self._logs.is_fresh(parent) and not peer.is_plain:
-            return ShareAnswer(peer)  # what is no directory there has no names in it
+        if self._is_no_directory(peer, directory):
+            return ShareAnswer(peer)  # it has no names in it
         if peer.is_plain:
             return await self._ask_plain(peer, name)
         found = await peer.ask("record", self._settings.lookup_timeout, lambda share: share.record(name))
@@ -131,6 +130,15 @@ class Catalogue:
         if found is not None:
             self._news.met(peer, name, found)
         return ShareAnswer(peer, record=found)
+
+    def _is_no_directory(self, peer: Peer, directory: Name) -> bool:
+        """Whether a share said just now that it has no log of it.
+
+        Where names of it were found all the same only the log is missing: the records are the truth.
+        """
+        known = self._logs.get(peer, directory)
+        is_missing = known is not None and not known.exists and self._logs.is_fresh(known)
+        return is_missing and not peer.is_plain and directory not in self._found
 
     async def _directory_record(self, peer: Peer, name: Name) -> DirRecord:
         """A directory's record stands in its parent's log, and nowhere else on a share."""
