@@ -1,7 +1,10 @@
 """When the last chunk of a blob is here: it is made durable, put into the share, and its names with it."""
 
+import logging
+
 import trio
 
+from blobfs import errors
 from blobfs.model import LEAF_SIZE, BlobId, Name
 from blobfs.record import BlobRecord, SymlinkRecord
 from blobfs.store import sealed
@@ -15,6 +18,8 @@ from blobfs.sync.loading.load import Load
 from blobfs.sync.loading.source import MerkleSource, PlainSource
 from blobfs.sync.naming.namespace import Namespace
 from blobfs.sync.sealer import Sealer
+
+_log = logging.getLogger(__name__)
 
 RETRY_DELAY = 1.0
 """Seconds between two looks whether the disk has taken it after all."""
@@ -44,11 +49,20 @@ class Completion:
             await trio.sleep(RETRY_DELAY)
             await job.done.wait()
         load.keep_failure = None
-        for name, record in list(load.names.items()):
-            await self._name(name, record or _plain_record(load, content))
+        await self._name_all(load, content)
         if load.partial.is_resumed or had_names_saved:
             await self._disk.run(forget_waiting, self._store, load.key)
         return content
+
+    async def _name_all(self, load: Load, content: Content) -> None:
+        for name, record in list(load.names.items()):
+            try:
+                await self._name(name, record or _plain_record(load, content))
+            except errors.StoreError:  # of many names some are changed while others are still put
+                if await self._disk.run(sealed.has, self._store, content.blob):
+                    raise
+                _log.info("%s has gone while its names were put: they mean other blobs by now", content.blob)
+                return
 
     async def _content_of(self, load: Load) -> Content:
         if isinstance(load.source, MerkleSource):
