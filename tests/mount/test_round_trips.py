@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.mount.node import BlobfsNode
+from tests.mount.probes import until
 from tests.mount.programs import run, sync_directory
 
 FILES = 50
@@ -28,6 +29,8 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[BlobfsNode]
         sync_directory(writer.path("d"))
         for path in paths(loader):
             path.read_bytes()
+        shared_in_turn = [loader.share / "d" / str(number) for number in range(FILES)]
+        until(lambda: all(path.exists() for path in shared_in_turn), "what was loaded is shared in turn")
         yield [writer, loader]
 
 

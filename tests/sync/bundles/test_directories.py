@@ -188,8 +188,7 @@ async def test_wrong_bytes_in_a_bundle(store: Store, caplog: pytest.LogCaptureFi
         assert sync.peers[0].is_struck
         (said,) = complaints(caplog)
         assert "sent wrong bytes of a bundle of dir/" in said
-        await sync.finish(5)
-        assert [is_shared(store, component) for component in ("008", "009", "010")] == [True] * 3
+        await until(lambda: all(is_shared(store, component) for component in ("008", "009", "010")))
 
 
 async def test_a_bundle_that_has_gone(store: Store) -> None:
