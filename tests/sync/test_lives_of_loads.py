@@ -74,7 +74,6 @@ async def test_a_blob_that_becomes_whole_while_it_is_opened_is_not_loaded_again(
     share, _ = shares()
     disk = ScriptedDisk()
     async with running(store, share, disk=disk) as sync:
-        first = await sync.loads.open(BLOB, len(RAW), None, None)
         resume = disk.pausing["open_verifiable"] = trio.Event()
         async with trio.open_nursery() as nursery:
 
@@ -85,6 +84,7 @@ async def test_a_blob_that_becomes_whole_while_it_is_opened_is_not_loaded_again(
 
             nursery.start_soon(open_late)
             await disk.paused.wait()
+            first = await sync.loads.open(BLOB, len(RAW), None, None)
             assert await first.read(0, len(RAW)) == RAW
             first.close()
             await kept(sync)

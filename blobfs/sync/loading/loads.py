@@ -157,7 +157,10 @@ class Loads:
         """
         if size == 0 and blob != EMPTY_BLOB:
             raise errors.WrongEverywhere("its record gives it no bytes, and that is not its id")
-        reader = await self.open_here(blob, size) or await self._open_load(blob, size, terms, peers)
+        reader: Reader | None = self.stored.open_nowait(blob, size)
+        if reader is None and blob not in self._loads:  # what is being loaded is not looked for on the disk
+            reader = await self.open_here(blob, size)
+        reader = reader or await self._open_load(blob, size, terms, peers)
         try:
             if name is not None and record is not None:
                 await self._remember_name(reader, name, record)
