@@ -60,9 +60,7 @@ def _answered(
             counts.refused(name, error.errno)
             raise
         except Exception as error:
-            number = self._errno_of(name, args, error)
-            counts.refused(name, number)
-            raise pyfuse3.FUSEError(number) from None
+            raise pyfuse3.FUSEError(self._refused(name, args, error)) from None
         finally:
             end_request(request)
             counts.took[name].add(trio.current_time() - begun)
@@ -90,13 +88,18 @@ class Adapter(pyfuse3.Operations):
         self._fs = fs
         self.counts = OperationCounts()
         self._open: Counter[int] = Counter()
-        self.front = Front(AtOnce(fs, self.counts, self._open).answer, self.write)
+        self.front = Front(AtOnce(fs, self.counts, self._open, self._refused).answer, self.write)
         self.initialized = trio.Event()
         """Set while the kernel's first request, INIT, is being answered."""
 
     def statistics(self) -> dict[str, Any]:
         """How often each operation was asked for; under ``errors``, how often each error was the answer."""
         return self.counts.statistics()
+
+    def _refused(self, name: str, subject: tuple[object, ...], error: Exception) -> int:
+        number = self._errno_of(name, subject, error)
+        self.counts.refused(name, number)
+        return number
 
     def _errno_of(self, name: str, subject: tuple[object, ...], error: Exception) -> int:
         ours = _deliberate(error)

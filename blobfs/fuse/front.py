@@ -1,7 +1,7 @@
 """Between the kernel and pyfuse3: answers the hottest requests at once, and hands all others on.
 
-What a reader of small files asks for, OPEN, READ and RELEASE of what is here, needs nothing that waits, and
-costs a third of the time without pyfuse3's way through two of trio's passes. Whatever cannot be answered at
+What readers and writers of small files ask for (`at_once`) mostly needs nothing that waits, and costs a third
+of the time without pyfuse3's way through two of trio's passes. Whatever cannot be answered at
 once goes to pyfuse3 as if it had never been looked at:
 
 1. pyfuse3's loop waits for requests by `_wait_fuse_readable`. `_wait` stands in its place: one task of the
@@ -136,7 +136,7 @@ class Front:
                 handle, offset, content = parse_write(self._view[HEADER_SIZE:size])
                 nursery = trio.lowlevel.current_task().parent_nursery
                 assert nursery is not None
-                nursery.start_soon(self._answer_write, request.unique, handle, offset, content)
+                nursery.start_soon(self._answer_write, request.unique, handle, offset, bytes(content))
             elif request.opcode != Opcode.INTERRUPT:  # pyfuse3 knows none, nor do we: see vfs.waits
                 self._hand_on(request, self._view[:size])
                 return False

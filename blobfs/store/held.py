@@ -9,6 +9,7 @@ the disk has plenty of room for all of it: what cannot be kept is refused at the
 from collections.abc import Callable
 
 from blobfs import errors
+from blobfs.store.files import Buffer
 from blobfs.store.incoming import Incoming
 from blobfs.store.opening import Store
 
@@ -74,8 +75,8 @@ class Held:
     def read(self, offset: int, length: int) -> bytes:
         return bytes(self._content[offset : offset + length])
 
-    def write(self, offset: int, content: bytes) -> bool:
-        """Whether it fitted; else nothing has changed."""
+    def write(self, offset: int, content: Buffer) -> bool:
+        """Whether it fitted; else nothing has changed. Of what is not `bytes` there is a copy."""
         end = offset + len(content)
         if not self._grow(end):
             return False
@@ -86,7 +87,7 @@ class Held:
         self._store.usage.add(len(content))
         self._charged += len(content)
         if offset == 0 and len(content) >= self.size:  # the usual write: all of it, kept as it came
-            self._content = content
+            self._content = bytes(content)
         else:
             self._fill_up(offset)[offset:end] = content
         return True

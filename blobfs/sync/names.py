@@ -95,15 +95,33 @@ class Names:
         Raises `WrongEverywhere` when the name is there but no usable record of it.
         """
         here = await self._namespace.entry(name)
+        if (present := self._present_here(name, here)) is not None:
+            return present
+        return self._concluded(name, here, await catalogue.lookup(name), catalogue)
+
+    def lookup_nowait(self, name: Name, catalogue: Catalogue) -> Answer | None:
+        """As `lookup`. None: the disk or a share has to be asked."""
+        if not self._namespace.is_in_memory(split(name)[0]):
+            return None
+        here = self._namespace.entry_nowait(name)
+        if (present := self._present_here(name, here)) is not None:
+            return present
+        answer = catalogue.lookup_nowait(name)
+        return None if answer is None else self._concluded(name, here, answer, catalogue)
+
+    def _present_here(self, name: Name, here: LocalName | None) -> Present | None:
+        """What needs no asking; it is looked behind it whether it is still so."""
+        if here is None or isinstance(here.record, GoneRecord):
+            return None
+        self._refresh_nowait(split(name)[0])
+        known = meaning_of(here, self._catalogue.kept(name))
+        return known if isinstance(known, Present) else None
+
+    def _concluded(self, name: Name, here: LocalName | None, answer: Answer, catalogue: Catalogue) -> Answer:
+        """What is here, and no reason not to ask, and what the shares say, together."""
         if here is None:
-            answer = await catalogue.lookup(name)
             return (self._known_before(name, catalogue) or answer) if isinstance(answer, Unknown) else answer
         known = meaning_of(here, self._catalogue.kept(name))
-        if not isinstance(here.record, GoneRecord):
-            self._refresh_nowait(split(name)[0])
-            if isinstance(known, Present):
-                return known
-        answer = await catalogue.lookup(name)
         if isinstance(answer, Unknown):
             return known if isinstance(known, Present) else Absent()
         return _unless_removed(known if isinstance(known, GoneRecord) else here.record, answer)

@@ -181,6 +181,10 @@ class SyncService:
         """
         return await self.names.lookup(name, self.catalogue)
 
+    def lookup_nowait(self, name: Name) -> Answer | None:
+        """The same, where neither the disk nor a share has to be asked; else None."""
+        return self.names.lookup_nowait(name, self.catalogue)
+
     async def listing(self, directory: Name) -> dict[str, Present]:
         """Every live name of a directory, here and on the shares; the newest record wins.
 

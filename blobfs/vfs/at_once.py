@@ -1,4 +1,4 @@
-"""What can be answered without waiting for anything: small files that are sealed and here.
+"""What can be read without waiting for anything: small files that are sealed and here.
 
 Each function does what its operation does, or nothing at all. None, or False, means that the operation itself
 is to be asked: because there is something to wait for, a thread or a share, or because it would be refused.
@@ -37,12 +37,3 @@ def read_nowait(state: MountState, number: int, offset: int, size: int) -> Buffe
     if isinstance(handle, FileHandle) and isinstance(handle.reader, SealedReader):
         return handle.reader.read_nowait(offset, size)
     return None
-
-
-def release_nowait(state: MountState, number: int) -> bool:
-    handle = state.handles.get(number)
-    if not isinstance(handle, FileHandle) or handle.writing is not None or handle.reader is None:
-        return False
-    handle.reader.close()
-    state.drop(number)
-    return True

@@ -11,16 +11,16 @@ from dataclasses import replace
 from blobfs import errors
 from blobfs.record import DirRecord
 from blobfs.vfs.attributes import Change
-from blobfs.vfs.files import truncate
 from blobfs.vfs.nodes import DirectoryNode, FileNode, Node, PlainContent, Settled, SymlinkNode, Writing
 from blobfs.vfs.package_nodes import PackageFile
 from blobfs.vfs.state import MountState
+from blobfs.vfs.writing import truncate
 
 
 async def change(state: MountState, node: Node, wanted: Change) -> None:
     """chmod, chown, utimens, truncate. Of a sealed file only the x bits and the mtime can change."""
-    state.demand_writable()
-    _demand_same_owner(state, wanted)
+    if change_nowait(state, node, wanted):
+        return
     match node:
         case PackageFile():
             raise errors.NotPermitted("what is in a package cannot be changed")
@@ -34,6 +34,19 @@ async def change(state: MountState, node: Node, wanted: Change) -> None:
                 await _set_symlink_time(state, node, wanted.mtime_ns)
         case _:
             raise errors.NotPermitted("what is reserved cannot be changed")
+
+
+def change_nowait(state: MountState, node: Node, wanted: Change) -> bool:
+    """Whether it is done: for a file that is being written. Raises what `change` would."""
+    state.demand_writable()
+    _demand_same_owner(state, wanted)
+    if not isinstance(node, FileNode) or isinstance(node, PackageFile) or wanted.size is not None:
+        return False
+    content = node.settle()
+    if not isinstance(content, Writing) or content.job is not None:
+        return False
+    _set_writing(content, wanted)  # nobody looks at it before its last close
+    return True
 
 
 def _demand_same_owner(state: MountState, wanted: Change) -> None:
@@ -73,8 +86,7 @@ async def _set_file(state: MountState, node: FileNode, wanted: Change) -> None:
         raise errors.Sealed("a sealed file is immutable")
     if wanted.mode is None and wanted.mtime_ns is None:
         return
-    if isinstance(content, Writing) and content.job is None:  # nobody looks at it before its last close
-        _set_writing(content, wanted)
+    if change_nowait(state, node, replace(wanted, size=None)):
         return
     async with state.sync.namespace.lock:
         content = node.settle()

@@ -1,9 +1,7 @@
-"""The life of a file: create, write, read, close, seal.
+"""The life of a file: create, read, close, seal; `writing` is what happens to its content between.
 
-A file is held in memory as long as it is small and nobody wants it to last; else it is written into the
-store's `incoming/`, and hashing follows the writing. The last close of a descriptor that may write
-hands it to the sealer. FLUSH comes at every close of every duplicate,
-also before the first write: it never seals a named file. It only puts a redo mark on content that
+The last close of a descriptor that may write hands it to the sealer. FLUSH comes at every close of every
+duplicate, also before the first write: it never seals a named file. It only puts a redo mark on content that
 was fsynced, because from then on a crash must not lose it (P2).
 """
 
@@ -12,17 +10,13 @@ import math
 import os
 import stat
 import time
-from contextlib import suppress
 
 import trio
 
 from blobfs import errors
 from blobfs.model import EMPTY_BLOB, BlobId, Name, parse_blob_id
-from blobfs.record import MAX_BLOB_SIZE
 from blobfs.store.files import Buffer
 from blobfs.store.held import Held
-from blobfs.store.incoming import Incoming
-from blobfs.sync.background import guarded
 from blobfs.sync.jobs import SealJob
 from blobfs.sync.loading.reader import Reader
 from blobfs.vfs.attributes import NO_INODE, Opened
@@ -33,12 +27,10 @@ from blobfs.vfs.packages import open_package_file
 from blobfs.vfs.resolve import component_of, name_in, named_directory
 from blobfs.vfs.state import FileHandle, MountState
 from blobfs.vfs.waits import Opener
+from blobfs.vfs.writing import to_disk, truncate
 
 _log = logging.getLogger(__name__)
 
-FOLLOW_FROM = 1 << 20
-"""Bytes of a file after which hashing follows its writing; a shorter one is hashed when it is closed."""
-SET_ID_BITS = stat.S_ISUID | stat.S_ISGID
 RELEASE_WAIT = 2.0
 """Seconds for which a RELEASE that must be on its way is waited for. A descriptor that was duplicated
 and flushed but stays open looks the same, so this is a bound and no promise."""
@@ -48,7 +40,8 @@ async def create(
     state: MountState, container: Container, raw: bytes, mode: int, flags: int, pid: int
 ) -> tuple[Opened, FileNode]:
     """A new file, open for writing. Raises `NameExists` where something was made meanwhile."""
-    state.demand_writable()
+    if (made := create_nowait(state, container, raw, mode, flags, pid)) is not None:
+        return made
     component, expected = _place_for(container, raw)
     if component in container.children and isinstance(container.children[component], FileNode):
         node = container.children[component]
@@ -58,9 +51,29 @@ async def create(
         return await open_file(state, node, flags, pid), node
     if expected is not None and await state.sync.is_here(expected):
         raise errors.NameExists(f"the blob {expected} is here")
+    writing = Writing(await state.sync.new_incoming(), stat.S_IMODE(mode), time.time_ns(), expected)
+    return _created(state, container, component, writing, flags, pid)
+
+
+def create_nowait(
+    state: MountState, container: Container, raw: bytes, mode: int, flags: int, pid: int
+) -> tuple[Opened, FileNode] | None:
+    """The same of a new file that can be held in memory; else None."""
+    state.demand_writable()
+    component, expected = _place_for(container, raw)
     # What is written under its id is checked before its close returns: it has no time to gather.
-    held = state.sync.hold_incoming() if expected is None else None
-    writing = Writing(held or await state.sync.new_incoming(), stat.S_IMODE(mode), time.time_ns(), expected)
+    if expected is not None or isinstance(container.children.get(component), FileNode):
+        return None
+    held = state.sync.hold_incoming()
+    if held is None:
+        return None
+    writing = Writing(held, stat.S_IMODE(mode), time.time_ns())
+    return _created(state, container, component, writing, flags, pid)
+
+
+def _created(
+    state: MountState, container: Container, component: str, writing: Writing, flags: int, pid: int
+) -> tuple[Opened, FileNode]:
     node = FileNode(state.inodes.next_inode(), content=writing)
     state.inodes.add(node, container, component)
     return _open_writing(state, node, writing, flags, pid), node
@@ -145,125 +158,40 @@ async def read(state: MountState, number: int, offset: int, size: int) -> Buffer
         return await handle.reader.read(offset, size, wait=handle.wait)
 
 
-async def write(state: MountState, number: int, offset: int, content: bytes) -> int:
-    writing = state.file(number).writing
-    if writing is None or writing.job is not None:
-        raise errors.Sealed("a sealed file is immutable")
-    await _before_change(state, writing, offset + len(content))
-    if not (isinstance(writing.source, Held) and writing.source.write(offset, content)):
-        incoming = await to_disk(state, writing)
-        await state.sync.space.writing(state.sync.disk.run, incoming.write, offset, content)
-    _changed(writing)
-    writing.open[number] = False
-    _follow(state, writing)
-    return len(content)
-
-
-async def truncate(state: MountState, writing: Writing, size: int) -> None:
-    if writing.job is not None:
-        raise errors.Sealed("it was closed, and is being sealed")
-    await _before_change(state, writing, size)
-    if not (isinstance(writing.source, Held) and writing.source.truncate(size)):
-        incoming = await to_disk(state, writing)
-        await state.sync.disk.run(incoming.truncate, size)
-    _changed(writing)
-
-
-async def to_disk(state: MountState, writing: Writing) -> Incoming:
-    """The file that has the content; it is made now if it was held in memory until now."""
-    async with writing.moving:
-        held = writing.source
-        if isinstance(held, Incoming):
-            return held
-        held.frozen = True
-        try:
-            incoming = await state.sync.space.writing(state.sync.disk.run, held.to_disk)
-        except BaseException:
-            held.frozen = False
-            raise
-        writing.source = incoming
-        held.let_go()
-        for reader in writing.readers:
-            reader.follow(incoming)
-        writing.readers.clear()
-        return incoming
-
-
-async def _before_change(state: MountState, writing: Writing, end: int) -> None:
-    """A redo mark on content that changes again would be redone as what it no longer is."""
-    writing.demand_here()
-    if end > MAX_BLOB_SIZE:
-        raise errors.ContentTooLong(f"{end} bytes, a blob has at most {MAX_BLOB_SIZE}")
-    if writing.marked == writing.version:
-        await clear_mark(state, writing)
-
-
-async def clear_mark(state: MountState, writing: Writing) -> None:
-    """Of content that was fsynced and closed: it has a file."""
-    assert isinstance(writing.source, Incoming)
-    await state.sync.disk.run(writing.source.clear_intent)
-    writing.marked = -1
-
-
-def _changed(writing: Writing) -> None:
-    writing.mode &= ~SET_ID_BITS  # the kernel leaves it to us (FUSE_HANDLE_KILLPRIV_V2)
-    writing.version += 1
-    writing.is_new = False
-    writing.mtime_ns = time.time_ns()
-
-
-def _follow(state: MountState, writing: Writing) -> None:
-    """Has the hashing follow the writing, so that the close of a big file is not the beginning of it."""
-    if not writing.following and writing.size >= FOLLOW_FROM and state.nursery is not None:
-        writing.following = True
-        state.nursery.start_soon(guarded, _hash_along, state, writing)
-
-
-async def _hash_along(state: MountState, writing: Writing) -> None:
-    try:
-        incoming = await to_disk(state, writing)
-        while writing.job is None and await state.sync.disk.run(incoming.hash_some):
-            pass
-    except errors.StoreError as failure:
-        # It may have been removed under us; otherwise the seal hashes it, and says what is wrong.
-        _log.debug("hashing did not follow the writing of %s: %s", writing.source, failure)
-    finally:
-        writing.following = False
-
-
-async def fsync(state: MountState, number: int) -> None:
-    """The content is durable when this returns; that it is shared needs the close as well."""
-    handle = state.file(number)
-    writing = handle.writing or handle.node.settle()
-    if not isinstance(writing, Writing):
-        return  # it was durable before it was shared
-    if writing.job is not None:
-        with state.waits.interruptible_by(handle.opener), suppress(errors.NameMissing):
-            await state.sync.sealer.wait(writing.job)
-        return
-    version = writing.version
-    incoming = await to_disk(state, writing)
-    await state.sync.disk.run(state.sync.store.flushes.file, incoming.fd)
-    writing.synced = version
-
-
 async def flush(state: MountState, number: int) -> int:
     """One close of one duplicate. Raises `WrongContent` for a blob that is not what its id says.
 
     Returns the inode of a file to which nothing was written: the kernel is to ask for what it looks like from
     now on, as the seal will change that. After a write it does so anyway.
     """
+    if flush_nowait(state, number):
+        return NO_INODE
     handle = state.file(number)
     writing = handle.writing
-    if writing is None or writing.job is not None:
-        return NO_INODE
+    assert writing is not None
     writing.open[number] = True
     was_new, writing.is_new = writing.is_new, False
     if writing.expected is not None:
         await _check_expected(state, handle, writing)
-    elif writing.synced == writing.version != writing.marked and handle.node.names():
+    elif _is_to_mark(handle, writing):
         await _mark_closed(state, handle.node, writing)
     return handle.node.inode if was_new else NO_INODE
+
+
+def flush_nowait(state: MountState, number: int) -> bool:
+    """Whether that was all there is to a close: nothing to check or to mark, nothing to tell the kernel."""
+    handle = state.file(number)
+    writing = handle.writing
+    if writing is None or writing.job is not None:
+        return True
+    if writing.is_new or writing.expected is not None or _is_to_mark(handle, writing):
+        return False
+    writing.open[number] = True
+    return True
+
+
+def _is_to_mark(handle: FileHandle, writing: Writing) -> bool:
+    return writing.synced == writing.version != writing.marked and bool(handle.node.names())
 
 
 async def _mark_closed(state: MountState, node: FileNode, writing: Writing) -> None:
@@ -293,19 +221,39 @@ async def _check_expected(state: MountState, handle: FileHandle, writing: Writin
 async def release(state: MountState, number: int) -> None:
     """The end of a handle; of the last one that may write, the beginning of the seal."""
     handle = state.handles.get(number)
-    if not isinstance(handle, FileHandle):
+    if not isinstance(handle, FileHandle) or release_nowait(state, number):
         return
     writing = handle.writing
+    assert writing is not None
+    writing.open.pop(number, None)
+    async with writing.moving:
+        pass
+    if not writing.open and writing.job is None:
+        if handle.node.names():
+            _submit(state, handle.node, writing)
+        else:
+            await discard(state, handle.node, writing)
+    _drop(state, number, handle)
+
+
+def release_nowait(state: MountState, number: int) -> bool:
+    """Whether that is done: nothing is on its way to the disk, for somebody who cuts it, or to be removed."""
+    handle = state.handles.get(number)
+    if not isinstance(handle, FileHandle):
+        return False
+    writing = handle.writing
     if writing is not None:
+        is_last = writing.job is None and not writing.open.keys() - {number}
+        if writing.moving.locked() or (is_last and not handle.node.names()):
+            return False
         writing.open.pop(number, None)
-        if writing.moving.locked():  # to the disk, for somebody who cuts it
-            async with writing.moving:
-                pass
-        if not writing.open and writing.job is None:
-            if handle.node.names():
-                _submit(state, handle.node, writing)
-            else:
-                await discard(state, handle.node, writing)
+        if is_last:
+            _submit(state, handle.node, writing)
+    _drop(state, number, handle)
+    return True
+
+
+def _drop(state: MountState, number: int, handle: FileHandle) -> None:
     if handle.reader is not None:
         handle.reader.close()
     state.drop(number)

@@ -15,13 +15,13 @@ from blobfs.model import MAX_COMPONENT_BYTES, BlobId, Name
 from blobfs.store.files import Buffer
 from blobfs.sync.explanation import Seen
 from blobfs.sync.service import SyncService
-from blobfs.vfs import at_once, change, files, listing, moving, naming, needed, xattrs
+from blobfs.vfs import at_once, change, files, listing, moving, naming, needed, writing, xattrs
 from blobfs.vfs.attributes import NO_INODE, Attributes, Caller, Change, DirEntry, Opened, Statvfs
 from blobfs.vfs.canary import CanaryNode, open_canary
 from blobfs.vfs.needed_nodes import BundleNode, MissingNode, NeededNode, StateNode, TransactionNode
 from blobfs.vfs.nodes import DirectoryNode, FileNode, Node, SymlinkNode, ViewNode
 from blobfs.vfs.package_nodes import PackageDirectory, PackageLink
-from blobfs.vfs.resolve import resolve
+from blobfs.vfs.resolve import resolve, resolve_nowait
 from blobfs.vfs.seen import seen_blob, seen_name
 from blobfs.vfs.stale import wait_stale
 from blobfs.vfs.stat import NEVER_THERE, attributes_of
@@ -78,6 +78,13 @@ class FileSystem:
         node.lookups += 1
         return attributes_of(self._state, node)
 
+    def lookup_nowait(self, parent: int, name: bytes) -> Attributes | None:
+        node = resolve_nowait(self._state, self._state.container(parent), name)
+        if node is None:
+            return None
+        node.lookups += 1
+        return attributes_of(self._state, node)
+
     def forget(self, inode: int, count: int) -> None:
         self._state.inodes.forget(inode, count)
 
@@ -90,6 +97,9 @@ class FileSystem:
         self._state.node(inode).lookups += 1
 
     async def getattr(self, inode: int) -> Attributes:
+        return self.getattr_nowait(inode)
+
+    def getattr_nowait(self, inode: int) -> Attributes:
         return attributes_of(self._state, self._state.node(inode))
 
     async def setattr(self, inode: int, wanted: Change, handle: int | None) -> Attributes:
@@ -100,6 +110,10 @@ class FileSystem:
             case _:
                 await change.change(self._state, node, wanted)
         return attributes_of(self._state, node)
+
+    def setattr_nowait(self, inode: int, wanted: Change) -> Attributes | None:
+        node = self._state.node(inode)
+        return attributes_of(self._state, node) if change.change_nowait(self._state, node, wanted) else None
 
     async def statfs(self) -> Statvfs:
         space = await self._state.sync.disk.run(self._state.sync.store.space)
@@ -208,6 +222,19 @@ class FileSystem:
         node.lookups += 1
         return opened, attributes_of(self._state, node)
 
+    def create_nowait(
+        self, parent: int, name: bytes, mode: int, flags: int, pid: int
+    ) -> tuple[Opened, Attributes] | None:
+        container = self._state.container(parent)
+        if isinstance(container, TransactionNode | MissingNode):
+            return None
+        made = files.create_nowait(self._state, container, name, mode, flags, pid)
+        if made is None:
+            return None
+        opened, node = made
+        node.lookups += 1
+        return opened, attributes_of(self._state, node)
+
     async def open(self, inode: int, flags: int, caller: Caller) -> Opened:
         match self._state.node(inode):
             case FileNode() as node:
@@ -228,8 +255,14 @@ class FileSystem:
     def read_nowait(self, handle: int, offset: int, size: int) -> Buffer | None:
         return at_once.read_nowait(self._state, handle, offset, size)
 
+    def write_nowait(self, handle: int, offset: int, content: Buffer) -> bool:
+        return writing.write_nowait(self._state, handle, offset, content)
+
+    def flush_nowait(self, handle: int) -> bool:
+        return files.flush_nowait(self._state, handle)
+
     def release_nowait(self, handle: int) -> bool:
-        return at_once.release_nowait(self._state, handle)
+        return files.release_nowait(self._state, handle)
 
     async def read(self, handle: int, offset: int, size: int) -> Buffer:
         match self._state.handle(handle):
@@ -243,7 +276,7 @@ class FileSystem:
         match self._state.handle(handle):
             case WriterHandle() as opened:
                 return await needed.write(self._state, opened, offset, content)
-        return await files.write(self._state, handle, offset, content)
+        return await writing.write(self._state, handle, offset, content)
 
     async def flush(self, handle: int) -> int:
         match self._state.handle(handle):
@@ -265,7 +298,7 @@ class FileSystem:
     async def fsync(self, handle: int, datasync: bool) -> None:
         match self._state.handle(handle):
             case FileHandle():
-                await files.fsync(self._state, handle)
+                await writing.fsync(self._state, handle)
             case WriterHandle() as opened:
                 await needed.fsync(self._state, opened)
 
@@ -294,6 +327,10 @@ class FileSystem:
 
     async def getxattr(self, inode: int, name: bytes, caller: Caller) -> bytes:
         return await xattrs.get_attribute(self._state, self._state.node(inode), name, caller.pid)
+
+    def demand_known_xattr(self, inode: int, name: bytes) -> None:
+        self._state.node(inode)
+        xattrs.demand_known(name)
 
     async def listxattr(self, inode: int) -> list[bytes]:
         return await xattrs.list_attributes(self._state, self._state.node(inode))

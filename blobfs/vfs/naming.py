@@ -15,10 +15,11 @@ from blobfs.model import Name, join
 from blobfs.record import DirRecord, GoneRecord, SymlinkRecord, parse_target, target_stays_inside
 from blobfs.store.names import LocalName
 from blobfs.sync.jobs import SealJob
-from blobfs.vfs.files import clear_mark, discard, wait_sealed
+from blobfs.vfs.files import discard, wait_sealed
 from blobfs.vfs.nodes import Container, DirectoryNode, FileNode, Node, Settled, SymlinkNode, Writing
 from blobfs.vfs.resolve import component_of, name_in, named_directory, resolve
 from blobfs.vfs.state import MountState
+from blobfs.vfs.writing import clear_mark
 
 
 async def _demand_free(state: MountState, directory: DirectoryNode, component: str) -> None:

@@ -52,20 +52,32 @@ async def resolve(state: MountState, container: Container, raw: bytes, pid: int)
     """The node a component means; `pid` asks. Raises `NameMissing`, `NameRefused`, `LoadFailed`."""
     if not isinstance(container, DirectoryNode):
         return await resolve_reserved(state, container, raw, pid)
-    directory = container
-    if directory is state.inodes.root and raw == RESERVED_PREFIX.encode():
-        return view_node(state, directory, RESERVED_PREFIX, "")
+    if (node := resolve_nowait(state, container, raw)) is not None:
+        return node
     component = component_of(raw)
-    writing = _written(directory, component)
-    if writing is not None:
-        return writing
-    name = name_in(directory, component)
+    name = name_in(container, component)
     with state.waits.interruptible(pid):
         answer = await state.sync.lookup(name)
     # It may have been created while the shares were asked.
-    writing = _written(directory, component)
+    return _written(container, component) or _meant(state, container, component, name, answer)
+
+
+def resolve_nowait(state: MountState, container: Container, raw: bytes) -> Node | None:
+    """The same, raising the same. None: the disk or a share has to be asked."""
+    if not isinstance(container, DirectoryNode):
+        return None
+    if container is state.inodes.root and raw == RESERVED_PREFIX.encode():
+        return view_node(state, container, RESERVED_PREFIX, "")
+    component = component_of(raw)
+    writing = _written(container, component)
     if writing is not None:
         return writing
+    name = name_in(container, component)
+    answer = state.sync.lookup_nowait(name)
+    return None if answer is None else _meant(state, container, component, name, answer)
+
+
+def _meant(state: MountState, directory: DirectoryNode, component: str, name: Name, answer: Answer) -> Node:
     try:
         found = _demand(state, name, answer)
     except errors.NameMissing:

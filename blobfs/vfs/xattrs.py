@@ -42,14 +42,16 @@ async def list_attributes(state: MountState, node: Node) -> list[bytes]:
     return [PREFIX + name.encode() for name in sorted(names)]
 
 
-async def get_attribute(state: MountState, node: Node, name: bytes, pid: int) -> bytes:
-    """Raises `AttributeMissing`. Reading ``id`` waits for the seal of a file that was just closed.
-
-    Other namespaces (ACLs, capabilities, labels) are not supported at all: who is told so, like `ls -l`,
-    does not ask about each file again.
-    """
+def demand_known(name: bytes) -> None:
+    """Other namespaces (ACLs, capabilities, labels) are not supported at all: who is told so, like `ls -l`,
+    does not ask about each file again."""
     if not name.startswith(NAMESPACE):
         raise errors.NotSupported("only user attributes are known")
+
+
+async def get_attribute(state: MountState, node: Node, name: bytes, pid: int) -> bytes:
+    """Raises `AttributeMissing`. Reading ``id`` waits for the seal of a file that was just closed."""
+    demand_known(name)
     refused = _refused(node)
     if refused is not None and name == PREFIX + b"last_error":
         return json.dumps(asdict(refused)).encode()

@@ -27,6 +27,7 @@ from blobfs.errors import (
     NameExists,
     NameMissing,
     NotSupported,
+    StaleHandle,
     StartRefused,
     Unreachable,
 )
@@ -173,6 +174,30 @@ class MemoryFileSystem:
     def open_nowait(self, inode: int, flags: int, pid: int) -> Opened | None:
         """`b"at once"` is opened, read and closed without a wait."""
         return Opened(inode, keep_cache=True, needs_flush=False) if self._is_at_once(inode) else None
+
+    def lookup_nowait(self, parent: int, name: bytes) -> Attributes | None:
+        return None
+
+    def getattr_nowait(self, inode: int) -> Attributes:
+        raise StaleHandle("to be asked for")
+
+    def setattr_nowait(self, inode: int, change: Change) -> Attributes | None:
+        return None
+
+    def create_nowait(
+        self, parent: int, name: bytes, mode: int, flags: int, pid: int
+    ) -> tuple[Opened, Attributes] | None:
+        return None
+
+    def write_nowait(self, handle: int, offset: int, content: object) -> bool:
+        return False
+
+    def flush_nowait(self, handle: int) -> bool:
+        return False
+
+    def demand_known_xattr(self, inode: int, name: bytes) -> None:
+        if not name.startswith(b"user."):
+            raise NotSupported("only user attributes")
 
     def read_nowait(self, handle: int, offset: int, size: int) -> bytes | None:
         content = self.nodes[handle].content

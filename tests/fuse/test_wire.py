@@ -2,8 +2,11 @@
 
 import struct
 
+import pytest
+
 from blobfs.fuse import wire
 from blobfs.fuse.tuning import READ_AHEAD_KIB
+from blobfs.vfs.attributes import Attributes, Change
 
 HEADER = struct.Struct("=IiQ")
 
@@ -19,8 +22,68 @@ def test_requests_are_read_as_they_stand() -> None:
     read = struct.pack("=QQIIQII", 5, 1 << 40, 131072, 0, 0, 0, 0)
     assert wire.parse_read(memoryview(read)) == (5, 1 << 40, 131072)
     write = struct.pack("=QQIIQII", 5, 1 << 40, 3, 0, 0, 0, 0) + b"abcdef"
-    assert wire.parse_write(memoryview(write)) == (5, 1 << 40, b"abc")
-    assert wire.parse_release(memoryview(struct.pack("=QIIQ", 9, 0, 0, 0))) == 9
+    assert wire.parse_write(memoryview(write)) == (5, 1 << 40, memoryview(b"abc"))
+    assert wire.parse_handle(memoryview(struct.pack("=QIIQ", 9, 0, 0, 0))) == 9
+
+
+def test_requests_about_names_are_read_as_they_stand() -> None:
+    """A lookup's name, fuse_create_in, fuse_getxattr_in, with the NUL at their ends."""
+    assert wire.parse_name(memoryview(b"a name\0")) == b"a name"
+    create = struct.pack("=IIII", 0o101, 0o100640, 0o022, 0) + b"new\0"
+    assert wire.parse_create(memoryview(create)) == (b"new", 0o100640, 0o101)
+    assert wire.parse_getxattr(memoryview(struct.pack("=II", 99, 0) + b"security.x\0")) == b"security.x"
+
+
+MODE, UID, GID, SIZE, ATIME, MTIME, FH, MTIME_NOW = 1, 2, 4, 8, 16, 32, 64, 256
+
+
+@pytest.mark.parametrize(
+    ("which", "wanted"),
+    [
+        (MODE, Change(mode=0o100755)),
+        (UID | GID, Change(uid=1000, gid=1001)),
+        (ATIME | MTIME | FH, Change(mtime_ns=-1_999_999_993)),
+        (MODE | SIZE, None),
+        (MTIME | MTIME_NOW, None),
+        (1 << 11, None),
+    ],
+)
+def test_a_change_is_read_if_it_is_a_plain_one(which: int, wanted: Change | None) -> None:
+    """fuse_setattr_in. What sets a size, or the time to now, is left to pyfuse3."""
+    numbers = (which, 0, 5, 4096, 0, 11, -2, 13, 5, 7, 9, 0o100755, 0, 1000, 1001, 0)
+    body = struct.pack("=IIQQQqqqIIIIIIII", *numbers)
+    assert len(body) == 88
+    assert wire.parse_setattr(memoryview(body)) == wanted
+
+
+ATTRIBUTES = Attributes(
+    inode=3,
+    mode=0o100644,
+    size=5000,
+    blocks=10,
+    mtime_ns=-1_999_999_993,
+    ctime_ns=7_000_000_009,
+    nlink=1,
+    uid=1000,
+    gid=1001,
+    entry_timeout=3600.0,
+    attr_timeout=0.25,
+)
+TIMES = (-2, -2, 7, 7, 7, 9)
+ATTR = struct.pack("=QQQqqqIIIIIIIIII", 3, 5000, 10, *TIMES, 0o100644, 1, 1000, 1001, 0, 131072, 0)
+
+
+def test_attributes_are_written_as_the_kernel_takes_them() -> None:
+    """fuse_entry_out, fuse_attr_out, and for a new file fuse_open_out behind the first."""
+    assert len(ATTR) == 88
+    node = struct.pack("=QQQQII", 3, 0, 3600, 0, 0, 250_000_000) + ATTR
+    assert wire.entry(7, ATTRIBUTES) == HEADER.pack(16 + 128, 0, 7) + node
+    assert (
+        wire.attributes(7, ATTRIBUTES)
+        == HEADER.pack(16 + 104, 0, 7) + struct.pack("=QII", 0, 250_000_000, 0) + ATTR
+    )
+    opened = struct.pack("=QII", 5, 2, 0)
+    assert wire.created(7, ATTRIBUTES, 5, 2) == HEADER.pack(16 + 144, 0, 7) + node + opened
 
 
 def test_answers_are_written_as_the_kernel_takes_them() -> None:

@@ -65,14 +65,21 @@ class Catalogue:
         self.unknown = RecentFailures(KEPT_UNKNOWN)
         """Why names, and blobs (by their ids, see `blob_key`), could not be looked up."""
 
+    def lookup_nowait(self, name: Name) -> Answer | None:
+        """What `lookup` says without asking anybody; None: somebody has to be asked. Raises as it does."""
+        if not self._peers:
+            return Absent()
+        listed = self._listed(name)
+        return None if listed is None else conclude([listed])
+
     async def lookup(self, name: Name) -> Answer:
         """Asks all shares what `name` means; never longer than the lookup's bound.
 
         Raises `WrongEverywhere` when the name is there but no usable record of it.
         """
-        if not self._peers:
-            return Absent()
-        listed = self._listed(name) or await self._listed_anew(name)
+        if (known := self.lookup_nowait(name)) is not None:
+            return known
+        listed = await self._listed_anew(name)
         if listed is not None:
             return conclude([listed])
         if self._absent.get(name, -math.inf) > trio.current_time():

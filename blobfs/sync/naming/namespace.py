@@ -92,6 +92,10 @@ class Namespace:
                 entries = self._directories.keep(directory, found, reading)
         return entries.get(component)
 
+    def is_in_memory(self, directory: Name) -> bool:
+        """Whether `entry_nowait` knows all of its names."""
+        return self._directories.get(directory) is not None
+
     def entry_nowait(self, name: Name) -> LocalName | None:
         """As `entry`, of what is in memory. None: nothing, or it has to be looked for."""
         directory, component = split(name)
