@@ -31,14 +31,11 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from blobfs.fuse.tuning import READ_AHEAD_KIB
-from blobfs.model import CHUNK_SIZE
 from blobfs.vfs.attributes import Attributes, Change
 
 MAX_REQUEST = (1 << 20) + (1 << 12)
 """Bytes: what libfuse says is the most that is written at once, and a page for what stands before it."""
 HEADER_SIZE = 40
-PREFERRED_SIZE = CHUNK_SIZE
-"""Bytes that programs take as the size of their buffers: sixteen times fewer round trips than with 8 KiB."""
 
 FUSE_PARALLEL_DIROPS = 1 << 18
 """Without it the kernel asks for one name of a directory after the other, and whoever comes behind a name
@@ -191,7 +188,7 @@ def _attributes(found: Attributes) -> bytes:
     return _ATTRIBUTES.pack(
         *(found.inode, found.size, found.blocks),
         *(mtime, mtime, ctime, mtime_nsec, mtime_nsec, ctime_nsec),
-        *(found.mode, found.nlink, found.uid, found.gid, 0, PREFERRED_SIZE, 0),
+        *(found.mode, found.nlink, found.uid, found.gid, 0, found.piece, 0),
     )
 
 

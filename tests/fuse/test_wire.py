@@ -68,9 +68,10 @@ ATTRIBUTES = Attributes(
     gid=1001,
     entry_timeout=3600.0,
     attr_timeout=0.25,
+    piece=1 << 20,
 )
 TIMES = (-2, -2, 7, 7, 7, 9)
-ATTR = struct.pack("=QQQqqqIIIIIIIIII", 3, 5000, 10, *TIMES, 0o100644, 1, 1000, 1001, 0, 131072, 0)
+ATTR = struct.pack("=QQQqqqIIIIIIIIII", 3, 5000, 10, *TIMES, 0o100644, 1, 1000, 1001, 0, 1 << 20, 0)
 
 
 def test_attributes_are_written_as_the_kernel_takes_them() -> None:
