@@ -147,6 +147,12 @@ def tail_complaint(headers: httpx.Headers, offset: int) -> Complaint | None:
     return None
 
 
+def is_whole(headers: httpx.Headers) -> bool:
+    """Whether the part that a 206 brings is all there is."""
+    match = _CONTENT_RANGE.match(headers.get("content-range", ""))
+    return match is not None and match[1] == "0" and match[3] == str(int(match[2]) + 1)
+
+
 def _whole_complaint(headers: httpx.Headers, stretch: Stretch) -> Complaint | None:
     length = content_length(headers)
     if length is not None and length != (length if stretch.size is None else stretch.size):

@@ -23,6 +23,7 @@ from blobfs.shares.answer_rules import (
     content_length,
     encoding_complaint,
     is_page,
+    is_whole,
     kind_of_status,
     stretch_complaint,
     tail_complaint,
@@ -152,6 +153,24 @@ class Share:
                 return False
             if answer.status != 200:
                 raise answer.status_failure()
+            await _read_log(answer, reading)
+            return True
+
+    async def short_log(self, directory: Name, reading: LogReading, most: int) -> bool | None:
+        """As `log`, from the first byte, if it has at most `most` bytes; None if it has more."""
+        headers = {"Range": f"bytes=0-{most - 1}"}
+        question = Question("log", _log_path(directory), headers=headers, line=Line.LOGS)
+        async with self._exchange.ask(question) as answer:
+            if answer.is_absent:
+                return False
+            if answer.status not in (200, 206):
+                raise answer.status_failure()
+            if answer.status == 206 and not is_whole(answer.headers):
+                while await answer.chunk():
+                    pass  # to its end: the connection is used again
+                return None
+            if answer.status == 200 and (content_length(answer.headers) or most + 1) > most:
+                return None
             await _read_log(answer, reading)
             return True
 

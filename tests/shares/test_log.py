@@ -1,5 +1,7 @@
 """Asking a share for a directory's log, from where the reader stands."""
 
+from collections.abc import Callable
+
 import pytest
 import trio
 
@@ -7,7 +9,7 @@ from blobfs.model import ROOT, Kind, Name, Outcome
 from blobfs.record import GoneRecord, LogEntry, encode_log_entry, encode_log_header
 from blobfs.shares import client, log_tail
 from blobfs.shares.log_tail import LogReading
-from tests.servers.scripted import ScriptedServer, broken_off, endless, ok, partial, ranged, status
+from tests.servers.scripted import Behaviour, ScriptedServer, broken_off, endless, ok, partial, ranged, status
 from tests.shares.shared_names import attempt_of, opened
 
 DIRECTORY = Name("models/new")
@@ -38,6 +40,23 @@ async def test_only_what_is_new_is_fetched(scripted: ScriptedServer) -> None:
     assert scripted.requests[1].headers["range"] == f"bytes={len(HEADER + lines(1))}-"
     assert scripted.sent == len(HEADER + lines(1, 2)) + len(lines(2, 3)) + len(lines(3))
     assert scripted.connections == 1
+
+
+@pytest.mark.parametrize("reply", [ranged, ok])
+async def test_a_short_log_is_read_at_once(
+    scripted: ScriptedServer, reply: Callable[[bytes], Behaviour]
+) -> None:
+    """One of more bytes than are wanted is left alone, whether or not the server knows ranges."""
+    whole = HEADER + lines(1, 2)
+    scripted.route(PATH, reply(whole))
+    async with opened(scripted.url) as share:
+        reading = LogReading()
+        assert await share.short_log(DIRECTORY, reading, len(whole) - 1) is None
+        assert names(reading) == []
+        assert await share.short_log(DIRECTORY, reading, len(whole)) is True
+        assert (names(reading), reading.offset) == (["n1", "n2"], len(whole))
+        assert await share.short_log(Name("models"), LogReading(), 100) is False
+    assert scripted.requests[1].headers["range"] == f"bytes=0-{len(whole) - 1}"
 
 
 async def test_the_root_has_a_log(scripted: ScriptedServer) -> None:

@@ -231,6 +231,12 @@ class FakeShare:
                 raise self._failure("log", Kind.SHORT_BODY, f"short body: {self.short_after} bytes")
             return reading.feed(raw) and reading.finish()
 
+    async def short_log(self, directory: Name, reading: LogReading, most: int) -> bool | None:
+        if len(self.logs.get(directory, b"")) <= most:
+            return await self.log(directory, reading)
+        async with self._answering("log", directory, 0):
+            return None
+
     async def bundle_list(self, directory: Name) -> tuple[Bundle, ...] | None:
         async with self._answering("list", directory) as letter:
             if letter == "w":

@@ -14,13 +14,14 @@ import trio
 
 from blobfs import errors
 from blobfs.config.settings import LoadSettings
-from blobfs.model import RESERVED_PREFIX, Attempt, BlobId, Name, split
+from blobfs.model import RESERVED_PREFIX, Attempt, BlobId, Name, Outcome, split
 from blobfs.record import BlobRecord, DirRecord, LogRecord
 from blobfs.shares.client import DirectoryHere
 from blobfs.sync.failures import RecentFailures, failed_now
 from blobfs.sync.naming.answers import (
     Absent,
     Answer,
+    Present,
     ShareAnswer,
     Unknown,
     conclude,
@@ -44,7 +45,7 @@ FOUND_BEFORE_LISTING = 4
 """Names of a directory that are asked for one by one: who looks up so many will look up more, and reads files
 that their directory's log leads to. A log that does not come in time is asked for again at twice as many."""
 KEPT_FOUND = 1024
-"""Directories of which it is known how many names were asked for."""
+"""Directories of which it is known how many names were asked for, and were there."""
 KEPT_ABSENCES = 65536
 KEPT_UNKNOWN = 1024
 """Names and blobs that could not be looked up, with the reason."""
@@ -81,7 +82,7 @@ class Catalogue:
             return known
         listed = await self._listed_anew(name)
         if listed is not None:
-            return conclude([listed])
+            return self._enter(name, conclude([listed]))
         if self._absent.get(name, -math.inf) > trio.current_time():
             return Absent()
         answers = await self._ask_all(name)
@@ -100,7 +101,7 @@ class Catalogue:
         else:
             self._absent.pop(name, None)
             self._count_found(split(name)[0])
-        return answer
+        return self._enter(name, answer)
 
     async def _ask_all(self, name: Name) -> list[ShareAnswer]:
         """Each share's answer in the order of the shares; those too late count as unreachable."""
@@ -126,6 +127,9 @@ class Catalogue:
             return ShareAnswer(peer)  # it has no names in it
         if peer.is_plain:
             return await self._ask_plain(peer, name)
+        listed = await self._listed_in_short(peer, name)
+        if listed is not None:
+            return listed
         found = await peer.ask("record", self._settings.lookup_timeout, lambda share: share.record(name))
         if isinstance(found, Attempt):
             return ShareAnswer(peer, failure=found)
@@ -145,7 +149,24 @@ class Catalogue:
         """
         known = self._logs.get(peer, directory)
         is_missing = known is not None and not known.exists and self._logs.is_fresh(known)
-        return is_missing and not peer.is_plain and directory not in self._found
+        return is_missing and not peer.is_plain and not self._found.get(directory)
+
+    async def _listed_in_short(self, peer: Peer, name: Name) -> ShareAnswer | None:
+        """What a share's log says of the first name that is asked for in a directory, if it is a short log.
+
+        The record of a directory stands in the log of the one it is in, so a path is found by a request for
+        each of its directories, instead of two.
+        """
+        directory, component = split(name)
+        if self._found.get(directory) != 0 or self._logs.get(peer, directory) is not None:
+            return None
+        known = await self._logs.read_short(peer, directory)
+        if known is None:
+            return None
+        if known.failure is not None and known.failure.outcome is Outcome.UNREACHABLE:
+            return ShareAnswer(peer, failure=known.failure)
+        record = known.record(component) if self._logs.is_fresh(known) else None
+        return None if record is None else ShareAnswer(peer, record=record)
 
     async def _directory_record(self, peer: Peer, name: Name) -> DirRecord:
         """A directory's record stands in its parent's log, and nowhere else on a share."""
@@ -203,8 +224,14 @@ class Catalogue:
         self._count_found(directory)
         return True
 
-    def _count_found(self, directory: Name) -> None:
-        self._found[directory] = self._found.pop(directory, 0) + 1
+    def _enter(self, name: Name, answer: Answer) -> Answer:
+        """What is a directory may be gone into: nothing in it has been asked for yet."""
+        if isinstance(answer, Present) and isinstance(answer.record, DirRecord) and name not in self._found:
+            self._count_found(name, 0)
+        return answer
+
+    def _count_found(self, directory: Name, more: int = 1) -> None:
+        self._found[directory] = self._found.pop(directory, 0) + more
         if len(self._found) > KEPT_FOUND:
             self._found.popitem(last=False)
 

@@ -34,6 +34,8 @@ OLDER_BELIEVED = 60.0
 """Seconds. A share that told of an older copy for so long has no newer one: caches keep logs for a moment."""
 OLDER_PAUSE = 5.0
 """Seconds until a share that answered with an older copy is asked again: its whole log came each time."""
+SHORT_LOG = 16 << 10
+"""Bytes of a log, some 70 names, that are taken apart in the time that a request takes."""
 AT_ONCE = 2000
 """Names that are looked at before others in the loop get their turn: some 2 ms."""
 DROPPED_AT_ONCE = 64
@@ -125,6 +127,26 @@ class KnownLogs:
             # Who waited for another's reading takes what came of it.
             if not self.is_fresh(known) and known.readings == readings:
                 await self._read(peer, directory, known)
+        key = peer, directory
+        if self._logs.get(key) is known:
+            self._weigh(key, known)
+        return known
+
+    async def read_short(self, peer: Peer, directory: Name) -> KnownLog | None:
+        """Reads a log that nothing is known of yet, if it is short; None if not, or somebody reads it."""
+        known = self.of(peer, directory)
+        if known.lock.locked():
+            return None
+        async with known.lock:
+            found = await peer.ask(
+                "log",
+                self._settings.lookup_timeout,
+                lambda share: share.short_log(directory, known.reading, SHORT_LOG),
+            )
+            if found is None:
+                return None
+            self._note(peer, known, found)
+            await self._tell(peer, directory, known, True)
         key = peer, directory
         if self._logs.get(key) is known:
             self._weigh(key, known)

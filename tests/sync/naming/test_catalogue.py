@@ -314,6 +314,46 @@ async def test_a_lookup_asks_while_one_log_is_not_fresh(mock_clock: MockClock) -
     assert await made.lookup(Name("name")) == Present(newest, peers[1])
 
 
+async def test_a_path_costs_a_request_for_each_directory() -> None:
+    """What was found to be a directory is gone into by its log, which says of each next one what it is."""
+    share = FakeShare()
+    record = share.publish("a/b/c/d/name", b"content")
+    made, peers = catalogue(share)
+    for name in ("a", "a/b", "a/b/c", "a/b/c/d"):
+        assert await made.lookup(Name(name)) == Present(DirRecord(500, 500), peers[0])
+    assert await made.lookup(Name("a/b/c/d/name")) == Present(record, peers[0])
+    assert share.counts() == {"record": 1, "log": 5}
+    assert await made.lookup(Name("a/b/c/d/other")) == Absent()  # the records are the truth
+    assert share.counts() == {"record": 2, "log": 5}
+
+
+async def test_a_long_log_is_not_read_for_one_name() -> None:
+    """Its beginning, once; then its names are asked for one by one, until there are several."""
+    share = FakeShare()
+    for number in range(200):
+        share.publish(f"d/{number:03}", b"%d" % number, number)
+    made, _ = catalogue(share)
+    await made.lookup(Name("d"))
+    share.asked.clear()
+    received = share.received
+    assert isinstance(await made.lookup(Name("d/001")), Present)
+    assert isinstance(await made.lookup(Name("d/002")), Present)
+    assert share.counts() == {"record": 2, "log": 1}
+    assert share.received == received
+
+
+async def test_a_share_that_goes_away_below_a_directory_is_unknown() -> None:
+    """It is asked no second time for the same name; one that only refuses its log is asked for the record."""
+    for letter, expected, counts in (("u", Unknown, {"log": 1}), ("r", Present, {"log": 1, "record": 1})):
+        share = FakeShare(log=f".{letter}")
+        share.publish("d/name", b"content")
+        made, _ = catalogue(share)
+        await made.lookup(Name("d"))
+        share.asked.clear()
+        assert isinstance(await made.lookup(Name("d/name")), expected)
+        assert share.counts() == counts
+
+
 async def test_names_in_what_is_no_directory_there_are_not_asked_for() -> None:
     """A listing that said "no such directory" answers for all names in it."""
     has, lacks = FakeShare("http://has/"), FakeShare("http://lacks/")
