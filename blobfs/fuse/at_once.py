@@ -16,7 +16,7 @@ from blobfs.errors import NameMissing, NotSupported
 from blobfs.fuse import wire
 from blobfs.fuse.counts import OperationCounts
 from blobfs.fuse.interface import FileSystem
-from blobfs.fuse.wire import Opcode, Request
+from blobfs.fuse.wire import Answer, Opcode, Request
 from blobfs.vfs.attributes import Opened
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class AtOnce:
         self._refused = refused
         self._counts = counts
         self._handles = handles
-        self._answers: dict[int, tuple[str, Callable[[Request, memoryview], bytes | None]]] = {
+        self._answers: dict[int, tuple[str, Callable[[Request, memoryview], Answer | None]]] = {
             Opcode.LOOKUP: ("lookup", self._lookup),
             Opcode.GETATTR: ("getattr", self._getattr),
             Opcode.SETATTR: ("setattr", self._setattr),
@@ -57,7 +57,7 @@ class AtOnce:
             Opcode.RELEASE: ("release", self._release),
         }
 
-    def answer(self, request: Request, body: memoryview) -> bytes | None:
+    def answer(self, request: Request, body: memoryview) -> Answer | None:
         """None: ask the operation itself. `body` is what comes after the header, and is reused."""
         name, answer = self._answers.get(request.opcode, ("", None))
         if answer is None:
@@ -113,7 +113,7 @@ class AtOnce:
         self._handles[opened.handle] += 1
         return wire.opened(request.unique, opened.handle, open_flags(opened))
 
-    def _read(self, request: Request, body: memoryview) -> bytes | None:
+    def _read(self, request: Request, body: memoryview) -> Answer | None:
         content = self._fs.read_nowait(*wire.parse_read(body))
         return None if content is None else wire.read(request.unique, content)
 

@@ -30,6 +30,8 @@ import trio
 from blobfs.fuse.wire import (
     HEADER_SIZE,
     MAX_REQUEST,
+    Answer,
+    Buffer,
     Opcode,
     Request,
     completed_init,
@@ -44,13 +46,15 @@ _log = logging.getLogger(__name__)
 
 AT_ONCE = 64
 """Requests that are answered before others have their turn: some milliseconds."""
+LARGE_AT_ONCE = 8
+"""The same for READs of much, up to 1 MiB each."""
 _LARGEST_ANSWER = 1 << 14
 """Bytes, of those that come through the socket: INIT's has about a hundred, a refusal 16."""
 _WAIT = "_wait_fuse_readable"
 _GONE = (errno.ENODEV, errno.ECONNABORTED, errno.ENOTCONN, errno.EPERM, errno.EBADF)
 """What reading says of a connection that has ended."""
 
-AnswerNow = Callable[[Request, memoryview], bytes | None]
+AnswerNow = Callable[[Request, memoryview], Answer | None]
 Complete = Callable[[bytes], bytes]
 Write = Callable[[int, int, bytes], Awaitable[int]]
 
@@ -117,7 +121,9 @@ class Front:
 
     def _answer_some(self) -> bool | None:
         """True: the connection has ended; False: a request is pyfuse3's; None: there are none for now."""
-        for _ in range(AT_ONCE):
+        left = AT_ONCE
+        while left > 0:
+            left -= 1
             try:
                 size = os.readv(self._kernel, [self._buffer])
             except BlockingIOError:
@@ -130,7 +136,11 @@ class Front:
                 raise
             request = request_at(self._buffer)
             answer = self._answer_now(request, self._view[HEADER_SIZE:size])
-            if answer is not None:
+            if isinstance(answer, tuple):
+                self._send(*answer)
+                del answer  # a view of a buffer that the next one is read to
+                left -= AT_ONCE // LARGE_AT_ONCE
+            elif answer is not None:
                 self._send(answer)
             elif request.opcode == Opcode.WRITE:
                 handle, offset, content = parse_write(self._view[HEADER_SIZE:size])
@@ -150,9 +160,9 @@ class Front:
         else:
             self._send(written(unique, count))
 
-    def _send(self, answer: bytes) -> None:
+    def _send(self, *pieces: Buffer) -> None:
         try:
-            os.write(self._kernel, answer)
+            os.writev(self._kernel, pieces)
         except OSError as error:  # the caller was killed, or the connection has ended
             _log.debug("nobody takes an answer any more: %s", error)
 

@@ -36,6 +36,12 @@ from blobfs.vfs.attributes import Attributes, Change
 MAX_REQUEST = (1 << 20) + (1 << 12)
 """Bytes: what libfuse says is the most that is written at once, and a page for what stands before it."""
 HEADER_SIZE = 40
+COPIED = 1 << 13
+"""Bytes of a READ's answer that are put behind its header: sending pieces costs more than such a copy."""
+
+Buffer = bytes | bytearray | memoryview
+Answer = bytes | tuple[bytes, Buffer]
+"""Or its pieces."""
 
 FUSE_PARALLEL_DIROPS = 1 << 18
 """Without it the kernel asks for one name of a directory after the other, and whoever comes behind a name
@@ -200,8 +206,10 @@ def opened(unique: int, handle: int, flags: int) -> bytes:
     return _OPENED.pack(_OPENED.size, 0, unique, handle, flags, 0)
 
 
-def read(unique: int, content: bytes | bytearray | memoryview) -> bytes:
-    return _OUT.pack(_OUT.size + len(content), 0, unique) + content
+def read(unique: int, content: Buffer) -> Answer:
+    """In pieces if a copy of the bytes would cost something."""
+    head = _OUT.pack(_OUT.size + len(content), 0, unique)
+    return head + content if len(content) <= COPIED else (head, content)
 
 
 def written(unique: int, count: int) -> bytes:

@@ -12,18 +12,21 @@ import trio
 import trio.testing
 
 from blobfs.fuse import wire
-from blobfs.fuse.front import Front
+from blobfs.fuse.front import LARGE_AT_ONCE, Front
 from blobfs.fuse.wire import Opcode, Request
 
 LOOKUP = 1
+MUCH = bytes(wire.COPIED + 1)
 
 
 def request(opcode: int, unique: int, body: bytes = b"") -> bytes:
     return struct.pack("=IIQQIIII", 40 + len(body), opcode, unique, 1, 0, 0, 0, 0) + body
 
 
-def answer_now(asked: Request, body: memoryview) -> bytes | None:
-    """RELEASE is answered at once, OPEN of the even ones."""
+def answer_now(asked: Request, body: memoryview) -> wire.Answer | None:
+    """READ and RELEASE are answered at once, OPEN of the even ones."""
+    if asked.opcode == Opcode.READ:
+        return wire.read(asked.unique, memoryview(MUCH))
     if asked.opcode == Opcode.RELEASE:
         return wire.done(asked.unique)
     return wire.opened(asked.unique, 1, 0) if asked.opcode == Opcode.OPEN and not asked.unique % 2 else None
@@ -42,6 +45,7 @@ class Ends:
     def __init__(self) -> None:
         self.kernel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.kernel.setblocking(False)
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 18)
         self.descriptor = theirs.detach()
         self.front = Front(answer_now, write)
         self.front.begin(self.descriptor)
@@ -98,6 +102,24 @@ async def test_what_can_be_answered_at_once_never_reaches_pyfuse3(ends: Ends) ->
     assert ends.taken_up() == request(LOOKUP, 7)
 
 
+async def test_large_answers_are_sent_whole_and_let_others_go_on(ends: Ends) -> None:
+    """In one message each; after some of them the other tasks of the loop have their turn."""
+    numbers = range(2, 3 * LARGE_AT_ONCE + 2)
+    ends.ask(*(request(Opcode.READ, number) for number in numbers))
+    found: list[bytes] = []
+    most = 0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ends.wait)
+        while len(found) < len(numbers):
+            await trio.lowlevel.checkpoint()
+            now = ends.answers()
+            found += now
+            most = max(most, len(now))
+        ends.ask(request(LOOKUP, 1))
+    assert found == [struct.pack("=IiQ", 16 + len(MUCH), 0, number) + MUCH for number in numbers]
+    assert most <= 2 * LARGE_AT_ONCE  # two turns may stand side by side
+
+
 async def test_one_task_reads_and_others_end(ends: Ends) -> None:
     """pyfuse3 begins one for each request, so there is one more than there are operations."""
     async with trio.open_nursery() as nursery:
@@ -117,7 +139,7 @@ async def test_a_cancelled_reader_lets_another_one_read(ends: Ends) -> None:
 
 async def test_answers_without_an_operation_are_passed_on(ends: Ends) -> None:
     """libfuse answers INIT and refuses what it does not know by itself; only INIT's is completed."""
-    init = wire.read(1, struct.pack("=IIII", 7, 38, 131072, 0))
+    init = struct.pack("=IiQIIII", 32, 0, 1, 7, 38, 131072, 0)
     ends.ask(request(Opcode.INIT, 1))
     assert await ends.wait()
     ends.taken_up()

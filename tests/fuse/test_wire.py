@@ -91,6 +91,8 @@ def test_answers_are_written_as_the_kernel_takes_them() -> None:
     """fuse_out_header with the length of all, then fuse_open_out, the bytes, fuse_write_out, or nothing."""
     assert wire.opened(7, 5, 2) == HEADER.pack(32, 0, 7) + struct.pack("=QII", 5, 2, 0)
     assert wire.read(7, memoryview(b"abc")) == HEADER.pack(19, 0, 7) + b"abc"
+    much = memoryview(bytes(1 << 20))
+    assert wire.read(7, much) == (HEADER.pack(16 + (1 << 20), 0, 7), much)
     assert wire.written(7, 3) == HEADER.pack(24, 0, 7) + struct.pack("=II", 3, 0)
     assert wire.done(7) == HEADER.pack(16, 0, 7)
     assert wire.failure(7, 5) == HEADER.pack(16, -5, 7)

@@ -87,13 +87,24 @@ async def test_wrong_bytes_are_never_read_at_once(store: Store) -> None:
         assert kernel.fs.release_nowait(handle)
 
 
-async def test_a_large_file_is_read_by_read(store: Store) -> None:
-    """Its bytes may have to come from the disk."""
+async def test_a_large_file_is_read_at_once_when_it_was_verified(store: Store) -> None:
+    """P1: `read` hashes it first; what has changed since is not given out."""
     async with mounted(store) as kernel:
         await kernel.write_file("f", LARGE)
         await kernel.sealed_id("f")
         handle = await opened_at_once(kernel, "f")
         assert handle is not None
+        assert kernel.fs.read_nowait(handle, 0, 4096) is None
+        assert await kernel.read_all(handle) == LARGE
+        hops = kernel.sync.disk.hops
+        found = kernel.fs.read_nowait(handle, 1, len(LARGE))
+        assert found is None or bytes(found) == LARGE[1:]  # None: the disk cannot tell what is cached
+        assert kernel.fs.read_nowait(handle, len(LARGE), 4096) is None
+        assert kernel.sync.disk.hops == hops
+        path = store.layout.blob(blob_of(LARGE))
+        path.chmod(0o644)
+        with path.open("r+b") as file:
+            file.write(bytes(len(LARGE)))
         assert kernel.fs.read_nowait(handle, 0, 4096) is None
         assert kernel.fs.release_nowait(handle)
 

@@ -196,19 +196,25 @@ class SealedReader:
         raise errors.DeadlineExceeded(f"what is stored is wrong; not here after {longest:.3g} s")
 
     def read_nowait(self, offset: int, length: int) -> Buffer | None:
-        """As `read`, of a small blob that the kernel has cached. None: `read` it."""
+        """As `read`, of what is cached: what is known to be right, or a small blob. None: `read` it."""
         length = min(length, self._size - offset)
-        if not 0 < length <= self._size <= HASHED_AT_ONCE or self._instead is not None:
+        if length <= 0 or self._instead is not None:
             return None
         content = self._read_known(offset, length)
-        if content is None and read_at_nowait(self._opened.fd, 0, self._size) is not None:
-            found = read_verified(self._opened, self._known, offset, length)
-            if isinstance(found, Verified):
-                self._known.note(found.version, found.first, found.stop)
-                content = found.content
+        if content is None and self._size <= HASHED_AT_ONCE:
+            content = self._hashed_now(offset, length)
         if content is not None:
             self._stored.reads.here += 1
         return content
+
+    def _hashed_now(self, offset: int, length: int) -> Buffer | None:
+        if read_at_nowait(self._opened.fd, 0, self._size) is None:
+            return None
+        found = read_verified(self._opened, self._known, offset, length)
+        if not isinstance(found, Verified):
+            return None
+        self._known.note(found.version, found.first, found.stop)
+        return found.content
 
     async def _read_verified(self, offset: int, length: int) -> Verified | Doubt:
         if self._size <= HASHED_AT_ONCE and read_at_nowait(self._opened.fd, 0, self._size) is not None:
