@@ -67,7 +67,7 @@ class Share:
     """One share. Open it (`async with`) before asking; `__init__` does no I/O.
 
     Mutable: the counters and connections of its exchange, and `_redirects_directories`, which is learned
-    once.
+    once; None is not yet.
     """
 
     def __init__(self, options: ShareOptions, before: "Share | None" = None) -> None:
@@ -77,7 +77,7 @@ class Share:
         """The share's URL without credentials, as in `Attempt.share`."""
         counters = None if before is None else before._exchange.counters
         self._exchange: Exchange = Exchange(options, counters)
-        self._redirects_directories = False
+        self._redirects_directories: bool | None = None
 
     def __repr__(self) -> str:
         return f"<Share {self.shown} {self.statistics()}>"
@@ -113,11 +113,18 @@ class Share:
         # said nothing yet.
         said_nothing = answer.status == 401 or kind_of_status(answer.status) is Kind.BUSY
         may_be_directory = 400 <= answer.status < 500 and not said_nothing
-        if may_be_directory and not self._redirects_directories and await self._has_log(name):
+        if may_be_directory and not await self._shows_directories() and await self._has_log(name):
             return DIRECTORY_HERE
         if answer.is_absent:
             return None
         raise answer.status_failure()
+
+    async def _shows_directories(self) -> bool:
+        """Whether it redirects them, found out once: then what it does not redirect is none."""
+        if self._redirects_directories is None:
+            async with self._exchange.ask(Question("record", NAMES.rstrip("/"))) as answer:
+                self._redirects_directories = answer.points_to_directory
+        return self._redirects_directories
 
     async def _has_log(self, directory: Name) -> bool:
         question = Question("log", _log_path(directory), headers={"Range": "bytes=0-0"}, line=Line.LOGS)

@@ -108,7 +108,16 @@ async def test_an_error_above_a_log_is_a_directory(scripted: ScriptedServer, cod
     async with opened(scripted.url) as share:
         assert isinstance(await share.record(NAME), DirectoryHere)
         assert share.statistics().failures == {}
-    assert scripted.requests[1].headers["range"] == "bytes=0-0"
+    assert scripted.requests[-1].headers["range"] == "bytes=0-0"
+
+
+async def test_a_server_that_redirects_is_asked_once_for_what_it_has_not(scripted: ScriptedServer) -> None:
+    """Whether it redirects directories is seen from that of all names, before any other was met."""
+    scripted.route("/.blobfs/names", redirect(f"{scripted.url}.blobfs/names/", 301))
+    async with opened(scripted.url) as share:
+        for name in ("a", "b", "c"):
+            assert await share.record(Name(name)) is None
+    assert len(scripted.requests) == 1 + 3
 
 
 async def test_a_log_that_cannot_be_asked_for_leaves_the_question_open(scripted: ScriptedServer) -> None:
