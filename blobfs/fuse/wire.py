@@ -79,7 +79,9 @@ FATTR_MODE, FATTR_UID, FATTR_GID, FATTR_SIZE, FATTR_ATIME, FATTR_MTIME, FATTR_FH
     1 << bit for bit in range(8)
 )
 FATTR_CTIME = 1 << 10
-_NOT_KEPT = FATTR_ATIME | FATTR_ATIME_NOW | FATTR_CTIME | FATTR_FH
+FATTR_KILL_SUIDGID = 1 << 11
+"""Comes with every chown; the operation does not look at it either."""
+_NOT_KEPT = FATTR_ATIME | FATTR_ATIME_NOW | FATTR_CTIME | FATTR_FH | FATTR_KILL_SUIDGID
 """What a change may come with and nothing here depends on."""
 _SECOND = 1_000_000_000
 

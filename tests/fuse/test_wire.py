@@ -41,11 +41,11 @@ MODE, UID, GID, SIZE, ATIME, MTIME, FH, MTIME_NOW = 1, 2, 4, 8, 16, 32, 64, 256
     ("which", "wanted"),
     [
         (MODE, Change(mode=0o100755)),
-        (UID | GID, Change(uid=1000, gid=1001)),
+        (UID | GID | 1 << 11, Change(uid=1000, gid=1001)),
         (ATIME | MTIME | FH, Change(mtime_ns=-1_999_999_993)),
         (MODE | SIZE, None),
         (MTIME | MTIME_NOW, None),
-        (1 << 11, None),
+        (1 << 12, None),
     ],
 )
 def test_a_change_is_read_if_it_is_a_plain_one(which: int, wanted: Change | None) -> None:
