@@ -225,9 +225,9 @@ async def release(state: MountState, number: int) -> None:
         return
     writing = handle.writing
     assert writing is not None
-    writing.open.pop(number, None)
+    writing.open[number] = True  # until it is submitted: whoever asks meanwhile is to wait for the seal
     async with writing.moving:
-        pass
+        writing.open.pop(number, None)
     if not writing.open and writing.job is None:
         if handle.node.names():
             _submit(state, handle.node, writing)
