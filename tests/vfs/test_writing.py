@@ -21,6 +21,11 @@ async def state_of(kernel: Kernel, path: str) -> str:
     return await kernel.xattr(path, "state")
 
 
+async def set_when_all_wait(event: trio.Event) -> None:
+    await wait_all_tasks_blocked()
+    event.set()
+
+
 async def test_a_file_is_sealed_by_its_last_close(store: Store) -> None:
     """Until then it is ordinary: seekable, with the mode that was asked for, readable by others."""
     async with mounted(store) as kernel:
@@ -151,6 +156,22 @@ async def test_a_rename_waits_for_a_release_that_must_be_on_its_way(store: Store
             await wait_all_tasks_blocked()
             await kernel.fs.release(handle)
         assert await state_of(kernel, "name") == "sealed"
+
+
+async def test_a_closed_file_that_waits_for_its_way_to_the_disk_is_waited_for(store: Store) -> None:
+    """An fsync by another thread moves it there as the last close comes; its id is there once sealed."""
+    disk = ScriptedDisk()
+    async with mounted(store, disk=disk) as kernel:
+        handle = await kernel.create("file")
+        await kernel.fs.write(handle, 0, b"content")
+        arrive = disk.pausing["to_disk"] = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(kernel.fs.fsync, handle, False)
+            await disk.paused.wait()
+            nursery.start_soon(kernel.fs.release, handle)
+            await wait_all_tasks_blocked()
+            nursery.start_soon(set_when_all_wait, arrive)
+            assert await kernel.xattr("file", "id") == blob_of(b"content")
 
 
 async def test_a_rename_does_not_wait_for_ever(store: Store, mock_clock: MockClock) -> None:
