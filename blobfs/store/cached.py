@@ -14,7 +14,7 @@ from blobfs.model import CHUNK_SIZE, BlobId
 from blobfs.store.failures import store_errors
 from blobfs.store.opening import Store
 from blobfs.store.sealed import USE_RESOLUTION_NS
-from blobfs.store.verified import OpenBlob
+from blobfs.store.verified import OpenBlob, read_only_what_is_asked_for
 
 _OPENAT2 = 437
 """On every architecture."""
@@ -41,6 +41,8 @@ def open_verifiable_cached(store: Store, blob: BlobId) -> OpenBlob | None:
     tree_fd = _open(f"{store.layout.trees}/{blob}") if found.st_size > CHUNK_SIZE else -1
     is_use_noted = abs(time.time_ns() - found.st_atime_ns) <= USE_RESOLUTION_NS
     opened = OpenBlob(blob, fd, tree_fd)
+    if tree_fd >= 0:
+        read_only_what_is_asked_for(fd)
     if is_use_noted and (tree_fd >= 0) == (found.st_size > CHUNK_SIZE):
         return opened
     opened.close()

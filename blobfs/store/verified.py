@@ -2,8 +2,8 @@
 
 That a chunk is what the blob id says holds for one version of one file, told by its inode, size and
 modification time: nobody changes a blob, so whatever changes these is to be looked at anew. What the kernel
-has not cached comes from the disk again, and is verified again. A blob of one chunk vouches for itself; a
-larger one needs the nodes of its tree that lead to what is read.
+has not cached comes from the disk again, and is verified again; nothing around it is read ahead. A blob of
+one chunk vouches for itself; a larger one needs the nodes of its tree that lead to what is read.
 """
 
 import contextlib
@@ -112,9 +112,17 @@ class KnownChunks:
         self.whole = version
         self.note(version, 0, len(self._right))
 
-    def forget(self) -> None:
-        """All is to be looked at anew: the kernel has let go of some, and reads the rest ahead unasked."""
-        self._right = bytearray(len(self._right))
+    def forget(self, first: int, stop: int) -> None:
+        """These are to be looked at anew: the kernel has let go of some of them."""
+        self._right[first:stop] = bytes(stop - first)
+
+
+def read_only_what_is_asked_for(fd: int) -> None:
+    """By this descriptor nothing is read ahead.
+
+    What had been verified and has left the kernel's cache would come back unverified, and nobody would know.
+    """
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
 
 
 @store_errors()
@@ -126,6 +134,7 @@ def open_verifiable(store: Store, blob: BlobId) -> OpenBlob | None:
     tree_fd = -1
     try:
         if os.fstat(fd).st_size > CHUNK_SIZE:
+            read_only_what_is_asked_for(fd)
             tree_fd = os.open(store.layout.tree(blob), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return OpenBlob(blob, fd, -1)
@@ -163,6 +172,8 @@ def verify(opened: OpenBlob, known: KnownChunks, first: int, stop: int) -> Versi
     version = opened.version()
     if not _has_nodes(opened, known.nodes, first, stop):
         return None
+    start, length = first * CHUNK_SIZE, (stop - first) * CHUNK_SIZE
+    os.posix_fadvise(opened.fd, start, length, os.POSIX_FADV_WILLNEED)  # it is not read ahead otherwise
     try:
         is_right = known.nodes.is_right_in(opened.fd, opened.read_tree, first, stop)
     except errors.StoreBroken:

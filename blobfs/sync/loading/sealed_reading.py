@@ -227,11 +227,11 @@ class SealedReader:
         if not self._known.are_right(first, stop):
             return None
         content = read_at_nowait(self._opened.fd, offset, length)
-        if content is None:
-            self._known.forget()
+        if content is None or len(content) != length:
+            self._known.forget(first, stop)
+            return None
         # Looked at after the bytes were read: if it has not changed by now, it had not then.
-        is_same = content is not None and self._opened.version() == self._known.version
-        return content if is_same and content is not None and len(content) == length else None
+        return content if self._opened.version() == self._known.version else None
 
     async def _settled(self, doubt: Doubt, wait: float) -> Reader:
         """What to read on from. Of two reads at once the first to know decides."""
