@@ -79,7 +79,13 @@ class PartsOfDaemon:
         """Takes the answers, until the daemon is gone."""
         while True:
             await trio.lowlevel.wait_readable(self._connection)
-            packet, descriptors, _, _ = socket.recv_fds(self._connection, _ANSWER.size, 1)
+            try:
+                packet, descriptors, _, _ = socket.recv_fds(self._connection, _ANSWER.size, 1)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                _log.debug("the daemon answers no more: %s", error)
+                return
             if len(packet) != _ANSWER.size:
                 return
             serial, size = _ANSWER.unpack(packet)
@@ -125,7 +131,10 @@ async def answer_questions(connection: socket.socket, parts: Parts) -> None:
         await trio.lowlevel.wait_readable(connection)
         try:
             packet = connection.recv(_QUESTION.size)
-        except OSError:
+        except BlockingIOError:
+            continue
+        except OSError as error:
+            _log.debug("the share server asks no more: %s", error)
             return
         if len(packet) != _QUESTION.size:
             return
