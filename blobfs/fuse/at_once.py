@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import trio
 
-from blobfs.errors import NameMissing, NotSupported
+from blobfs.errors import BlobfsError, NameMissing, NotSupported
 from blobfs.fuse import wire
 from blobfs.fuse.counts import OperationCounts
 from blobfs.fuse.interface import FileSystem
@@ -65,8 +65,11 @@ class AtOnce:
         begun = trio.current_time()
         try:
             found = answer(request, body)
-        except Exception as error:
+        except BlobfsError as error:
             _log.debug("%s: asked for again: %s", name, error)
+            return None
+        except Exception:  # the operation may still have an answer, but this is a defect, and slow
+            _log.exception("%s: unexpected, asked for again", name)
             return None
         if found is not None:
             self._counts.asked[name] += 1

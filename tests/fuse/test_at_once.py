@@ -72,3 +72,14 @@ async def test_what_is_answered_at_once_is_counted(
     refusals = {key: n for key, n in adapter.counts.numbers().items() if n}
     is_refusal = answer is not None and struct.unpack_from("=4xi", answer)[0] < 0
     assert len(refusals) == sum(adapter.counts.errors.values()) == is_refusal
+
+
+async def test_a_defect_is_told_and_the_operation_asked(caplog: pytest.LogCaptureFixture) -> None:
+    """What fails unexpectedly may still have an answer from the operation, but not in silence."""
+    adapter = Adapter(OneFile())
+    at_once = AtOnce(OneFile(), adapter.counts, Counter[int](), adapter._refused)
+    asked = Request(Opcode.FLUSH, 7, 1, 0, 0, 0, 0)
+    assert at_once.answer(asked, memoryview(b"short")) is None
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert record.getMessage() == "flush: unexpected, asked for again"
+    assert record.exc_info is not None
